@@ -1,0 +1,63 @@
+# The same verbs by hand and in CI. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help install demo serve test check lint fmt gen gen-check breaking diagram bench clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Set everything up in .venv
+
+$(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt scripts/venv.sh
+	@PYTHON="$(PYTHON)" scripts/venv.sh $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable clients/python --editable '.[dev]'
+	@touch $@
+
+demo: install ## See it work: a still, two at once, a hang and its recovery
+	@$(PY) examples/demo.py
+
+serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
+	@$(BIN)/camsvc serve $(ARGS)
+
+test: install ## Run all tests (ARGS="-k name ...")
+	@$(PY) -m pytest $(ARGS)
+
+check: lint gen-check ## All static checks: lint, types, imports, contract, generated code
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@cd protos && $(CURDIR)/$(BIN)/buf lint && $(CURDIR)/$(BIN)/buf format --diff --exit-code
+
+fmt: install ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@cd protos && $(CURDIR)/$(BIN)/buf format --write
+
+gen: install ## Generate the Python code of the contract
+	@$(PY) scripts/gen.py
+
+gen-check: install ## Fail when the generated code is not what protos/ gives
+	@$(PY) scripts/gen.py --check
+
+breaking: install ## Fail when the contract breaks clients of the main branch
+	@$(PY) scripts/buf_breaking.py
+
+diagram: install ## Draw the lifecycle's diagram into ARCHITECTURE.md
+	@$(PY) scripts/diagram.py
+
+bench: install ## Measure the overhead of a capture
+	@$(PY) bench/capture.py
+
+clean: ## Remove what was installed and made
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

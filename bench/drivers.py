@@ -1,0 +1,32 @@
+"""A camera that costs nothing: it hands over a JPEG made beforehand."""
+
+import time
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.worker.messages import DeviceInfo, Shot
+
+
+class ReadyJpeg(Driver):
+    """Setting `size_bytes`: how large the JPEG is, about."""
+
+    name = "ready-jpeg"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        self._size_bytes = int(str(settings["size_bytes"]))
+
+    def open(self) -> DeviceInfo:
+        side = int((self._size_bytes / 0.66) ** 0.5) // 16 * 16
+        noise = np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)
+        _, data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 80])
+        self._data = data.tobytes()
+        return DeviceInfo("ready", ["JPEG"], expected_capture_s=0.001)
+
+    def capture(self, shot: Shot) -> Frame:
+        return Frame(time.time_ns(), encoded=self._data, mime_type="image/jpeg")
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,126 @@
+"""The command line: serve, discover, doctor, check-config."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from camsvc import __version__, logs
+from camsvc.settings import Settings, SettingsError, load
+
+app = typer.Typer(
+    help="A gRPC camera service whose cameras cannot hang it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Settings, TOML. Without: one simulated camera."
+    ),
+]
+_BAD_SETTINGS, _BAD_ADDRESS, _PROBLEMS = 2, 3, 1
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        _out.print(f"camsvc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="And exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Address of the gRPC server.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where pictures and history are kept.")
+    ] = None,
+) -> None:
+    """Run the service until Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
+    from camsvc.rpc.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
+    from camsvc.serve import serve as run  # noqa: PLC0415
+
+    settings = _load(config, listen=listen, data_dir=data_dir)
+    try:
+        asyncio.run(run(settings))
+    except AddressInUse as error:
+        _fail(
+            f"cannot listen on {error}: the address is in use or not this machine's; "
+            "choose another with --listen HOST:PORT",
+            _BAD_ADDRESS,
+        )
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = None) -> None:
+    """Read the settings and say what they mean, or what is wrong with them."""
+    settings = _load(config)
+    _out.print(f"[green]ok[/]: {config or 'no file, the defaults'}", highlight=False)
+    _out.print(f"  listen {settings.service.listen}", highlight=False)
+    for camera in settings.cameras:
+        worst_s = camera.attempts * (camera.open_timeout_s + camera.attempt_timeout_s)
+        _out.print(
+            f"  camera {camera.id}: driver {camera.driver}, "
+            f"a capture answers within {worst_s:g} s at worst, plus the exposure",
+            highlight=False,
+        )
+
+
+@app.command()
+def discover(config: ConfigOption = None) -> None:
+    """List the cameras attached to this machine, with settings ready to paste."""
+    from camsvc import doctor  # noqa: PLC0415
+
+    settings = _load(config)
+    asyncio.run(doctor.discover(settings, _out))
+
+
+@app.command("doctor")
+def doctor_command(
+    config: ConfigOption = None,
+    camera: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this camera; default: all.")
+    ] = None,
+) -> None:
+    """Examine each configured camera: what is attached, who holds it, a test capture, advice."""
+    from camsvc import doctor  # noqa: PLC0415
+
+    settings = _load(config)
+    known = [c.id for c in settings.cameras]
+    if camera is not None and camera not in known:
+        _fail(f"camera {camera!r} is not configured; configured are: {', '.join(known)}")
+    chosen = [c for c in settings.cameras if camera in (None, c.id)]
+    if not asyncio.run(doctor.examine(chosen, _out)):
+        raise typer.Exit(_PROBLEMS)
+
+
+def _load(config: Path | None, **service: Any) -> Settings:
+    """Read the settings and set the logs up; end the command when they are wrong."""
+    overrides = {key: value for key, value in service.items() if value is not None}
+    try:
+        settings = load(config, {"service": overrides} if overrides else {})
+    except SettingsError as error:
+        _fail(str(error))
+    logs.configure(settings.service.log_format, settings.service.log_level)
+    return settings
+
+
+def _fail(message: str, code: int = _BAD_SETTINGS) -> Any:
+    _err.print(f"[bold red]camsvc:[/] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,7 @@
+"""Camera drivers. Each runs in a worker process only, and alone imports its camera's library."""
+
+BUILTIN = {
+    "simulated": "camsvc.drivers.simulated:SimulatedCamera",
+    "opencv": "camsvc.drivers.opencv:OpenCVCamera",
+}
+"""Names usable as `driver` in the settings; any other is a dotted path "package.module:Class"."""

@@ -1,0 +1,100 @@
+"""The interface of a camera driver.
+
+A driver overrides what its camera can do; what is not overridden is refused as UNSUPPORTED.
+Every method is called on the worker's main thread, one at a time. A method may block: the
+service's deadline kills the worker. Failures leave a driver as
+
+- `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
+- `DriverFault`: permanent, with a message that says what an operator must do,
+- `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from camsvc.errors import Unsupported
+from camsvc.frames import ControlValue
+from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture as the driver got it: either `pixels` or `encoded`.
+
+    `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
+    `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
+    a frame older than the request for it is refused as stale.
+    """
+
+    acquisition_time_ns: int
+    pixels: "npt.NDArray[np.uint8] | None" = None
+    encoded: bytes | None = None
+    mime_type: str = ""
+    exposure_us: int | None = None
+
+
+@dataclass(slots=True)
+class Notes:
+    """Up to 4 KiB that outlive the worker: `keep` hands them to the camera's next one."""
+
+    value: bytes = b""
+    keep: Callable[[bytes], None] = field(default=lambda _: None)
+
+
+class Driver(ABC):
+    """One camera. Order of calls: `open`, then any of the others, `close` last.
+
+    After a failure the ladder calls `recover`, then `close` and a new driver's `open`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:  # noqa: B027
+        """Keep `settings`, the camera's resolved table. Nothing may block or fail here."""
+
+    @abstractmethod
+    def open(self) -> DeviceInfo:
+        """Open the device and return what it is and can do."""
+
+    @abstractmethod
+    def capture(self, shot: Shot) -> Frame:
+        """Take one still, begun after this call.
+
+        Scaling, `quality_percent` and conversion are done by the worker: a driver heeds
+        `shot.format` only to hand over a better original (a RAW file). `shot.controls` are set
+        already.
+        """
+
+    def controls(self) -> list[Control]:
+        """Return the camera's controls with their present values."""
+        return []
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        """Set controls. Names, types and ranges are checked against `controls()` already."""
+        raise Unsupported(f"driver {self.name!r} has no controls")
+
+    def recover(self) -> None:  # noqa: B027 - most drivers have no softer rung than trying again
+        """Do what this camera's users do before they re-open it. Default: nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the device. Called once after `open`, also after one that failed."""
+
+    @classmethod
+    def discover(cls) -> list[Device]:
+        """List the devices attached, without opening any. Default: none."""
+        return []
+
+    @classmethod
+    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+        """Look at the configured device without opening it, for `camsvc doctor`.
+
+        Is it there, may this user open it, who holds it? Default: nothing to say.
+        """
+        return []

@@ -1,0 +1,75 @@
+"""Checks of requested control values, before any driver sees them.
+
+Libraries take wrong values badly: libgphoto2 crashes at the next read of a choice it does not
+know, libcamera's event loop dies of a wrong type.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from camsvc.errors import InvalidRequest, Unsupported
+from camsvc.frames import ControlValue
+from camsvc.worker.messages import Control
+
+
+def checked(
+    controls: Iterable[Control], values: Mapping[str, ControlValue]
+) -> dict[str, ControlValue]:
+    """Return `values` in each control's own type.
+
+    Raises:
+        Unsupported: the camera has no such control, or it is read-only.
+        InvalidRequest: wrong type, not finite, out of range, or not among the allowed values.
+    """
+    known = {control.name: control for control in controls}
+    return {name: _checked(known, name, value) for name, value in values.items()}
+
+
+def _checked(known: Mapping[str, Control], name: str, value: ControlValue) -> ControlValue:
+    control = known.get(name)
+    if control is None:
+        names = ", ".join(sorted(known)) or "none"
+        raise Unsupported(f"control {name!r} is unknown to this camera; it has: {names}")
+    if control.access == "read":
+        raise Unsupported(f"control {name!r} is read-only")
+    field = f"controls[{name}]"
+    value = _typed(control, field, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidRequest(field, f"{value} is not a finite number; {_allowed(control)}")
+    below = control.minimum is not None and isinstance(value, int | float)
+    if below and not _in_range(control, float(value)):
+        raise InvalidRequest(field, f"{value} is out of range; {_allowed(control)}")
+    if control.allowed and value not in control.allowed:
+        raise InvalidRequest(field, f"{value!r} is not a choice; {_allowed(control)}")
+    return value
+
+
+def _typed(control: Control, field: str, value: ControlValue) -> ControlValue:
+    """Integers serve as floats, and floats without a fraction as integers; nothing else bends."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match control.type:
+        case "float" if number:
+            return float(value)
+        case "int" if number and (isinstance(value, int) or value.is_integer()):  # type: ignore[union-attr]
+            return int(value)
+        case "bool" if isinstance(value, bool):
+            return value
+        case "string" if isinstance(value, str):
+            return value
+    got = f"{type(value).__name__} {value!r}"
+    raise InvalidRequest(field, f"{got} has the wrong type; {_allowed(control)}")
+
+
+def _in_range(control: Control, value: float) -> bool:
+    low = -math.inf if control.minimum is None else control.minimum
+    high = math.inf if control.maximum is None else control.maximum
+    return low <= value <= high
+
+
+def _allowed(control: Control) -> str:
+    if control.allowed:
+        return "allowed: " + ", ".join(control.allowed)
+    text = f"allowed: {control.type}"
+    if control.minimum is not None or control.maximum is not None:
+        text += f" from {control.minimum:g} to {control.maximum:g}"
+    return f"{text} {control.unit}".rstrip()

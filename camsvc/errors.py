@@ -1,0 +1,152 @@
+"""Every error of camsvc, each with its reason, its gRPC code and when to try again.
+
+Three families:
+
+- `CameraServiceError`: what a client is told. Only `rpc.status` turns it into a status.
+- `DriverError`, `DriverFault`: what a driver raises. They cross the pipe and end in the actor.
+- `WorkerLost`, `WorkerTimeout`: what the actor sees of a worker that died or does not answer.
+
+Only the standard library is imported here: workers load this file too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+DOMAIN = "camsvc"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field of a request and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class CameraServiceError(Exception):
+    """A refusal or failure as a client sees it.
+
+    `message` names the subject, the value and what is allowed. `retry_after_s` is None where
+    coming back does not help.
+    """
+
+    reason: ClassVar[str]
+    code: ClassVar[str]
+    """The name of the gRPC status code."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.metadata = dict(metadata or {})
+
+
+class CameraBusy(CameraServiceError):
+    """Another capture holds the camera. Come back after `retry_after_s`."""
+
+    reason, code = "CAMERA_BUSY", "RESOURCE_EXHAUSTED"
+
+
+class QueueFull(CameraServiceError):
+    """Too many captures wait for the camera. Come back after `retry_after_s`."""
+
+    reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class StorageFull(CameraServiceError):
+    """No room for another picture. Retrying does not help."""
+
+    reason, code = "STORAGE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class CameraNotFound(CameraServiceError):
+    """No camera with this id is configured. Retrying does not help."""
+
+    reason, code = "CAMERA_NOT_FOUND", "NOT_FOUND"
+
+
+class CaptureNotFound(CameraServiceError):
+    """No capture with this id is kept. Retrying does not help."""
+
+    reason, code = "CAPTURE_NOT_FOUND", "NOT_FOUND"
+
+
+class CameraUnavailable(CameraServiceError):
+    """The camera is recovering, unplugged, or used its attempts up. Come back."""
+
+    reason, code = "CAMERA_UNAVAILABLE", "UNAVAILABLE"
+
+
+class CameraFaulted(CameraServiceError):
+    """The camera needs an operator; the message says what to do. Retrying does not help."""
+
+    reason, code = "CAMERA_FAULTED", "FAILED_PRECONDITION"
+
+
+class CaptureTimeout(CameraServiceError):
+    """The camera's own worst case passed, and the client had set no deadline."""
+
+    reason, code = "CAPTURE_TIMEOUT", "DEADLINE_EXCEEDED"
+
+
+class Unsupported(CameraServiceError):
+    """This camera lacks what was asked for: a control, a format, a delivery."""
+
+    reason, code = "UNSUPPORTED", "FAILED_PRECONDITION"
+
+
+class InvalidRequest(CameraServiceError):
+    """A field of the request has a value that is never allowed."""
+
+    reason, code = "INVALID_REQUEST", "INVALID_ARGUMENT"
+
+    def __init__(
+        self, field: str, description: str, *, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{field}: {description}", metadata=metadata)
+        self.violations = [FieldViolation(field, description)]
+
+
+class RequestIdReused(CameraServiceError):
+    """The request id belongs to another request. Retrying does not help."""
+
+    reason, code = "REQUEST_ID_REUSED", "INVALID_ARGUMENT"
+
+
+class Unauthenticated(CameraServiceError):
+    """No or wrong credentials."""
+
+    reason, code = "UNAUTHENTICATED", "UNAUTHENTICATED"
+
+
+class PermissionDenied(CameraServiceError):
+    """The credentials do not allow this call."""
+
+    reason, code = "PERMISSION_DENIED", "PERMISSION_DENIED"
+
+
+class CameraLost(Exception):
+    """One operation on a camera failed in a way that recovery may mend."""
+
+
+class DriverError(CameraLost):
+    """A driver's temporary failure: the ladder takes over."""
+
+
+class DriverFault(Exception):
+    """A driver's permanent failure: the message says what an operator must do."""
+
+
+class WorkerLost(CameraLost):
+    """The worker process ended; the message says how."""
+
+
+class WorkerTimeout(CameraLost):
+    """The worker did not answer a call in time: its driver hangs."""

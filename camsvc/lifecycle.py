@@ -1,0 +1,99 @@
+"""A camera's life: one enum of states, one of events, one table, one `apply`.
+
+The diagram in the docs is made from `TRANSITIONS` (`make diagram`); a test compares them.
+"""
+
+from enum import Enum
+
+
+class State(Enum):
+    """What a camera is at."""
+
+    CLOSED = "CLOSED"
+    """No device open; the next use opens it."""
+    OPENING = "OPENING"
+    READY = "READY"
+    CAPTURING = "CAPTURING"
+    RECOVERING = "RECOVERING"
+    """Something failed; the ladder is climbed until the camera is back."""
+    FAULTED = "FAULTED"
+    """Only an operator helps; ResetCamera tries again."""
+
+
+class Event(Enum):
+    """What happens to a camera."""
+
+    OPEN = "open"
+    OPENED = "opened"
+    CAPTURE = "capture"
+    CAPTURED = "captured"
+    LOST = "lost"
+    RECOVERED = "recovered"
+    FAULT = "fault"
+    RESET = "reset"
+    CLOSE = "close"
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.CLOSED: {Event.OPEN: State.OPENING, Event.RESET: State.OPENING},
+    State.OPENING: {
+        Event.OPENED: State.READY,
+        Event.LOST: State.RECOVERING,
+        Event.FAULT: State.FAULTED,
+        Event.RESET: State.OPENING,
+        Event.CLOSE: State.CLOSED,
+    },
+    State.READY: {
+        Event.CAPTURE: State.CAPTURING,
+        Event.LOST: State.RECOVERING,
+        Event.FAULT: State.FAULTED,
+        Event.RESET: State.OPENING,
+        Event.CLOSE: State.CLOSED,
+    },
+    State.CAPTURING: {
+        Event.CAPTURED: State.READY,
+        Event.LOST: State.RECOVERING,
+        Event.FAULT: State.FAULTED,
+        Event.CLOSE: State.CLOSED,
+    },
+    State.RECOVERING: {
+        Event.RECOVERED: State.READY,
+        Event.FAULT: State.FAULTED,
+        Event.RESET: State.OPENING,
+        Event.CLOSE: State.CLOSED,
+    },
+    State.FAULTED: {Event.RESET: State.OPENING, Event.CLOSE: State.CLOSED},
+}
+
+
+class IllegalEvent(Exception):
+    """An event that the table does not have in this state: a bug of the actor."""
+
+
+def apply(state: State, event: Event) -> State:
+    """Return the state after `event`.
+
+    Raises:
+        IllegalEvent: the table has no such transition.
+    """
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        allowed = ", ".join(e.value for e in TRANSITIONS[state])
+        raise IllegalEvent(
+            f"event {event.value!r} in state {state.value}; allowed: {allowed}"
+        ) from None
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> CLOSED"]
+    for state, events in TRANSITIONS.items():
+        targets: dict[State, list[str]] = {}
+        for event, target in events.items():
+            targets.setdefault(target, []).append(event.value)
+        lines += [
+            f"    {state.value} --> {target.value}: {', '.join(names)}"
+            for target, names in targets.items()
+        ]
+    return "\n".join(lines) + "\n"

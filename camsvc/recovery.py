@@ -1,0 +1,62 @@
+"""The ladder: what is tried, in which order, to bring a camera back; counted and timed."""
+
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+
+from camsvc.errors import CameraLost, WorkerLost, WorkerTimeout
+
+BACK_OFF_FIRST_S, BACK_OFF_LAST_S = 1.0, 30.0
+
+
+class Rung(IntEnum):
+    """One way to bring a camera back; each is ruder than the one before."""
+
+    SOFT_RETRY = 1
+    """The driver's own `recover`, on the open device."""
+    REOPEN = 2
+    """Close the device and open it again, in the same worker."""
+    RESTART = 3
+    """Kill the worker; a warm one opens the device."""
+    BACK_OFF = 4
+    """Wait, then as RESTART; 1 s at first, doubled up to 30 s."""
+
+
+@dataclass(slots=True)
+class RungStatistics:
+    """How often a rung brought the camera back, and how long it took last."""
+
+    count: int = 0
+    last_duration_s: float = 0.0
+    last_time_ns: int = 0
+
+
+class Ladder:
+    """Chooses the next rung. It starts anew after a success of the camera's work."""
+
+    def __init__(self) -> None:
+        self._last: Rung | None = None
+        self._back_off_s = 0.0
+        self.statistics = {rung: RungStatistics() for rung in Rung}
+
+    def next(self, error: CameraLost) -> tuple[Rung, float]:
+        """Return the rung to climb after `error`, and how many seconds to wait before it."""
+        process_lost = isinstance(error, WorkerLost | WorkerTimeout)
+        lowest = Rung.RESTART if process_lost else Rung.SOFT_RETRY
+        after_last = Rung.SOFT_RETRY if self._last is None else min(self._last + 1, Rung.BACK_OFF)
+        self._last = Rung(max(lowest, after_last))
+        if self._last is not Rung.BACK_OFF:
+            return self._last, 0.0
+        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), BACK_OFF_LAST_S)
+        return self._last, self._back_off_s
+
+    def climbed(self, rung: Rung, duration_s: float) -> None:
+        """Note that a rung brought the camera back."""
+        statistics = self.statistics[rung]
+        statistics.count += 1
+        statistics.last_duration_s = duration_s
+        statistics.last_time_ns = time.time_ns()
+
+    def calm(self) -> None:
+        """Start from the first rung at the next failure."""
+        self._last, self._back_off_s = None, 0.0

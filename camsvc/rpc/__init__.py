@@ -1,0 +1,1 @@
+"""The gRPC face: requests checked, the fleet called, answers and errors converted."""

@@ -1,0 +1,203 @@
+"""The service's own values made into messages of the contract."""
+
+from collections.abc import Iterable, Mapping
+
+from camapi.v1 import camera_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from camsvc.camera import CameraActor, CaptureResult
+from camsvc.fleet import FoundDevice
+from camsvc.frames import ControlValue
+from camsvc.recovery import Rung, RungStatistics
+from camsvc.rpc.status import status_of
+from camsvc.worker.messages import Control, DeviceInfo
+
+_TYPES = {
+    "bool": pb.Control.TYPE_BOOL,
+    "int": pb.Control.TYPE_INT,
+    "float": pb.Control.TYPE_DOUBLE,
+    "string": pb.Control.TYPE_STRING,
+}
+_ACCESS = {
+    "read": pb.Control.ACCESS_READ,
+    "write": pb.Control.ACCESS_WRITE,
+    "read_write": pb.Control.ACCESS_READ_WRITE,
+}
+
+
+def with_bytes(message: Message, field: int, data: bytes) -> bytes:
+    """Return a message's wire form with one more field, of type bytes.
+
+    On the wire a message is its fields in a row, so large ones can be put behind the others: one
+    copy, where protobuf would take three of a picture's bytes.
+    """
+    key, length = (field << 3 | 2).to_bytes(1), len(data)
+    varint = bytearray()
+    while length > 0x7F:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    varint.append(length)
+    return b"".join((message.SerializeToString(), key, varint, data))
+
+
+def timestamp(time_ns: int) -> Timestamp:
+    """Return nanoseconds since the epoch as a Timestamp."""
+    message = Timestamp()
+    message.FromNanoseconds(time_ns)
+    return message
+
+
+def duration(seconds: float) -> Duration:
+    """Return seconds as a Duration."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
+
+
+def camera(actor: CameraActor) -> pb.Camera:
+    """Return what a client may know of a camera."""
+    device, active = actor.device, actor.active
+    message = pb.Camera(
+        camera=actor.options.id,
+        driver=actor.options.driver,
+        model=device.model if device else "",
+        state=pb.Camera.State.Value(f"STATE_{actor.state.value}"),
+        state_time=timestamp(actor.state_time_ns),
+        queued_captures=actor.queued,
+        worst_case_capture_duration=duration(actor.worst_case_s()),
+        statistics=_statistics(actor),
+    )
+    if actor.fault is not None:
+        message.fault.CopyFrom(status_of(actor.fault))
+    if active is not None:
+        message.active_capture.CopyFrom(
+            pb.ActiveCapture(
+                capture_id=active.id,
+                request_id=active.request_id,
+                start_time=timestamp(active.started_ns),
+                expected_end_time=timestamp(actor.expected_end_ns(active)),
+            )
+        )
+    if device is not None:
+        message.capabilities.CopyFrom(_capabilities(device))
+    return message
+
+
+def capture(result: CaptureResult) -> pb.Capture:
+    """Return a still that was taken, without its bytes."""
+    image = result.image
+    message = pb.Capture(
+        capture_id=result.capture_id,
+        camera=result.camera,
+        request_id=result.request_id,
+        state=pb.Capture.STATE_SUCCEEDED,
+        acquisition_time=timestamp(image.acquisition_time_ns),
+        create_time=timestamp(result.create_time_ns),
+        image=pb.CaptureImage(
+            mime_type=image.mime_type,
+            width_px=image.width_px,
+            height_px=image.height_px,
+            size_bytes=image.size_bytes,
+            sha256=image.sha256,
+        ),
+        controls=settings(image.controls),
+        labels=result.labels,
+        attempts=result.attempts,
+        recoveries=result.recoveries,
+        timing=pb.CaptureTiming(
+            queue=duration(result.queue_s),
+            driver=duration(result.driver_s),
+            total=duration(result.total_s),
+        ),
+    )
+    if image.exposure_us is not None:
+        message.exposure_duration.CopyFrom(duration(image.exposure_us / 1e6))
+    return message
+
+
+def controls(values: Iterable[Control]) -> list[pb.Control]:
+    """Return a camera's controls."""
+    return [_control(value) for value in values]
+
+
+def settings(values: Mapping[str, ControlValue]) -> list[pb.ControlSetting]:
+    """Return control values by name."""
+    return [pb.ControlSetting(name=name, value=_value(v)) for name, v in sorted(values.items())]
+
+
+def device(found: FoundDevice) -> pb.Device:
+    """Return an attached device, with settings ready to paste."""
+    return pb.Device(
+        driver=found.driver,
+        name=found.device.name,
+        address=found.device.address,
+        serial=found.device.serial,
+        model=found.device.model,
+        camera=found.camera,
+        settings_snippet=found.settings_snippet,
+    )
+
+
+def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
+    return pb.CameraCapabilities(
+        live_view=device.live_view,
+        capture_during_live_view=device.capture_during_live_view,
+        controls=device.has_controls,
+        formats=[pb.ImageOptions.Format.Value(f"FORMAT_{name}") for name in device.formats],
+        sizes=[pb.ImageSize(width_px=width, height_px=height) for width, height in device.sizes],
+    )
+
+
+def _statistics(actor: CameraActor) -> pb.CameraStatistics:
+    statistics = actor.statistics
+    return pb.CameraStatistics(
+        captures_succeeded=statistics.captures_succeeded,
+        captures_failed=statistics.captures_failed,
+        captures_rejected=statistics.captures_rejected,
+        consecutive_failures=statistics.consecutive_failures,
+        recoveries=[_recovery(*item) for item in statistics.recoveries.items()],
+    )
+
+
+def _recovery(rung: Rung, statistics: RungStatistics) -> pb.RecoveryStatistics:
+    message = pb.RecoveryStatistics(
+        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{rung.name}"), count=statistics.count
+    )
+    if statistics.count:
+        message.last_duration.CopyFrom(duration(statistics.last_duration_s))
+        message.last_time.CopyFrom(timestamp(statistics.last_time_ns))
+    return message
+
+
+def _control(control: Control) -> pb.Control:
+    message = pb.Control(
+        name=control.name,
+        type=_TYPES[control.type],
+        unit=control.unit,
+        allowed_values=[_value(value) for value in control.allowed],
+        access=_ACCESS[control.access],
+        description=control.description,
+    )
+    if control.value is not None:
+        message.value.CopyFrom(_value(control.value))
+    if control.minimum is not None:
+        message.range.minimum = control.minimum
+    if control.maximum is not None:
+        message.range.maximum = control.maximum
+    if control.increment is not None:
+        message.increment = control.increment
+    return message
+
+
+def _value(value: ControlValue) -> pb.ControlValue:
+    match value:
+        case bool():
+            return pb.ControlValue(bool_value=value)
+        case int():
+            return pb.ControlValue(int_value=value)
+        case float():
+            return pb.ControlValue(double_value=value)
+        case str():
+            return pb.ControlValue(string_value=value)

@@ -1,0 +1,160 @@
+"""Requests made into plain values, each field checked: subject, value and what is allowed."""
+
+import math
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+
+from camsvc.errors import InvalidRequest
+from camsvc.frames import ControlValue
+from camsvc.worker.messages import Shot
+
+_CAMERA_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+_MAX_LABELS = 64
+_MAX_LABEL_VALUE_BYTES = 1024
+_MAX_CONTROLS = 64
+_MAX_CONTROL_TEXT_BYTES = 1024
+_MAX_SIZE_PX = 65535
+_SHOWN = 80
+
+
+def camera_id(value: str, field: str = "camera") -> str:
+    """Return a well-formed camera id."""
+    if not _CAMERA_ID.fullmatch(value):
+        raise InvalidRequest(
+            field,
+            f"{_short(value)} is not a camera id; allowed: a lower-case letter, then up to 62 "
+            "lower-case letters, digits and hyphens",
+        )
+    return value
+
+
+def request_id(value: str) -> str:
+    """Return a request id in its canonical form; empty when there is none."""
+    if not value:
+        return ""
+    try:
+        parsed = uuid.UUID(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or str(parsed) != value.lower():
+        raise InvalidRequest(
+            "request_id",
+            f"{_short(value)} is not a UUID; allowed: none, or for example "
+            "'3f2a8c1e-5b7d-4e9f-8a6b-0c1d2e3f4a5b'",
+        )
+    return str(parsed)
+
+
+def labels(values: Mapping[str, str]) -> dict[str, str]:
+    """Return checked labels."""
+    if len(values) > _MAX_LABELS:
+        raise InvalidRequest("labels", f"{len(values)} labels; allowed: up to {_MAX_LABELS}")
+    for key, value in values.items():
+        if not _LABEL_KEY.fullmatch(key):
+            raise InvalidRequest(
+                "labels",
+                f"the key {_short(key)} is not allowed; allowed: a lower-case letter, then up to "
+                "62 lower-case letters, digits and _ . -",
+            )
+        size = len(value.encode())
+        if size > _MAX_LABEL_VALUE_BYTES:
+            raise InvalidRequest(
+                f"labels[{key}]",
+                f"the value has {size} bytes; allowed: up to {_MAX_LABEL_VALUE_BYTES}",
+            )
+    return dict(values)
+
+
+def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
+    """Return control values by name; the camera checks them against its own ranges."""
+    values: dict[str, ControlValue] = {}
+    for index, setting in enumerate(settings):
+        field = f"controls[{index}]"
+        if index >= _MAX_CONTROLS:
+            raise InvalidRequest("controls", f"allowed: up to {_MAX_CONTROLS} controls in a call")
+        if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_TEXT_BYTES:
+            raise InvalidRequest(
+                f"{field}.name", f"{_short(setting.name)} is no control's name; see ListControls"
+            )
+        if setting.name in values:
+            raise InvalidRequest(f"{field}.name", f"{_short(setting.name)} stands there twice")
+        kind = setting.value.WhichOneof("kind")
+        if kind is None:
+            raise InvalidRequest(
+                f"{field}.value", f"the value of {_short(setting.name)} is missing"
+            )
+        value: ControlValue = getattr(setting.value, kind)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(
+                f"{field}.value",
+                f"{value} is no value for {_short(setting.name)}; allowed: a finite number",
+            )
+        if isinstance(value, str) and len(value.encode()) > _MAX_CONTROL_TEXT_BYTES:
+            raise InvalidRequest(
+                f"{field}.value",
+                f"{_short(value)} has {len(value.encode())} bytes; "
+                f"allowed: up to {_MAX_CONTROL_TEXT_BYTES}",
+            )
+        values[setting.name] = value
+    return values
+
+
+def shot(request: api.CaptureRequest) -> Shot:
+    """Return how a still is wanted."""
+    image = request.image
+    formats = pb.ImageOptions.Format
+    if image.format not in formats.values():
+        names = ", ".join(name for name in formats.keys() if not name.endswith("UNSPECIFIED"))  # noqa: SIM118 - not a dict
+        raise InvalidRequest("image.format", f"{image.format} is no format; allowed: {names}")
+    if image.format == pb.ImageOptions.FORMAT_PNG and image.HasField("quality_percent"):
+        raise InvalidRequest("image.quality_percent", "PNG has no quality; allowed: with JPEG")
+    format_ = formats.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix("FORMAT_")
+    return Shot(
+        format=format_,
+        quality_percent=_within(image, "quality_percent", 100),
+        max_width_px=_within(image, "max_width_px", _MAX_SIZE_PX),
+        max_height_px=_within(image, "max_height_px", _MAX_SIZE_PX),
+        controls=controls(request.controls),
+    )
+
+
+def waits(request: api.CaptureRequest) -> bool:
+    """Return whether a busy camera is waited for."""
+    known = api.CaptureRequest.BusyPolicy
+    if request.busy_policy not in known.values():
+        raise InvalidRequest(
+            "busy_policy",
+            f"{request.busy_policy} is no policy; allowed: BUSY_POLICY_REJECT, BUSY_POLICY_WAIT",
+        )
+    return request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT
+
+
+def inline_limit(request: api.CaptureRequest, default: int) -> int:
+    """Return how large an inline picture may be, in bytes."""
+    if not request.HasField("max_inline_bytes"):
+        return default
+    if request.max_inline_bytes < 1:
+        raise InvalidRequest(
+            "max_inline_bytes", f"{request.max_inline_bytes} is out of range; allowed: from 1"
+        )
+    return request.max_inline_bytes
+
+
+def _within(image: pb.ImageOptions, field: str, maximum: int) -> int | None:
+    if not image.HasField(field):  # type: ignore[arg-type]
+        return None
+    value: int = getattr(image, field)
+    if not 1 <= value <= maximum:
+        raise InvalidRequest(
+            f"image.{field}", f"{value} is out of range; allowed: from 1 to {maximum}"
+        )
+    return value
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")

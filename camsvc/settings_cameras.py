@@ -1,0 +1,287 @@
+"""The settings of a camera: the keys that all have, and those of each driver."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    model_validator,
+)
+
+from camsvc.drivers import BUILTIN
+from camsvc.drivers.opencv_source import kind_of
+from camsvc.frames import ControlValue
+
+_DAY_S = 86_400.0
+_MOST_PX = 65_500
+"""The largest side of a JPEG."""
+
+
+Count = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Seconds = Annotated[Number, Field(gt=0, le=_DAY_S)]
+SecondsOrZero = Annotated[Number, Field(ge=0, le=_DAY_S)]
+Pixels = Annotated[Count, Field(ge=1, le=_MOST_PX)]
+FramesPerSecond = Annotated[Number, Field(gt=0, le=1000)]
+
+
+class Table(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _source(value: object) -> object:
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16
+    if not number and not (isinstance(value, str) and value):
+        raise ValueError(
+            "allowed: a device's index, or the path or URL of a device, file or stream"
+        )
+    return value
+
+
+def _plain(value: object) -> object:
+    """Refuse what JSON cannot carry: dates, infinities and numbers that are none."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        case dict():
+            for member in value.values():
+                _plain(member)
+        case list():
+            for member in value:
+                _plain(member)
+        case bool() | int() | float() | str():
+            pass
+        case _:
+            kind = type(value).__name__
+            raise ValueError(f"{kind} {value} is not allowed; allowed: text, numbers, true, false")
+    return value
+
+
+def _control(value: object) -> object:
+    if isinstance(value, dict | list):
+        raise ValueError("allowed: text, a number, true or false")
+    return _plain(value)
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError("allowed: names of environment variables, without '='")
+    return name
+
+
+class CameraSettings(Table):
+    """`[[cameras]]`: the keys that every camera has."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="the camera's name for clients")
+    driver: str = Field(description="what drives it")
+    # The first one, one after a soft retry, and one with the device opened anew.
+    attempts: Annotated[Count, Field(ge=1, le=10)] = Field(
+        3, description="how often a capture is tried before it fails"
+    )
+    # Twenty times what a slow network camera takes; an exposure asked for is added.
+    attempt_timeout_s: Seconds = Field(10.0, description="seconds that one attempt may take")
+    # A webcam opens in 0.3 s, a camera behind a weak network or PTP in several.
+    open_timeout_s: Seconds = Field(15.0, description="seconds that opening the device may take")
+    stall_timeout_s: Seconds = Field(
+        2.0, description="seconds without a frame after which live view counts as stalled"
+    )
+    queue_limit: Annotated[Count, Field(ge=0, le=1000)] = Field(
+        16, description="captures that may wait for the camera at once"
+    )
+    open_at_start: Flag = Field(
+        False, description="open the device in the background at start, not at first use"
+    )
+    idle_close_s: SecondsOrZero = Field(
+        0.0, description="seconds without use after which the device is closed; 0: never"
+    )
+    python: str | None = Field(
+        None, min_length=1, description="another Python interpreter for the driver's process"
+    )
+    env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
+        default_factory=dict, description="environment variables of the driver's process"
+    )
+    controls: dict[str, Annotated[ControlValue, BeforeValidator(_control)]] = Field(
+        default_factory=dict, description="control values that are set after every open"
+    )
+
+    @property
+    def driver_path(self) -> str:
+        """The driver's class as "package.module:Class"."""
+        return BUILTIN.get(self.driver, self.driver)
+
+    def driver_settings(self) -> dict[str, object]:
+        """Return the driver's own keys as plain values; those without a value are left out."""
+        common = set(CameraSettings.model_fields)
+        return self.model_dump(mode="json", exclude=common, exclude_none=True)
+
+
+_TIMED = ("slow", "disconnect")
+_PICTURE_FAULTS = ("stale", "corrupt")
+
+
+class Fault(Table):
+    """`[[cameras.faults]]`: one scripted fault of a simulated camera."""
+
+    on: Literal["open", "read", "capture", "set_controls", "close"] = Field(
+        description="the call that it strikes"
+    )
+    kind: Literal[
+        "hang",
+        "hang_gil",
+        "crash",
+        "exit",
+        "error",
+        "permanent",
+        "slow",
+        "stale",
+        "corrupt",
+        "disconnect",
+        "ignore_sigterm_hang",
+    ] = Field(description="what happens then")
+    at: Annotated[Count, Field(ge=1, le=2**31)] = Field(
+        1, description="the first such call that it strikes, counted over restarts"
+    )
+    times: Annotated[Count, Field(ge=0, le=2**31)] = Field(
+        1, description="how many such calls in a row it strikes; 0: all from then on"
+    )
+    seconds: Seconds | None = Field(None, description="seconds that slow and disconnect last")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind in _TIMED and self.seconds is None:
+            raise ValueError(f"kind {self.kind!r} needs the key 'seconds': how long it lasts")
+        if self.kind not in _TIMED and self.seconds is not None:
+            raise ValueError(
+                f"kind {self.kind!r} takes no key 'seconds'; allowed with: {', '.join(_TIMED)}"
+            )
+        if self.kind in _PICTURE_FAULTS and self.on not in ("read", "capture"):
+            raise ValueError(
+                f"kind {self.kind!r} cannot strike {self.on!r}; allowed: read, capture"
+            )
+        return self
+
+
+class SimulatedCameraSettings(CameraSettings):
+    """A camera that is not there, and fails when told to."""
+
+    driver: Literal["simulated"] = Field(description="what drives it")
+    # In a smaller picture, the number of the frame painted into it is not readable.
+    width_px: Annotated[Pixels, Field(ge=160, le=8192)] = Field(
+        1280, description="width of its pictures in pixels"
+    )
+    height_px: Annotated[Pixels, Field(ge=120, le=8192)] = Field(
+        720, description="height of its pictures in pixels"
+    )
+    fps: FramesPerSecond = Field(30.0, description="frames per second of its live view")
+    capture_duration_s: SecondsOrZero = Field(
+        0.1, description="seconds that a still takes, beside its exposure"
+    )
+    open_duration_s: SecondsOrZero = Field(0.0, description="seconds that opening takes")
+    faults: tuple[Fault, ...] = Field((), description="what is to go wrong")
+
+
+class OpenCVCameraSettings(CameraSettings):
+    """A device, video file or stream that OpenCV reads."""
+
+    driver: Literal["opencv"] = Field(description="what drives it")
+    source: Annotated[int | str, BeforeValidator(_source)] = Field(
+        description="device index, or path or URL of a device, video file or stream"
+    )
+    backend: (
+        Literal["any", "v4l2", "dshow", "msmf", "avfoundation", "ffmpeg", "gstreamer"] | None
+    ) = Field(
+        None,
+        description="what OpenCV reads with; by default v4l2, dshow or avfoundation for a device, "
+        "by platform, and ffmpeg for files and URLs",
+    )
+    width_px: Pixels | None = Field(None, description="width to ask a device for, in pixels")
+    height_px: Pixels | None = Field(None, description="height to ask a device for, in pixels")
+    fps: FramesPerSecond | None = Field(None, description="frames per second to ask a device for")
+    fourcc: str | None = Field(
+        None,
+        pattern=r"^([ -~]{4})?$",
+        description="format to ask a device for, in four characters such as YUYV; by default MJPG "
+        'with v4l2 and dshow; "" leaves the device its own',
+    )
+    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] | None = Field(
+        None, description="frames to drop after opening; by default 5 of a device, else 0"
+    )
+    loop: Flag = Field(False, description="whether a file begins again at its end")
+    repeat_limit: Annotated[Count, Field(ge=0, le=10_000)] | None = Field(
+        None,
+        description="byte-identical frames in a row after which the device counts as lost; from "
+        "2, or 0 for never; by default 30 for a device, else 0",
+    )
+    read_failures: Annotated[Count, Field(ge=0, le=100)] | None = Field(
+        None, description="failed reads in a row to put up with; by default 3 with msmf, else 0"
+    )
+    # Half of an attempt, so that a silent camera is told as such before its worker is killed.
+    read_timeout_s: Seconds = Field(
+        5.0,
+        description="seconds to wait for a frame, or for a stream to open; rounded up to whole "
+        "seconds with v4l2",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> Self:
+        kind = kind_of(self.source)
+        for key in ("width_px", "height_px", "fps", "fourcc"):
+            if getattr(self, key) is not None and kind != "device":
+                raise ValueError(f"key {key!r} is for devices; this camera's source is a {kind}")
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("keys 'width_px' and 'height_px' go together: set both or neither")
+        if self.loop and kind != "file":
+            raise ValueError(f"key 'loop' is for files; this camera's source is a {kind}")
+        if self.repeat_limit == 1:
+            raise ValueError(
+                "key 'repeat_limit': 1 is not allowed; allowed: 0 (off), or 2 and more"
+            )
+        return self
+
+
+class PluginCameraSettings(CameraSettings):
+    """A camera with a driver of one's own, named by its path."""
+
+    driver: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description='the driver\'s class as "package.module:Class"',
+    )
+    options: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(
+        default_factory=dict, description="the driver's own keys"
+    )
+
+    def driver_settings(self) -> dict[str, object]:
+        """Return the `options` table."""
+        return dict(self.model_dump()["options"])
+
+
+def _tag(camera: object) -> str | None:
+    """Return the name of the model of a camera's table."""
+    if isinstance(camera, Mapping):
+        driver = camera.get("driver")
+    else:
+        driver = getattr(camera, "driver", None)
+    if not isinstance(driver, str):
+        return None
+    return "plugin" if ":" in driver else driver
+
+
+AnyCameraSettings = Annotated[
+    Annotated[SimulatedCameraSettings, Tag("simulated")]
+    | Annotated[OpenCVCameraSettings, Tag("opencv")]
+    | Annotated[PluginCameraSettings, Tag("plugin")],
+    Discriminator(_tag),
+]

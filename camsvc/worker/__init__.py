@@ -1,0 +1,1 @@
+"""A camera's driver in a process of its own: `parent` supervises, `child` runs in the process."""

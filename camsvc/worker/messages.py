@@ -1,0 +1,314 @@
+"""All that crosses the pipe between the service and a worker, grouped by direction.
+
+A message on the wire is a 4-byte little-endian length and a pickled `Envelope`. Only the classes
+of this file and of `camsvc.frames` are unpickled, so a worker gone mad (or taken over through a
+video stream) can hand the service wrong values, but cannot make it run anything.
+"""
+
+import io
+import pickle
+import socket
+from dataclasses import dataclass, field
+
+from camsvc import frames
+from camsvc.frames import ControlValue, ImageInfo
+
+MAX_MESSAGE_BYTES = 1 << 20
+HEADER_BYTES = 4
+
+# Values both directions carry.
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One setting of a camera, with what it may be set to.
+
+    `type` is "bool", "int", "float" or "string"; `access` is "read", "write" or "read_write".
+    """
+
+    name: str
+    type: str
+    value: ControlValue | None
+    minimum: float | None = None
+    maximum: float | None = None
+    increment: float | None = None
+    unit: str = ""
+    allowed: list[str] = field(default_factory=list)
+    access: str = "read_write"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """How a still is wanted. `controls` hold for this shot only; sizes keep the aspect."""
+
+    format: str = "JPEG"
+    quality_percent: int | None = None
+    max_width_px: int | None = None
+    max_height_px: int | None = None
+    controls: dict[str, ControlValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What an opened camera is and can do.
+
+    `expected_capture_s` is the driver's own guess of a still's duration, until the service has
+    seen some. `formats` are names of the contract's image formats, `sizes` are (width, height) in
+    pixels, empty when unknown.
+    """
+
+    model: str
+    formats: list[str]
+    serial: str = ""
+    has_controls: bool = False
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    live_view: bool = False
+    capture_during_live_view: bool = False
+    expected_capture_s: float = 1.0
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that a driver found attached. `address` is what selects it in the settings."""
+
+    address: str
+    name: str
+    model: str = ""
+    serial: str = ""
+    settings: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a driver's diagnosis looked at. `advice` says what to do when not `ok`."""
+
+    ok: bool
+    text: str
+    advice: str = ""
+
+
+# From the service to the worker.
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Build the driver and open the device; then set `controls`. Answered by `Opened`."""
+
+    settings: dict[str, object]
+    controls: dict[str, ControlValue]
+    notes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Try the driver's soft rung. Answered by `Done`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the device and forget the driver. Answered by `Done`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Take a still. Answered by `Captured`, whose slot the service then owns."""
+
+    shot: Shot
+
+
+@dataclass(frozen=True, slots=True)
+class ListControls:
+    """Answered by `Controls`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetControls:
+    """Answered by `Controls`, as they are then."""
+
+    values: dict[str, ControlValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Discover:
+    """List what is attached; no device is opened. Answered by `Discovered`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnose:
+    """Look at the device from outside, without opening it. Answered by `Diagnosed`."""
+
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answered by `Done`, beside a driver call that does not hold the GIL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give a slot back to the worker. Not answered."""
+
+    slot: int
+
+
+# From the worker to the service.
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The worker's first message: the driver's library is imported, no device touched."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The device is open."""
+
+    device: DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A still waits in its slot. `driver_s` is the driver's part, `encode_s` the encoder's."""
+
+    image: ImageInfo
+    driver_s: float
+    encode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The camera's controls with their present values."""
+
+    controls: list[Control]
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What is attached."""
+
+    devices: list[Device]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """What a diagnosis found."""
+
+    findings: list[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command without a result has been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A command failed; `kind` is the name of a class of `camsvc.errors`."""
+
+    kind: str
+    message: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Something worth the service's log. `level` is a name of the logging module's."""
+
+    level: str
+    message: str
+
+
+Command = (
+    Open
+    | Recover
+    | Close
+    | Capture
+    | ListControls
+    | SetControls
+    | Discover
+    | Diagnose
+    | Ping
+    | Release
+)
+Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message; an answer carries its command's id, anything else 0."""
+
+    id: int
+    message: Command | Answer | Started | Log
+
+
+_ALLOWED = {
+    (cls.__module__, cls.__qualname__): cls
+    for cls in [*globals().values(), frames.ImageInfo]
+    if isinstance(cls, type) and cls.__module__ in (__name__, frames.__name__)
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not a message") from None
+
+
+def encode(envelope: Envelope) -> bytes:
+    """Return the wire form of one message."""
+    body = pickle.dumps(envelope, protocol=5)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes; {MAX_MESSAGE_BYTES} are allowed")
+    return len(body).to_bytes(HEADER_BYTES, "little") + body
+
+
+def body_length(header: bytes) -> int:
+    """Return the length of the body that follows a header, checked against the limit."""
+    length = int.from_bytes(header, "little")
+    if length > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {length} bytes; {MAX_MESSAGE_BYTES} are allowed")
+    return length
+
+
+def decode(body: bytes) -> Envelope:
+    """Return the message of one body.
+
+    Raises:
+        ValueError: it is not a message.
+    """
+    try:
+        envelope = _Unpickler(io.BytesIO(body)).load()
+    except Exception as error:
+        raise ValueError(f"not a message: {error}") from error
+    if not isinstance(envelope, Envelope):
+        raise ValueError(f"not a message: {type(envelope).__name__}")
+    return envelope
+
+
+def receive(sock: socket.socket) -> Envelope | None:
+    """Block until the next message (worker side); None at the end of the stream."""
+    header = _receive_exactly(sock, HEADER_BYTES)
+    if header is None:
+        return None
+    body = _receive_exactly(sock, body_length(header))
+    return None if body is None else decode(body)
+
+
+def _receive_exactly(sock: socket.socket, count: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < count:
+        try:
+            part = sock.recv(count - len(parts))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)

@@ -1,0 +1,310 @@
+"""The service's side of a worker: start, call, supervise, kill.
+
+Invariants: nothing here blocks the event loop; every call is answered, by the worker, by its
+time-out or by the worker's end; a worker that ended fails all its pending calls, after what it
+had still sent was read.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from camsvc import errors
+from camsvc.errors import WorkerLost, WorkerTimeout
+from camsvc.frames import ImageInfo, SharedBlock
+from camsvc.worker import messages as m
+
+_log = structlog.get_logger()
+
+_PROGRAM = str(Path(__file__).with_name("__main__.py"))
+
+_STACK_DUMP_S = 0.05
+"""How long a hung worker has to write where it hangs before it is killed."""
+
+_DRAIN_S = 0.5
+"""How long the pipe of an ended process is read on: a child of its own may hold it open."""
+
+LIVENESS_INTERVAL_S = 5.0
+"""An idle worker is pinged this often, and killed when it takes as long to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What makes one worker process differ from another; workers of one launch are alike."""
+
+    driver: str
+    """The dotted path "package.module:Class"."""
+    python: str = sys.executable
+    env: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, driver: str, python: str | None, env: Mapping[str, str]) -> "Launch":
+        """Return the launch for a camera's settings."""
+        return cls(driver, python or sys.executable, tuple(sorted(env.items())))
+
+
+class Worker:
+    """A running worker process. Make one with `start`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        pipe: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        block: SharedBlock,
+        name: str,
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = pipe
+        self._block = block
+        self.name = name
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[m.Answer]] = {}
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last_words: deque[str] = deque(maxlen=20)
+        self._killed_for = ""
+        self._last_notes = b""
+        self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
+        self._liveness = asyncio.create_task(self._watch(), name=f"liveness {process.pid}")
+
+    @classmethod
+    async def start(cls, launch: Launch) -> "Worker":
+        """Start a process and wait until it has imported its driver.
+
+        Call from the main thread: the kernel kills a worker when the thread that started it ends.
+
+        Raises:
+            WorkerLost: it could not be started, or ended at once.
+        """
+        ours, theirs = socket.socketpair()
+        block = SharedBlock.create()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                launch.python,
+                _PROGRAM,
+                str(theirs.fileno()),
+                str(block.fd),
+                str(os.getpid()),
+                launch.driver,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(), block.fd),
+                env={**os.environ, **dict(launch.env)},
+            )
+        except OSError as error:
+            ours.close()
+            block.close()
+            # Neither the path nor the system's words for it: this text reaches clients.
+            _log.error("worker not started", python=launch.python, error=str(error))
+            raise WorkerLost(f"the worker could not be started: {type(error).__name__}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        worker = cls(process, await asyncio.open_connection(sock=ours), block, launch.driver)
+        try:
+            await asyncio.shield(worker._started)
+        except BaseException:
+            worker.kill("it did not start")
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can still be answered."""
+        return not self.ended.done() and not self._killed_for
+
+    @property
+    def notes(self) -> bytes:
+        """What the driver keeps for the camera's next worker; readable when it has ended, too."""
+        return self._block.read_notes() if self._block.fd >= 0 else self._last_notes
+
+    async def call(self, command: m.Command, timeout_s: float) -> m.Answer:
+        """Send a command and return its answer.
+
+        Raises:
+            DriverError, DriverFault, Unsupported, InvalidRequest: the driver's own.
+            WorkerTimeout: no answer within `timeout_s`; the worker still hangs then.
+            WorkerLost: the worker ended before it answered.
+        """
+        what = type(command).__name__
+        if not self.alive:
+            raise WorkerLost(self._end_text())
+        message_id = next(self._ids)
+        answer: asyncio.Future[m.Answer] = asyncio.get_running_loop().create_future()
+        self._pending[message_id] = answer
+        try:
+            self._send(message_id, command)
+            async with asyncio.timeout(timeout_s):
+                result = await answer
+        except TimeoutError:
+            raise WorkerTimeout(f"{what} was not answered within {timeout_s:.3g} s") from None
+        finally:
+            self._pending.pop(message_id, None)
+        if isinstance(result, m.Failed):
+            raise _as_error(result)
+        return result
+
+    def take_image(self, image: ImageInfo) -> bytes:
+        """Copy a picture out of the shared memory and give its slot back.
+
+        Raises:
+            WorkerLost: the worker announced what it did not write.
+        """
+        try:
+            return self._block.read(image.slot, image.size_bytes)
+        finally:
+            self._send(0, m.Release(image.slot))
+
+    def kill(self, why: str, *, dump_stack: bool = False) -> None:
+        """End the process, whatever it does. Returns at once; `ended` tells when it has gone.
+
+        A process in an uninterruptible kernel call goes only when that returns; nobody waits.
+        """
+        if self._killed_for or self.ended.done():
+            return
+        self._killed_for = why
+        if dump_stack and hasattr(signal, "SIGUSR1"):
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGUSR1)
+            asyncio.get_running_loop().call_later(_STACK_DUMP_S, self._kill_now)
+        else:
+            self._kill_now()
+        self._fail_pending()
+
+    def _kill_now(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _send(self, message_id: int, command: m.Command) -> None:
+        # Never awaits: a stopped worker would block the writer, and commands are few and small.
+        if not self._writer.is_closing():
+            self._writer.write(m.encode(m.Envelope(message_id, command)))
+
+    async def _supervise(self) -> None:
+        """Own the process until it has gone: read what it says, then clean up after it."""
+        receiving = asyncio.create_task(self._receive_all(), name=f"receive {self.pid}")
+        listening = asyncio.create_task(self._listen(), name=f"stderr {self.pid}")
+        try:
+            await self._process.wait()
+            await asyncio.wait([receiving, listening], timeout=_DRAIN_S)
+        finally:
+            self._kill_now()
+            for task in (receiving, listening, self._liveness):
+                task.cancel()
+            await asyncio.gather(receiving, listening, self._liveness, return_exceptions=True)
+            self._last_notes = self._block.read_notes()
+            self._block.close()
+            self._writer.close()
+            if not self._killed_for or self._last_words:
+                _log.warning(
+                    "worker ended",
+                    driver=self.name,
+                    pid=self.pid,
+                    how=self._end_text(),
+                    last_words="\n".join(self._last_words) or None,
+                )
+            self._fail_pending()
+
+    def _fail_pending(self) -> None:
+        futures: list[asyncio.Future[Any]] = [self._started, *self._pending.values()]
+        for future in futures:
+            if not future.done():
+                future.set_exception(WorkerLost(self._end_text()))
+                future.exception()  # nobody may be waiting any more
+
+    async def _receive_all(self) -> None:
+        try:
+            while True:
+                header = await self._reader.readexactly(m.HEADER_BYTES)
+                body = await self._reader.readexactly(m.body_length(header))
+                self._dispatch(m.decode(body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return  # the process ended, or is about to
+        except ValueError as error:
+            self.kill(f"it sent nonsense: {error}")
+
+    def _dispatch(self, envelope: m.Envelope) -> None:
+        match envelope.message:
+            case m.Started():
+                if not self._started.done():
+                    self._started.set_result(None)
+            case m.Log(level, message):
+                _log.log(_LEVELS.get(level, 30), message, driver=self.name, pid=self.pid)
+            case answer:
+                pending = self._pending.get(envelope.id)
+                if pending is not None and not pending.done():
+                    pending.set_result(answer)  # type: ignore[arg-type]
+                elif isinstance(answer, m.Captured):  # whoever asked has left
+                    self._send(0, m.Release(answer.image.slot))
+
+    async def _listen(self) -> None:
+        """Keep the last lines of stderr: libraries and crash dumps speak there."""
+        assert self._process.stderr is not None
+        while line := await _read_line(self._process.stderr):
+            text = line.decode(errors="replace").rstrip()
+            self._last_words.append(text)
+            _log.debug("worker says", driver=self.name, pid=self.pid, line=text)
+
+    async def _watch(self) -> None:
+        """Kill an idle worker that does not answer. A busy one has its call's time-out."""
+        while True:
+            await asyncio.sleep(LIVENESS_INTERVAL_S)
+            if self._pending or not self._started.done() or not self.alive:
+                continue
+            try:
+                await self.call(m.Ping(), LIVENESS_INTERVAL_S)
+            except WorkerTimeout:
+                if len(self._pending) == 0:
+                    self.kill("it stopped answering while idle", dump_stack=True)
+            except WorkerLost:
+                return
+
+    def _end_text(self) -> str:
+        if self._killed_for:
+            return f"the worker was killed: {self._killed_for}"
+        code = self._process.returncode
+        if code is None:
+            return "the worker closed its pipe"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"the worker was killed by {signal.Signals(-code).name}"
+        return f"the worker ended with exit code {code}"
+
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """Return the next line; of an endless one, its pieces."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.read(error.consumed)
+
+
+def _as_error(failed: m.Failed) -> Exception:
+    if failed.kind == "InvalidRequest":
+        return errors.InvalidRequest(failed.field, failed.message)
+    kinds: dict[str, type[Exception]] = {
+        "Unsupported": errors.Unsupported,
+        "DriverFault": errors.DriverFault,
+    }
+    return kinds.get(failed.kind, errors.DriverError)(failed.message)

@@ -1,0 +1,1 @@
+"""The contract of the camera service, one sub-package for each version."""

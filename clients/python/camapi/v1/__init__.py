@@ -1,0 +1,1 @@
+"""Generated from protos/camapi/v1 by scripts/gen.py. Do not edit."""

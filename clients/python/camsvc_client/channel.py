@@ -1,0 +1,136 @@
+"""What a channel to the camera service needs, and what its errors say.
+
+Use: `grpc.aio.insecure_channel("127.0.0.1:50051", options=channel_options())`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+_SERVICE = "camapi.v1.CameraService"
+_DOMAIN = "camsvc"
+_STATUS_TRAILER = "grpc-status-details-bin"
+
+# A call repeated under its `request_id`, or one that only reads or sets a state, does no harm.
+# DeleteCapture and ResetCamera are left to the caller, the streams to a loop that resumes them.
+_RETRIED = (
+    "Capture",
+    "CaptureGroup",
+    "DiscoverCameras",
+    "GetCamera",
+    "GetCapture",
+    "GetFrame",
+    "ListCameras",
+    "ListCaptures",
+    "ListControls",
+    "SetControls",
+)
+
+SERVICE_CONFIG: str = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": _SERVICE, "method": method} for method in _RETRIED],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["RESOURCE_EXHAUSTED", "UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+"""The gRPC service config, as JSON: which calls the channel repeats by itself.
+
+The wait before the next attempt is the one the service asks for (the trailer
+`grpc-retry-pushback-ms`: when this camera should be free); the back-off given here applies only
+where it asks for none. A negative one means: do not retry (storage full, or the wait would not fit
+the deadline). gRPC caps `maxAttempts` at 5. For more, wait in the queue (`busy_policy` WAIT), or
+repeat the call yourself after `RpcErrorInfo.retry_delay_s`.
+
+A service config knows codes, not reasons, and RESOURCE_EXHAUSTED is not only "busy": gRPC also
+answers it when too many calls are open, or when a reply is larger than the channel takes. The
+latter is never repeated, as the reply had begun. A loop of your own should go by
+`RpcErrorInfo.reason`.
+
+Set `request_id` in every CaptureRequest: a connection lost in the middle is UNAVAILABLE too, and
+only the id keeps the retry from taking a second picture.
+"""
+
+
+def channel_options(max_receive_bytes: int = 64 * 2**20) -> list[tuple[str, int | str]]:
+    """Give the options for `grpc.insecure_channel` and its kin, blocking or asyncio.
+
+    `max_receive_bytes` is the largest message taken, in bytes (gRPC's default is 4 MiB). The
+    service does not learn of it: set `CaptureRequest.max_inline_bytes` to 64 KiB less.
+    """
+    return [
+        ("grpc.max_receive_message_length", max_receive_bytes),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", SERVICE_CONFIG),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field of the request that was refused."""
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class RpcErrorInfo:
+    """What an error of an RPC says.
+
+    `reason` is one of those listed at CameraService in the API, such as "CAMERA_BUSY"; None for an
+    error that did not come from the service itself (connection lost, deadline passed, a proxy).
+    `retry_delay_s` is when to come back, in seconds; None if the service names no time.
+    """
+
+    code: grpc.StatusCode
+    reason: str | None
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_delay_s: float | None = None
+    field_violations: tuple[FieldViolation, ...] = ()
+
+
+def error_info(error: grpc.RpcError) -> RpcErrorInfo:
+    """Decode an error raised by a call, blocking or asyncio. Never raises itself."""
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return RpcErrorInfo(grpc.StatusCode.UNKNOWN, None, str(error))
+    trailers = dict(iter(error.trailing_metadata() or ()))
+    info, retry, bad = _details(trailers.get(_STATUS_TRAILER, b""))
+    return RpcErrorInfo(
+        code=error.code(),
+        reason=info.reason if info else None,
+        message=error.details() or "",
+        metadata=dict(info.metadata) if info else {},
+        retry_delay_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
+        field_violations=tuple(
+            FieldViolation(violation.field, violation.description)
+            for violation in (bad.field_violations if bad else ())
+        ),
+    )
+
+
+def _details(trailer: str | bytes) -> tuple[ErrorInfo | None, RetryInfo | None, BadRequest | None]:
+    """Unpack the details of a serialised google.rpc.Status; those missing or not ours are None."""
+    info, retry, bad = ErrorInfo(), RetryInfo(), BadRequest()
+    try:
+        details = Status.FromString(trailer if isinstance(trailer, bytes) else b"").details
+        found = [any(detail.Unpack(kind) for detail in details) for kind in (info, retry, bad)]
+    except DecodeError:  # a broken proxy: what gRPC itself says is still worth having
+        return None, None, None
+    ours = found[0] and info.domain == _DOMAIN
+    return info if ours else None, retry if found[1] else None, bad if found[2] else None

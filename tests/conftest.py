@@ -1,0 +1,66 @@
+"""What every test shares: a service to start, and a look at what it leaves behind."""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.service import Service, shared_memory_left, worker_memory
+
+GONE_S = 5.0
+"""How long processes may take to go after the test."""
+
+StartService = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process, shared memory, a descriptor of it, or a task behind."""
+    memory, blocks = set(shared_memory_left()), worker_memory()
+    processes = set(psutil.Process().children(recursive=True))
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("_no_task_left")
+    yield
+    new = [p for p in psutil.Process().children(recursive=True) if p not in processes]
+    _, left = psutil.wait_procs(new, timeout=GONE_S)
+    described = [_described(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert not described, f"processes left behind: {described}"
+    assert not set(shared_memory_left()) - memory
+    assert worker_memory() == blocks, "a worker's memory is still held by this process"
+
+
+@pytest.fixture
+async def _no_task_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture
+async def start_service(tmp_path: Path) -> AsyncIterator[StartService]:
+    """Give a function that starts a service with settings, as `Service`, for this test."""
+    async with contextlib.AsyncExitStack() as stack:
+        count = 0
+
+        async def start(settings: str, *, retries: bool = False) -> Service:
+            nonlocal count
+            count += 1
+            folder = tmp_path / f"service{count}"
+            folder.mkdir()
+            return await stack.enter_async_context(Service(folder, settings, retries=retries))
+
+        yield start
+
+
+def _described(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return f"{process.pid} {' '.join(process.cmdline())}"
+    return str(process.pid)

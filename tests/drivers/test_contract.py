@@ -1,0 +1,168 @@
+"""What every driver must satisfy, whatever its camera.
+
+A new driver adds one line to `SETTINGS`.
+"""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pytest
+
+from camsvc.drivers import BUILTIN
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.controls import checked
+from camsvc.frames import ControlValue
+from camsvc.worker import imaging
+from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
+from tests.support.videos import Videos
+
+SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
+    "opencv": lambda videos: {"source": str(videos.h264.path), "loop": True},
+    "simulated": lambda _: {},
+}
+
+FORMATS = {"JPEG", "PNG", "RAW"}
+TYPES = {"bool": bool, "int": int, "float": float, "string": str}
+
+
+@pytest.fixture(params=SETTINGS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def driver_class(name: str) -> type[Driver]:
+    module, _, attribute = BUILTIN[name].partition(":")
+    found: type[Driver] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+@pytest.fixture
+def settings(name: str, videos: Videos) -> dict[str, object]:
+    return SETTINGS[name](videos)
+
+
+@pytest.fixture
+def opened(
+    driver_class: type[Driver], settings: dict[str, object]
+) -> Iterator[tuple[Driver, DeviceInfo]]:
+    driver = driver_class(settings, Notes())
+    yield driver, driver.open()
+    driver.close()
+
+
+def test_every_driver_is_tested_here() -> None:
+    assert set(SETTINGS) == set(BUILTIN)
+
+
+def test_a_driver_is_found_by_its_name(driver_class: type[Driver], name: str) -> None:
+    assert issubclass(driver_class, Driver)
+    assert driver_class.name == name
+
+
+def test_making_a_driver_touches_nothing(driver_class: type[Driver]) -> None:
+    """Settings are looked at when the device is opened, where errors have a way to the client."""
+    driver_class({"source": "/nowhere"}, Notes())
+
+
+def test_open_says_what_the_camera_is(opened: tuple[Driver, DeviceInfo]) -> None:
+    _, info = opened
+    assert info.model
+    assert info.formats
+    assert set(info.formats) <= FORMATS
+    assert 0 < info.expected_capture_s < 60
+    assert all(isinstance(text, str) for pair in info.details.items() for text in pair)
+
+
+def test_a_still_is_taken_after_it_was_asked_for(opened: tuple[Driver, DeviceInfo]) -> None:
+    driver, _ = opened
+    times = []
+    for _ in range(3):
+        asked_ns = time.time_ns()
+        frame = driver.capture(Shot())
+        assert asked_ns <= frame.acquisition_time_ns <= time.time_ns()
+        times.append(frame.acquisition_time_ns)
+    assert sorted(set(times)) == times
+
+
+def test_a_still_is_pixels_or_a_file(opened: tuple[Driver, DeviceInfo]) -> None:
+    frame = opened[0].capture(Shot())
+    assert (frame.pixels is None) != (frame.encoded is None)
+    if frame.pixels is not None:
+        assert frame.pixels.ndim == 3
+        assert frame.pixels.shape[2] == 3
+        assert frame.pixels.dtype == np.uint8
+    else:
+        assert frame.mime_type
+    assert frame.exposure_us is None or frame.exposure_us > 0
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_a_still_can_be_finished(opened: tuple[Driver, DeviceInfo], image_format: str) -> None:
+    shot = Shot(format=image_format, max_width_px=200)
+    frame = opened[0].capture(shot)
+    data, mime_type, width, height = imaging.finish(frame, shot)
+    assert mime_type == f"image/{image_format.lower()}"
+    again = imaging.decoded(Frame(0, encoded=bytes(data), mime_type=mime_type))
+    assert again.shape == (height, width, 3)
+    assert width <= 200
+
+
+def test_controls_are_well_formed(opened: tuple[Driver, DeviceInfo]) -> None:
+    controls = opened[0].controls()
+    assert len({control.name for control in controls}) == len(controls)
+    for control in controls:
+        assert control.type in TYPES
+        assert control.access in ("read", "write", "read_write")
+        assert (control.minimum is None) == (control.maximum is None)
+        assert control.increment is None or control.increment > 0
+        if control.value is not None:
+            assert type(control.value) is TYPES[control.type]
+            # A value that is out of its own range would be refused.
+            readable = Control(control.name, control.type, None, control.minimum, control.maximum)
+            assert checked([readable], {control.name: control.value})
+
+
+def _extremes(control: Control) -> list[ControlValue]:
+    kind = TYPES[control.type]
+    limits = [limit for limit in (control.minimum, control.maximum) if limit is not None]
+    return [*control.allowed, *map(kind, limits)]
+
+
+def test_controls_read_back_as_set(opened: tuple[Driver, DeviceInfo]) -> None:
+    driver, _ = opened
+    for control in (c for c in driver.controls() if c.access == "read_write"):
+        values = [*_extremes(control), control.value]
+        for value in (v for v in values if v is not None):
+            driver.set_controls({control.name: value})
+            assert _values(driver)[control.name] == value
+
+
+def _values(driver: Driver) -> Mapping[str, ControlValue | None]:
+    return {control.name: control.value for control in driver.controls()}
+
+
+def test_a_new_driver_opens_the_device_again(
+    driver_class: type[Driver], settings: dict[str, object]
+) -> None:
+    for _ in range(2):
+        driver = driver_class(settings, Notes())
+        driver.open()
+        driver.capture(Shot())
+        driver.recover()
+        driver.close()
+
+
+def test_discovery_opens_nothing_and_lists_devices(driver_class: type[Driver]) -> None:
+    for device in driver_class.discover():
+        assert isinstance(device, Device)
+        assert device.address
+        assert device.name
+
+
+def test_a_diagnosis_finds_the_device_well(
+    driver_class: type[Driver], settings: dict[str, object]
+) -> None:
+    assert all(finding.ok for finding in driver_class.diagnose(settings))

@@ -1,0 +1,670 @@
+"""The OpenCV driver on real encoded video, and on scripted devices for what has none here.
+
+A picture counts as the source's picture N when it is within `SAME_DB` of what ffmpeg itself
+decodes as that; neighbours are 20 dB apart.
+"""
+
+import contextlib
+import http.server
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from camsvc.drivers import opencv
+from camsvc.drivers.base import Frame, Notes
+from camsvc.drivers.opencv import OpenCVCamera
+from camsvc.drivers.opencv_controls import PROPERTIES
+from camsvc.errors import DriverError, DriverFault, InvalidRequest
+from camsvc.worker import imaging
+from camsvc.worker.messages import DeviceInfo, Shot
+from tests.support.videos import COUNT, FPS, HEIGHT, SAME_DB, WIDTH, Pixels, Video, Videos, ffmpeg
+
+
+@contextlib.contextmanager
+def camera(**settings: object) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
+    driver = OpenCVCamera(settings, Notes())
+    try:
+        yield driver, driver.open()
+    finally:
+        driver.close()
+
+
+def pixels(frame: Frame) -> Pixels:
+    assert frame.pixels is not None
+    return frame.pixels
+
+
+# Files.
+
+
+@pytest.mark.parametrize("codec", ["h264", "mjpeg"])
+def test_every_picture_of_a_file_in_its_order(videos: Videos, codec: str) -> None:
+    video: Video = getattr(videos, codec)
+    with camera(source=str(video.path)) as (driver, _):
+        for number in range(COUNT):
+            found, likeness = video.nearest(pixels(driver.capture(Shot())))
+            assert found == number
+            assert likeness >= SAME_DB
+
+
+@pytest.mark.parametrize("codec", ["h264", "mjpeg"])
+def test_a_still_as_it_leaves_the_worker(videos: Videos, codec: str) -> None:
+    """The default JPEG of a picture is still that picture, whatever 4:2:0 costs its pure colours.
+
+    That is 27 dB here; any other picture stays below 21.
+    """
+    video: Video = getattr(videos, codec)
+    with camera(source=str(video.path), warmup_frames=7) as (driver, _):
+        frame = driver.capture(Shot())
+    data, mime_type, width, height = imaging.finish(frame, Shot())
+    assert (mime_type, width, height) == ("image/jpeg", WIDTH, HEIGHT)
+    again = imaging.decoded(Frame(0, encoded=bytes(data), mime_type=mime_type))
+    number, likeness = video.nearest(again)
+    assert number == 7
+    assert likeness >= 25
+
+
+@pytest.mark.parametrize(("codec", "fourcc"), [("h264", "h264"), ("mjpeg", "MJPG")])
+def test_a_file_says_what_it_is(videos: Videos, codec: str, fourcc: str) -> None:
+    video: Video = getattr(videos, codec)
+    with camera(source=str(video.path)) as (driver, info):
+        assert driver.controls() == []
+    assert info.details == {
+        "backend": "FFMPEG",
+        "size": f"{WIDTH}x{HEIGHT}",
+        "fps": str(FPS),
+        "fourcc": fourcc,
+    }
+    assert info.expected_capture_s < 0.1
+
+
+@pytest.mark.parametrize("codec", ["h264", "mjpeg"])
+def test_a_looping_file_begins_again(videos: Videos, codec: str) -> None:
+    video: Video = getattr(videos, codec)
+    with camera(source=str(video.path), loop=True) as (driver, _):
+        found = [video.nearest(pixels(driver.capture(Shot())))[0] for _ in range(2 * COUNT + 3)]
+    assert found == [number % COUNT for number in range(2 * COUNT + 3)]
+
+
+def test_the_end_of_a_file_is_permanent_until_it_is_opened_again(videos: Videos) -> None:
+    with camera(source=str(videos.h264.path)) as (driver, _):
+        for _ in range(COUNT):
+            driver.capture(Shot())
+        for _ in range(2):
+            with pytest.raises(DriverFault, match=r"ended, after 30 pictures; set loop = true"):
+                driver.capture(Shot())
+    with camera(source=str(videos.h264.path)) as (driver, _):
+        assert videos.h264.nearest(pixels(driver.capture(Shot())))[0] == 0
+
+
+@pytest.mark.parametrize("codec", ["h264", "mjpeg"])
+def test_a_file_cut_off_gives_what_it_has(videos: Videos, codec: str, tmp_path: Path) -> None:
+    video: Video = getattr(videos, codec)
+    cut = tmp_path / f"cut{video.path.suffix}"
+    cut.write_bytes(video.path.read_bytes()[: video.path.stat().st_size // 2])
+    with camera(source=str(cut)) as (driver, _):
+        found = [video.nearest(pixels(driver.capture(Shot()))) for _ in range(5)]
+        with pytest.raises(DriverFault, match=r"pictures of the 30 that it announces"):
+            all(driver.capture(Shot()) for _ in range(COUNT))
+    assert [number for number, _ in found] == list(range(5))
+    assert min(likeness for _, likeness in found) >= SAME_DB
+
+
+def _missing(_: Videos, folder: Path) -> Path:
+    return folder / "secret-name.mp4"
+
+
+def _folder(_: Videos, folder: Path) -> Path:
+    (folder / "secret-name").mkdir()
+    return folder / "secret-name"
+
+
+def _containing(data: bytes) -> Callable[[Videos, Path], Path]:
+    def make(_: Videos, folder: Path) -> Path:
+        path = folder / "secret-name.mp4"
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def _header_only(videos: Videos, folder: Path) -> Path:
+    path = folder / "secret-name.mp4"
+    path.write_bytes(videos.h264.path.read_bytes()[:200])
+    return path
+
+
+def _header_without_pictures(videos: Videos, folder: Path) -> Path:
+    path = folder / "secret-name.avi"
+    data = videos.mjpeg.path.read_bytes()
+    path.write_bytes(data[: data.index(b"movi") + 4])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_missing, "does not exist"),
+        (_folder, "is a folder"),
+        (_containing(b""), "cannot be read as a video"),
+        (_containing(b"no video\n" * 999), "cannot be read as a video"),
+        (_containing(bytes(range(256)) * 99), "cannot be read as a video"),
+        (_header_only, "cannot be read as a video"),
+        (_header_without_pictures, "no readable picture|cannot be read as a video"),
+    ],
+)
+@pytest.mark.parametrize("loop", [False, True])
+def test_what_is_no_video_is_a_permanent_fault(
+    videos: Videos,
+    tmp_path: Path,
+    make: Callable[[Videos, Path], Path],
+    message: str,
+    loop: bool,
+) -> None:
+    """The message is for clients: it names the key of the settings, not the path."""
+    path = make(videos, tmp_path)
+    with (
+        pytest.raises(DriverFault, match=message) as caught,
+        camera(source=str(path), loop=loop) as (driver, _),
+    ):
+        driver.capture(Shot())
+    assert "settings' `source`" in str(caught.value)
+    assert "secret-name" not in str(caught.value)
+
+
+def test_a_file_that_goes_away_is_noticed_when_it_begins_again(
+    videos: Videos, tmp_path: Path
+) -> None:
+    path = tmp_path / "gone.avi"
+    path.write_bytes(videos.mjpeg.path.read_bytes())
+    with camera(source=str(path), loop=True) as (driver, _):
+        path.unlink()
+        for _ in range(COUNT):
+            driver.capture(Shot())
+        with pytest.raises(DriverFault, match="does not exist"):
+            driver.capture(Shot())
+        with pytest.raises(DriverError, match="is not open"):
+            driver.capture(Shot())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "`source` is missing"),
+        ({"source": "x.mp4", "backend": "v4l"}, "backend 'v4l' is unknown; allowed: any, v4l2"),
+    ],
+)
+def test_wrong_settings_are_a_permanent_fault(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(DriverFault, match=message):
+        OpenCVCamera(settings, Notes()).open()
+
+
+def test_a_backend_that_is_not_built_in(videos: Videos) -> None:
+    missing = next(
+        name
+        for name in ("dshow", "avfoundation")
+        if not cv2.videoio_registry.hasBackend(getattr(cv2, f"CAP_{name.upper()}"))
+    )
+    with (
+        pytest.raises(
+            DriverFault, match=f"'{missing}' is not built into this OpenCV; allowed: any"
+        ),
+        camera(source=str(videos.h264.path), backend=missing),
+    ):
+        pass
+
+
+def test_a_file_that_repeats_its_picture_is_fine_by_default(videos: Videos) -> None:
+    with camera(source=str(videos.constant.path)) as (driver, _):
+        frames = [pixels(driver.capture(Shot())) for _ in range(COUNT)]
+    assert all(np.array_equal(frame, frames[0]) for frame in frames)
+
+
+def test_a_repeating_picture_is_noticed_by_its_limit(videos: Videos) -> None:
+    """The first still is good; the second one finds that nothing new comes any more."""
+    with camera(source=str(videos.constant.path), repeat_limit=10) as (driver, _):
+        driver.capture(Shot())
+        with pytest.raises(DriverError, match="repeats its last frame: 10 in a row"):
+            driver.capture(Shot())
+    with camera(source=str(videos.h264.path), repeat_limit=10) as (driver, _):
+        found = [videos.h264.nearest(pixels(driver.capture(Shot())))[0] for _ in range(COUNT)]
+    assert found == list(range(COUNT))
+
+
+# URLs.
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _live_stream() -> Iterator[str]:
+    """Serve the test picture once over HTTP, in real time, as network cameras do."""
+    url = f"http://127.0.0.1:{_free_port()}/live.ts"
+    sender = subprocess.Popen(
+        ffmpeg(
+            *("-re", "-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"),
+            # A viewer waits for a keyframe: one comes every 0.4 s.
+            *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-tune", "zerolatency", "-g", "10"),
+            *("-f", "mpegts", "-flush_packets", "1", "-listen", "1", url),
+        ),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield url
+    finally:
+        sender.kill()
+        sender.wait()
+
+
+def _open_when_up(driver: OpenCVCamera) -> DeviceInfo:
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            return driver.open()
+        except DriverError:
+            driver.close()
+            if time.monotonic() > give_up:
+                raise
+
+
+def test_a_live_stream_gives_no_picture_from_before_the_request() -> None:
+    """What gathered in the meantime is dropped: pictures are as far apart as the requests."""
+    reference = _numbered_pictures(200)
+    with _live_stream() as url:
+        driver = OpenCVCamera({"source": url}, Notes())
+        info = _open_when_up(driver)
+        try:
+            numbers, times = [], []
+            for pause_s in (0.0, 1.5, 1.0):
+                time.sleep(pause_s)  # the stream goes on meanwhile: that is what is tested
+                frame = driver.capture(Shot())
+                numbers.append(reference.nearest(pixels(frame))[0])
+                times.append(frame.acquisition_time_ns / 1e9)
+        finally:
+            driver.close()
+    assert "127.0.0.1" not in str(info)
+    for first, second in ((0, 1), (1, 2)):
+        streamed_s = (numbers[second] - numbers[first]) / FPS
+        assert streamed_s == pytest.approx(times[second] - times[first], abs=0.4)
+
+
+def _numbered_pictures(count: int) -> Video:
+    raw = subprocess.run(
+        ffmpeg(
+            *("-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"),
+            *("-frames:v", str(count), "-f", "rawvideo", "-pix_fmt", "bgr24", "pipe:1"),
+        ),
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    return Video(Path(), np.frombuffer(raw, np.uint8).reshape(count, HEIGHT, WIDTH, 3))
+
+
+def test_a_url_with_an_end_gives_every_picture(videos: Videos) -> None:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(videos.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/{videos.h264.path.name}"
+            with camera(source=url) as (driver, info):
+                found = [videos.h264.nearest(pixels(driver.capture(Shot()))) for _ in range(COUNT)]
+                with pytest.raises(DriverError, match="its stream ended"):
+                    driver.capture(Shot())
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [number for number, _ in found] == list(range(COUNT))
+    assert "127.0.0.1" not in str(info)
+
+
+def test_a_url_that_nobody_serves_is_temporary() -> None:
+    url = f"http://user:secret@127.0.0.1:{_free_port()}/x"
+    with pytest.raises(DriverError, match="check its address") as caught, camera(source=url):
+        pass
+    assert "127.0.0.1" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_says_nothing_is_given_up(videos: Videos) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+        started = time.monotonic()
+        with (
+            pytest.raises(DriverError, match=r"did not open within 0\.5 s"),
+            camera(source=url, read_timeout_s=0.5),
+        ):
+            pass
+        assert time.monotonic() - started < 3
+
+
+# Devices. What a real one does was seen on V4L2 devices of a kernel; here it is scripted.
+
+DEVICE = {"source": os.devnull, "backend": "v4l2"}
+"""A path that the driver takes for a device's, exists, and may be opened."""
+
+Script = Callable[[int], Pixels | None]
+"""Makes the N-th frame; None: the grab fails."""
+
+
+def noise(number: int) -> Pixels:
+    return np.full((48, 64, 3), number % 256, np.uint8)
+
+
+class ScriptedDevice:
+    """Stands in for cv2.VideoCapture on a V4L2 device."""
+
+    def __init__(self, script: Script, **properties: float) -> None:
+        self.script = script
+        self.properties = {
+            "FRAME_WIDTH": 64,
+            "FRAME_HEIGHT": 48,
+            "FPS": 30,
+            "FOURCC": cv2.VideoWriter.fourcc(*"YUYV"),
+            "BUFFERSIZE": 2,
+            **properties,
+        }
+        self.fixed = {"FRAME_WIDTH", "FRAME_HEIGHT", "FPS", "FOURCC", "BUFFERSIZE"} | {*properties}
+        self.asked: list[tuple[str, float]] = []
+        self.grabs = 0
+        self.released = False
+
+    def isOpened(self) -> bool:
+        return not self.released
+
+    def getBackendName(self) -> str:
+        return "V4L2"
+
+    def get(self, prop: int) -> float:
+        return self.properties.get(_name(prop), -1)
+
+    def set(self, prop: int, value: float) -> bool:
+        self.asked.append((_name(prop), value))
+        if _name(prop) not in self.fixed:
+            self.properties[_name(prop)] = value
+        return True  # as V4L2 does, whatever it made of it
+
+    def grab(self) -> bool:
+        self.grabs += 1
+        self.frame = self.script(self.grabs)
+        return self.frame is not None
+
+    def retrieve(self) -> tuple[bool, Pixels | None]:
+        return True, self.frame
+
+    def release(self) -> None:
+        self.released = True
+
+
+def _name(prop: int) -> str:
+    names = ["FRAME_WIDTH", "FRAME_HEIGHT", "FPS", "FOURCC", "BUFFERSIZE", "CONVERT_RGB"]
+    names += [known.prop for known in PROPERTIES]
+    return next((n for n in names if getattr(cv2, f"CAP_PROP_{n}") == prop), str(prop))
+
+
+Attach = Callable[..., ScriptedDevice]
+
+
+@pytest.fixture
+def attach(monkeypatch: pytest.MonkeyPatch) -> Attach:
+    def attach(script: Script, **properties: float) -> ScriptedDevice:
+        device = ScriptedDevice(script, **properties)
+
+        def open_capture(_: int | str, __: int, ___: Sequence[int]) -> ScriptedDevice:
+            return device
+
+        monkeypatch.setattr(opencv, "open_capture", open_capture)
+        return device
+
+    return attach
+
+
+def test_a_device_is_asked_and_read_back(attach: Attach) -> None:
+    """Nothing is believed: format, size and rate are those that the device has in the end."""
+    device = attach(noise)
+    asked = {"width_px": 1920, "height_px": 1080, "fps": 60.0}
+    with camera(**DEVICE, **asked) as (_, info):
+        pass
+    assert device.released
+    assert device.asked == [
+        ("BUFFERSIZE", 1),
+        ("FOURCC", int.from_bytes(b"MJPG", "little")),
+        ("FRAME_WIDTH", 1920),
+        ("FRAME_HEIGHT", 1080),
+        ("FPS", 60),
+    ]
+    assert info.details == {
+        "backend": "V4L2",
+        "size": "64x48",
+        "fps": "30",
+        "fourcc": "YUYV",
+        "buffers": "2",
+        "size_asked": "1920x1080",
+        "fps_asked": "60",
+        "fourcc_asked": "MJPG",
+    }
+
+
+def test_an_empty_fourcc_leaves_the_device_its_own(attach: Attach) -> None:
+    device = attach(noise)
+    with camera(**DEVICE, fourcc=""):
+        pass
+    assert device.asked == [("BUFFERSIZE", 1)]
+
+
+def test_warm_up_and_buffered_frames_are_dropped(attach: Attach) -> None:
+    """Two frames are buffered, and one may be under way: the fourth is the still."""
+    attach(noise)
+    with camera(**DEVICE) as (driver, info):
+        taken = [int(pixels(driver.capture(Shot()))[0, 0, 0]) for _ in range(2)]
+    assert taken == [5 + 4, 5 + 8]
+    assert info.expected_capture_s == pytest.approx(4 / 30 + 0.05)
+
+
+@pytest.mark.parametrize(("told", "dropped"), [(-1, 4), (0, 4), (1, 1), (10, 10), (1e9, 4)])
+def test_as_many_are_dropped_as_the_device_buffers(
+    attach: Attach, told: float, dropped: int
+) -> None:
+    device = attach(noise, BUFFERSIZE=told)
+    with camera(**DEVICE, warmup_frames=0) as (driver, _):
+        driver.capture(Shot())
+    assert device.grabs == dropped + 2
+
+
+def test_mjpg_is_passed_through(attach: Attach) -> None:
+    def jpeg(number: int) -> Pixels:
+        return np.frombuffer(b"\xff\xd8%d\xff\xd9" % number, np.uint8).reshape(1, -1)
+
+    device = attach(jpeg, FOURCC=cv2.VideoWriter.fourcc(*"MJPG"))
+    with camera(**DEVICE, warmup_frames=0) as (driver, info):
+        frame = driver.capture(Shot())
+    assert device.asked[-1] == ("CONVERT_RGB", 0.0)
+    assert (frame.encoded, frame.mime_type) == (b"\xff\xd84\xff\xd9", "image/jpeg")
+    assert frame.pixels is None
+    assert "fourcc_asked" not in info.details
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 1)])
+def test_a_monochrome_camera_gives_three_channels(attach: Attach, shape: tuple[int, ...]) -> None:
+    attach(lambda number: np.full(shape, number, np.uint8))
+    with camera(**DEVICE) as (driver, _):
+        frame = pixels(driver.capture(Shot()))
+    assert frame.shape == (48, 64, 3)
+
+
+def _lost_at(grab: int) -> Script:
+    return lambda number: noise(number) if number < grab else None
+
+
+def test_a_lost_device_fails_at_once(attach: Attach) -> None:
+    """An unplugged one says no at once, for ever: each call asks it once, and no loop spins."""
+    device = attach(_lost_at(10))
+    with camera(**DEVICE) as (driver, _):
+        driver.capture(Shot())
+        for calls in (1, 2):
+            with pytest.raises(DriverError, match="unplugged"):
+                driver.capture(Shot())
+            assert device.grabs == 9 + calls
+
+
+def test_a_device_lost_at_warm_up_does_not_open(attach: Attach) -> None:
+    device = attach(_lost_at(3))
+    with pytest.raises(DriverError, match="unplugged"), camera(**DEVICE):
+        pass
+    assert device.released
+
+
+def test_failed_reads_are_retried_where_the_settings_say_so(attach: Attach) -> None:
+    attach(lambda number: None if number % 2 else noise(number))
+    with camera(**DEVICE, read_failures=1) as (driver, _):
+        driver.capture(Shot())
+
+
+EMPTY: Mapping[str, object] = {
+    "nothing": None,
+    "no pixels": np.empty((0, 0, 3), np.uint8),
+    "no bytes": np.empty((1, 0), np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_a_read_that_returns_nothing(
+    attach: Attach, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = attach(noise)
+    with camera(**DEVICE) as (driver, _):
+        monkeypatch.setattr(device, "retrieve", lambda: (True, EMPTY[kind]))
+        with pytest.raises(DriverError, match="empty frame"):
+            driver.capture(Shot())
+        monkeypatch.setattr(device, "retrieve", lambda: (False, None))
+        with pytest.raises(DriverError, match="empty frame"):
+            driver.capture(Shot())
+
+
+@pytest.mark.parametrize("frame", [np.zeros((48, 64, 2), np.uint8), np.zeros((48, 64), np.uint16)])
+def test_frames_that_are_no_pictures(attach: Attach, frame: Pixels) -> None:
+    attach(lambda _: frame)
+    with (
+        pytest.raises(DriverError, match="set another `fourcc`"),
+        camera(**DEVICE, repeat_limit=0) as (driver, _),
+    ):
+        driver.capture(Shot())
+
+
+def test_an_exception_of_opencv_does_not_get_out(attach: Attach) -> None:
+    def broken(_: int) -> Pixels:
+        raise cv2.error("/build/opencv/modules/videoio/src/cap.cpp:1: error")
+
+    attach(broken)
+    with pytest.raises(DriverError, match="OpenCV failed") as caught, camera(**DEVICE):
+        pass
+    assert "/build" not in str(caught.value)
+
+
+def test_a_device_that_repeats_its_last_frame(attach: Attach) -> None:
+    """Unplugged under DirectShow: reads go on to succeed. No old frame comes out as a new one."""
+    device = attach(lambda number: noise(min(number, 11)))
+    with camera(**DEVICE) as (driver, _):
+        driver.capture(Shot())
+        driver.capture(Shot())
+        for _ in range(2):
+            before = device.grabs
+            with pytest.raises(DriverError, match="30 in a row are the same"):
+                driver.capture(Shot())
+            assert device.grabs - before <= 3 + 30
+        device.script = noise  # plugged in again: the handle recovers
+        driver.capture(Shot())
+
+
+def test_a_device_that_repeats_from_the_start(attach: Attach) -> None:
+    """The last warm-up frame is what the first still is compared with."""
+    attach(lambda _: noise(1))
+    with camera(**DEVICE) as (driver, _), pytest.raises(DriverError, match="30 in a row"):
+        driver.capture(Shot())
+
+
+def test_repeats_are_allowed_where_the_settings_say_so(attach: Attach) -> None:
+    attach(lambda _: noise(1))
+    with camera(**DEVICE, repeat_limit=0) as (driver, _):
+        for _ in range(3):
+            driver.capture(Shot())
+
+
+def test_a_device_that_does_not_open(attach: Attach) -> None:
+    attach(noise).released = True
+    with pytest.raises(DriverError, match="another program may hold it"), camera(**DEVICE):
+        pass
+
+
+@pytest.mark.parametrize("source", [4321, "/dev/v4l/by-id/usb-none-video-index0"])
+def test_a_device_that_is_not_attached(source: int | str) -> None:
+    with pytest.raises(DriverError, match="no camera is attached") as caught, camera(source=source):
+        pass
+    assert "/dev" not in str(caught.value)
+    finding = OpenCVCamera.diagnose({"source": source})[0]
+    assert not finding.ok
+
+
+def test_a_diagnosis_names_the_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that another program holds is refused by the kernel without saying who it is."""
+    monkeypatch.setattr("camsvc.drivers.v4l2.device_path", lambda *_: tmp_path / "video0")
+    (tmp_path / "video0").touch()
+    with (tmp_path / "video0").open():
+        findings = OpenCVCamera.diagnose({"source": 0})
+    assert [finding.ok for finding in findings][-1] is False
+    assert f"pid {os.getpid()}" in findings[-1].text
+
+
+# Controls.
+
+WEBCAM = {"AUTO_EXPOSURE": 3.0, "EXPOSURE": 157.0, "BRIGHTNESS": 0.0, "AUTOFOCUS": 1.0}
+
+
+def test_controls_are_what_the_device_reports(attach: Attach) -> None:
+    attach(noise).properties |= WEBCAM
+    with camera(**DEVICE) as (driver, _):
+        controls = {control.name: control for control in driver.controls()}
+    assert {name: control.value for name, control in controls.items()} == {
+        "exposure_mode": "auto",
+        "focus_mode": "auto",
+        "exposure_duration_us": 15_700,
+        "brightness": 0,
+    }
+    assert controls["exposure_mode"].allowed == ["auto", "manual"]
+
+
+def test_controls_are_set_modes_first(attach: Attach) -> None:
+    device = attach(noise)
+    device.properties |= WEBCAM
+    with camera(**DEVICE) as (driver, _):
+        assert driver.capture(Shot()).exposure_us is None  # on automatic it is not known
+        device.asked.clear()
+        driver.set_controls({"exposure_duration_us": 20_000, "exposure_mode": "manual"})
+        assert device.asked == [("AUTO_EXPOSURE", 1), ("EXPOSURE", 200)]
+        assert driver.capture(Shot()).exposure_us == 20_000
+
+
+def test_a_control_that_the_device_does_not_take_is_refused(attach: Attach) -> None:
+    """Devices clamp in silence, and ignore the exposure while it is automatic."""
+    attach(noise, **WEBCAM)
+    with camera(**DEVICE) as (driver, _):
+        with pytest.raises(InvalidRequest, match=r"900 is not taken .* stays at 0"):
+            driver.set_controls({"brightness": 900})
+        with pytest.raises(InvalidRequest, match="may need exposure_mode = manual"):
+            driver.set_controls({"exposure_duration_us": 20_000})

@@ -1,0 +1,200 @@
+"""A camera takes one still at a time; every other client is told when to come back, or waits."""
+
+import asyncio
+import math
+import statistics
+import time
+import uuid
+
+import grpc
+import pytest
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
+from camsvc_client import RpcErrorInfo, error_info
+
+from tests.conftest import StartService
+from tests.support.pictures import number
+from tests.support.scenes import camera, fault
+from tests.support.service import Service
+from tests.support.waiting import until
+
+CLIENTS = 10
+REFUSALS = 200
+REFUSAL_P99_S = 0.005
+WAIT = api.CaptureRequest.BUSY_POLICY_WAIT
+
+
+async def outcome(call: "asyncio.Future[api.CaptureResponse]") -> api.CaptureResponse | RpcErrorInfo:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        return error_info(error)
+
+
+def pushback_of(error: grpc.aio.AioRpcError) -> str | bytes | None:
+    return dict(iter(error.trailing_metadata() or ())).get("grpc-retry-pushback-ms")
+
+
+async def occupied(service: Service, **fields: object) -> "asyncio.Task[api.CaptureResponse]":
+    """Begin a capture, and wait until it holds the camera."""
+    task = asyncio.create_task(service.capture(**fields))
+
+    async def capturing() -> bool:
+        return (await service.camera()).camera.state == pb.Camera.STATE_CAPTURING
+
+    await until(capturing, "the camera is capturing")
+    return task
+
+
+async def refused(service: Service, **fields: object) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.capture(**fields)
+    return caught.value
+
+
+async def test_of_ten_captures_at_once_one_is_taken_for_each_admitted_call(
+    start_service: StartService,
+) -> None:
+    service = await start_service(camera(capture_duration_s=0.5))
+    before = number(await service.capture())
+    ids = [str(uuid.uuid4()) for _ in range(CLIENTS)]
+    calls = [asyncio.create_task(outcome(service.capture(request_id=i))) for i in ids]  # type: ignore[arg-type]
+    outcomes = await asyncio.gather(*calls)
+    taken = [o for o in outcomes if isinstance(o, api.CaptureResponse)]
+    busy = [o for o in outcomes if isinstance(o, RpcErrorInfo)]
+    assert len(taken) == 1, "all ten came within the half second that the first one took"
+    assert number(taken[0]) == before + 1
+    holder = taken[0].capture
+    for info in busy:
+        assert (info.code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CAMERA_BUSY")
+        assert info.metadata["camera"] == "sim0"
+        assert info.metadata["holder_capture_id"] == holder.capture_id
+        assert info.metadata["holder_request_id"] == holder.request_id
+        assert info.metadata["holder_expected_end_time"].endswith("Z")
+        assert "'sim0'" in info.message
+        assert "BUSY_POLICY_WAIT" in info.message or "busy_policy WAIT" in info.message
+    waits = sorted(info.retry_delay_s or 0.0 for info in busy)
+    assert waits[0] > 0
+    assert all(b > a for a, b in zip(waits, waits[1:], strict=False)), "each has a turn of its own"
+    assert number(await service.capture()) == before + 2, "the refused ones pressed no shutter"
+    counted = (await service.camera()).camera.statistics
+    assert (counted.captures_succeeded, counted.captures_rejected) == (3, CLIENTS - 1)
+
+
+async def test_with_the_clients_retry_policy_all_ten_succeed_in_turn(
+    start_service: StartService,
+) -> None:
+    service = await start_service(camera(capture_duration_s=0.2))
+    await service.capture()
+    channels = [service.connect(retries=True) for _ in range(CLIENTS)]
+    await asyncio.gather(*(channel.channel_ready() for channel in channels))
+    started = time.monotonic()
+    responses = await asyncio.gather(
+        *(
+            CameraServiceStub(channel).Capture(
+                api.CaptureRequest(camera="sim0", request_id=str(uuid.uuid4())), timeout=30
+            )
+            for channel in channels
+        )
+    )
+    took_s = time.monotonic() - started
+    await asyncio.gather(*(channel.close() for channel in channels))
+    assert len({number(response) for response in responses}) == CLIENTS
+    assert took_s < 2 * CLIENTS * 0.2 + 1, "the promised turns follow closely on one another"
+
+
+async def test_the_trailer_says_the_wait_that_retryinfo_says(start_service: StartService) -> None:
+    service = await start_service(camera(capture_duration_s=0.5))
+    holder = await occupied(service)
+    error = await refused(service)
+    delay_s = error_info(error).retry_delay_s
+    assert delay_s is not None
+    assert pushback_of(error) == str(math.ceil(delay_s * 1000))
+    assert 0 < delay_s < 1
+    await holder
+
+
+async def test_a_wait_that_does_not_fit_the_deadline_is_refused_with_never(
+    start_service: StartService,
+) -> None:
+    """The client's retry policy then gives up at once, instead of sitting its deadline out."""
+    service = await start_service(camera(capture_duration_s=3.0), retries=True)
+    holder = await occupied(service)
+    started = time.monotonic()
+    error = await refused(service, timeout=1)
+    assert time.monotonic() - started < 0.5
+    assert error_info(error).reason == "CAMERA_BUSY"
+    assert (error_info(error).retry_delay_s or 0) > 1
+    assert pushback_of(error) == "-1"
+    await holder
+
+
+async def test_queued_captures_are_taken_first_come_first_served(
+    start_service: StartService,
+) -> None:
+    limit = 5
+    service = await start_service(camera(capture_duration_s=0.3, queue_limit=limit))
+    calls = [await occupied(service)]
+    for count in range(1, limit + 1):
+        calls.append(asyncio.create_task(service.capture(busy_policy=WAIT)))
+
+        async def in_line(count: int = count) -> bool:
+            return (await service.camera()).camera.queued_captures == count
+
+        await until(in_line, f"{count} captures wait")
+    error = await refused(service, busy_policy=WAIT)
+    numbers = [number(await call) for call in calls]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == limit + 1
+    info = error_info(error)
+    assert (info.code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    assert info.metadata["limit"] == str(limit)
+    assert info.retry_delay_s
+    assert f"{limit} captures waiting" in info.message
+
+
+async def test_the_time_in_the_queue_is_not_taken_from_a_captures_worst_case(
+    start_service: StartService,
+) -> None:
+    """Without a deadline, a capture at the end of a long queue is still taken."""
+    service = await start_service(
+        camera(capture_duration_s=0.6, attempts=1, attempt_timeout_s=1.0, open_timeout_s=1.0)
+    )
+    await service.capture()  # it is open
+    calls = [service.capture(busy_policy=WAIT, timeout=None) for _ in range(5)]
+    responses = await asyncio.gather(*calls)
+    assert len({number(response) for response in responses}) == 5
+
+
+async def test_a_queued_capture_whose_deadline_cannot_be_met_is_refused_at_once(
+    start_service: StartService,
+) -> None:
+    service = await start_service(camera(capture_duration_s=2.0))
+    holder = await occupied(service)
+    started = time.monotonic()
+    error = await refused(service, busy_policy=WAIT, timeout=1)
+    assert error_info(error).reason == "CAMERA_BUSY"
+    assert time.monotonic() - started < 0.5
+    await holder
+
+
+async def test_busy_is_said_within_5_ms_while_the_driver_holds_the_gil(
+    start_service: StartService, record_property: "pytest.RecordProperty"
+) -> None:
+    service = await start_service(camera(faults=[fault("hang_gil", at=2)], attempt_timeout_s=20.0))
+    await service.capture()
+    holder = await occupied(service, timeout=None)
+    durations = []
+    for _ in range(REFUSALS):
+        started = time.perf_counter()
+        error = await refused(service)
+        durations.append(time.perf_counter() - started)
+        assert error_info(error).reason == "CAMERA_BUSY"
+    holder.cancel()
+    await asyncio.wait([holder])
+    p99 = sorted(durations)[math.ceil(0.99 * REFUSALS) - 1]
+    figures = f"p50 {statistics.median(durations) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms"
+    record_property("refusal", figures)
+    print(f"busy refusal: {figures}")
+    assert p99 <= REFUSAL_P99_S

@@ -1,0 +1,220 @@
+"""Whatever a driver does, the call is answered in time, with a picture that is whole and fresh."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from camsvc_client import RpcErrorInfo, error_info
+
+from tests.conftest import StartService
+from tests.support.pictures import assert_fresh, number
+from tests.support.scenes import HANGS, camera, fault
+from tests.support.service import Service
+from tests.support.waiting import until
+
+ATTEMPT_S = 1.0
+OPEN_S = 0.2
+SLACK_S = 0.5
+DISCONNECTED_S = 3.0
+TIMED = {"slow": 5.0, "disconnect": DISCONNECTED_S}
+
+FAULTS = [*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow"]
+
+Rung = pb.RecoveryStatistics
+
+
+def struck(kind: str, on: str = "capture", at: int = 2, **keys: object) -> str:
+    """Settings of a camera that is struck once: by default at its second capture."""
+    seconds = {"seconds": TIMED[kind]} if kind in TIMED else {}
+    faults = [fault(kind, on, at, **seconds)]
+    known = {"attempt_timeout_s": ATTEMPT_S, "open_duration_s": OPEN_S, "open_timeout_s": 5.0}
+    return camera(faults=faults, **{**known, **keys})
+
+
+async def failed(call: "asyncio.Future[api.CaptureResponse]") -> RpcErrorInfo:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return error_info(caught.value)
+
+
+async def rungs(service: Service) -> dict["Rung.Rung.ValueType", int]:
+    """Return how often each rung of the ladder brought the camera back."""
+    recoveries = (await service.camera()).camera.statistics.recoveries
+    for recovery in recoveries:
+        assert recovery.HasField("last_duration") == (recovery.count > 0)
+    return {recovery.rung: recovery.count for recovery in recoveries if recovery.count}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+async def test_the_same_call_succeeds_at_its_second_attempt(
+    start_service: StartService, kind: str
+) -> None:
+    service = await start_service(struck(kind))
+    seen = number(await service.capture())
+    asked_ns, started = time.time_ns(), time.monotonic()
+    response = await service.capture()
+    took_s = time.monotonic() - started
+    print(f"{kind}: {took_s:.2f} s")
+    assert took_s < ATTEMPT_S + SLACK_S + OPEN_S
+    assert response.capture.attempts == 2
+    assert response.capture.recoveries == 1
+    assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
+    shown = (await service.camera()).camera
+    assert shown.state == pb.Camera.STATE_READY
+    assert not shown.HasField("fault")
+    assert (shown.statistics.captures_succeeded, shown.statistics.captures_failed) == (2, 0)
+
+
+async def test_a_camera_disconnected_for_3_s_is_back_within_one_call(
+    start_service: StartService,
+) -> None:
+    """Its attempts fail at once while it is away: the ladder's back-off outlasts it."""
+    service = await start_service(struck("disconnect"))
+    seen = number(await service.capture())
+    asked_ns, started = time.time_ns(), time.monotonic()
+    response = await service.capture()
+    took_s = time.monotonic() - started
+    print(f"disconnect: {took_s:.2f} s, {response.capture.attempts} attempts")
+    assert DISCONNECTED_S < took_s < DISCONNECTED_S + 1.5 + OPEN_S
+    assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
+    assert Rung.RUNG_BACK_OFF in await rungs(service)
+
+
+async def test_a_permanent_fault_says_what_to_do_and_reset_brings_the_camera_back(
+    start_service: StartService,
+) -> None:
+    service = await start_service(struck("permanent"))
+    seen = number(await service.capture())
+    for _ in range(2):
+        info = await failed(service.capture())  # type: ignore[arg-type]
+        assert (info.code, info.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "CAMERA_FAULTED",
+        )
+        assert "'sim0'" in info.message
+        assert "reset the camera" in info.message
+        assert info.retry_delay_s is None
+    shown = (await service.camera()).camera
+    assert shown.state == pb.Camera.STATE_FAULTED
+    assert "reset the camera" in shown.fault.message
+    reset = await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    assert reset.camera.state == pb.Camera.STATE_READY
+    assert number(await service.capture()) > seen
+
+
+@pytest.mark.parametrize("kind", HANGS)
+async def test_a_deadline_of_1_s_is_kept_and_the_next_capture_succeeds(
+    start_service: StartService, kind: str
+) -> None:
+    service = await start_service(struck(kind, attempt_timeout_s=10.0))
+    seen = number(await service.capture())
+    started = time.monotonic()
+    info = await failed(service.capture(timeout=1))  # type: ignore[arg-type]
+    took_s = time.monotonic() - started
+    asked_ns, again = time.time_ns(), time.monotonic()
+    response = await service.capture()
+    print(f"{kind}: refused after {took_s:.3f} s, next took {time.monotonic() - again:.2f} s")
+    assert info.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert 0.95 <= took_s <= 1.1
+    assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
+
+
+async def test_without_a_deadline_a_call_ends_within_the_published_worst_case(
+    start_service: StartService,
+) -> None:
+    faults = [fault("hang", times=0)]
+    service = await start_service(
+        camera(faults=faults, attempts=2, attempt_timeout_s=0.5, open_timeout_s=2.0)
+    )
+    worst_s = (await service.camera()).camera.worst_case_capture_duration.ToTimedelta()
+    started = time.monotonic()
+    info = await failed(service.capture(timeout=None))  # type: ignore[arg-type]
+    assert time.monotonic() - started < worst_s.total_seconds()
+    assert (info.code, info.reason) == (grpc.StatusCode.UNAVAILABLE, "CAMERA_UNAVAILABLE")
+    assert "2 of 2 attempts" in info.message
+    assert info.metadata["attempts"] == "2"
+    assert info.retry_delay_s
+    statistics = (await service.camera()).camera.statistics
+    assert (statistics.captures_failed, statistics.consecutive_failures) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [*HANGS, "crash", "exit", "error"])
+async def test_a_fault_while_opening_does_not_fail_the_first_capture(
+    start_service: StartService, kind: str
+) -> None:
+    service = await start_service(struck(kind, on="open", at=1, open_timeout_s=1.5))
+    asked_ns = time.time_ns()
+    response = await service.capture()
+    assert_fresh(response, asked_ns=asked_ns, newer_than=0)
+    hung = kind in HANGS  # then the open time-out costs one attempt
+    assert response.capture.attempts == (2 if hung else 1)
+    used = await rungs(service)
+    assert sum(used.values()) == 1
+    assert Rung.RUNG_SOFT_RETRY not in used, "a device that did not open is not open"
+
+
+async def test_a_permanent_fault_while_opening_refuses_and_reset_brings_the_camera_back(
+    start_service: StartService,
+) -> None:
+    service = await start_service(struck("permanent", on="open", at=1))
+    info = await failed(service.capture())  # type: ignore[arg-type]
+    assert info.reason == "CAMERA_FAULTED"
+    assert "reset the camera" in info.message
+    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    assert number(await service.capture()) == 1
+
+
+@pytest.mark.parametrize("kind", [*HANGS, "crash", "error"])
+async def test_a_fault_while_setting_controls_does_not_fail_the_call(
+    start_service: StartService, kind: str
+) -> None:
+    service = await start_service(struck(kind, on="set_controls", at=1))
+    await service.capture()
+    gain = pb.ControlSetting(name="gain", value=pb.ControlValue(double_value=4))
+    request = api.SetControlsRequest(camera="sim0", controls=[gain])
+    response = await service.stub.SetControls(request, timeout=10)
+    values = {control.name: control.value.double_value for control in response.controls}
+    assert values["gain"] == 4
+    taken = (await service.capture()).capture.controls
+    assert next(c for c in taken if c.name == "gain").value.double_value == 4
+
+
+async def test_each_rung_is_counted_and_timed(start_service: StartService) -> None:
+    """One failure is met softly, a second in a row by opening anew, a dead worker by another."""
+    faults = [fault("error", at=2), fault("error", at=4, times=2), fault("crash", at=7)]
+    service = await start_service(camera(faults=faults))
+    for _ in range(4):
+        await service.capture()
+    assert await rungs(service) == {
+        Rung.RUNG_SOFT_RETRY: 2,
+        Rung.RUNG_REOPEN: 1,
+        Rung.RUNG_RESTART: 1,
+    }
+
+
+@pytest.mark.parametrize("kind", ["", *HANGS])
+async def test_a_client_that_leaves_in_the_middle_does_not_wedge_the_camera(
+    start_service: StartService, kind: str
+) -> None:
+    faults = [fault(kind, at=2)] if kind else []
+    service = await start_service(camera(faults=faults, capture_duration_s=0.3))
+    seen = number(await service.capture())
+    for _ in range(3):
+        leaving = asyncio.create_task(service.capture())
+
+        async def holds() -> bool:
+            return (await service.camera()).camera.HasField("active_capture")
+
+        await until(holds, "the capture holds the camera")
+        leaving.cancel()
+        await asyncio.wait([leaving])
+
+        async def free() -> bool:
+            return not await holds()
+
+        await until(free, "nobody holds the camera", within_s=5)
+    asked_ns = time.time_ns()
+    assert_fresh(await service.capture(timeout=5), asked_ns=asked_ns, newer_than=seen)

@@ -1,0 +1,47 @@
+"""Settings of simulated cameras, as TOML."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+Table = Mapping[str, object]
+
+SMALL: Table = {"width_px": 320, "height_px": 240}
+"""A picture that costs next to nothing, and can still be read."""
+
+HANGS = ("hang", "hang_gil", "ignore_sigterm_hang")
+"""Faults that only a time-out ends."""
+
+LOSSES = ("crash", "exit", "error", "corrupt", "stale", "slow")
+"""Faults that show by themselves, or are over before long."""
+
+
+def camera(
+    camera_id: str = "sim0",
+    *,
+    driver: str = "simulated",
+    faults: Sequence[Table] = (),
+    **keys: object,
+) -> str:
+    """Return a camera's table; a simulated one is small and quick unless `keys` say otherwise."""
+    simulated: Table = {**SMALL, "capture_duration_s": 0.05} if driver == "simulated" else {}
+    values = {"id": camera_id, "driver": driver, **simulated, **keys}
+    lines = ["[[cameras]]", *_lines(values)]
+    for fault in faults:
+        lines += ["[[cameras.faults]]", *_lines(fault)]
+    return "\n".join(lines) + "\n"
+
+
+def fault(kind: str, on: str = "capture", at: int = 1, times: int = 1, **keys: object) -> Table:
+    """Return one scripted fault."""
+    return {"on": on, "kind": kind, "at": at, "times": times, **keys}
+
+
+def _lines(values: Table) -> list[str]:
+    # JSON's texts, numbers and truths are TOML's; inline tables are not.
+    return [f"{key} = {_toml(value)}" for key, value in values.items()]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(_lines(value)) + " }"
+    return json.dumps(value)

@@ -1,0 +1,152 @@
+"""A real service in a process of its own, with real gRPC to it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+import psutil
+from camapi.v1 import camera_service_pb2 as api
+from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
+from camsvc_client import channel_options
+
+START_S = 20.0
+STOP_S = 20.0
+CALL_S = 30.0
+
+
+class Service:
+    """`camsvc serve` with settings given as TOML. Use as `async with`."""
+
+    def __init__(self, folder: Path, settings: str, *, retries: bool = False) -> None:
+        """Write the settings; those of `[service]` come first in them."""
+        self._config = folder / "camsvc.toml"
+        self._config.write_text('[service]\nlog_format = "json"\nlog_level = "debug"\n' + settings)
+        self._data_dir = folder / "data"
+        self._log_path = folder / "service.log"
+        self._retries = retries
+        self.address = ""
+        self.exit_codes = {0, -signal.SIGKILL}
+
+    async def __aenter__(self) -> Self:
+        self.started_at = time.monotonic()
+        with self._log_path.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "camsvc", "serve", "--config", str(self._config)),
+                *("--listen", "127.0.0.1:0", "--data-dir", str(self._data_dir)),
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        self.ps = psutil.Process(self._process.pid)
+        async with asyncio.timeout(START_S):
+            self.address = (await self.logged("serving"))["listen"]
+        self.channel = self.connect(retries=self._retries)
+        self.stub = CameraServiceStub(self.channel)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.channel.close()
+        workers = self.workers()
+        code = await self.stop()
+        print(self.log_text()[-8000:])  # shown when the test fails
+        _, left = psutil.wait_procs(workers, timeout=5)
+        for process in left:
+            process.kill()
+        if kind is None:
+            assert code in self.exit_codes, f"exit code {code}\n{self.log_text()}"
+            assert not left, f"workers left behind: {left}"
+            unforeseen = [e for e in self.log() if "unforeseen" in e.get("event", "")]
+            assert not unforeseen, unforeseen
+            assert "Traceback" not in self.log_text()
+
+    def connect(self, *, retries: bool = False) -> grpc.aio.Channel:
+        """Open another channel, with the client's retry policy or without any."""
+        options = channel_options() if retries else [("grpc.enable_retries", 0), *_RECEIVE]
+        return grpc.aio.insecure_channel(self.address, options=[*options, _CONNECTION_OF_ITS_OWN])
+
+    def send(self, number: int) -> None:
+        """Send a signal to the service."""
+        self._process.send_signal(number)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; return the exit code."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for the end of the service; return its exit code."""
+        if self._process.returncode is None:
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+                raise AssertionError(f"it did not stop\n{self.log_text()[-4000:]}") from None
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    async def capture(self, camera: str = "sim0", **fields: object) -> api.CaptureResponse:
+        """Take a still."""
+        timeout = fields.pop("timeout", CALL_S)
+        request = api.CaptureRequest(camera=camera, **fields)  # type: ignore[arg-type]
+        return await self.stub.Capture(request, timeout=timeout)  # type: ignore[arg-type]
+
+    async def camera(self, camera: str = "sim0") -> "api.GetCameraResponse":
+        return await self.stub.GetCamera(api.GetCameraRequest(camera=camera), timeout=CALL_S)
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes there are."""
+        try:
+            return list(self.ps.children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
+
+    def log_text(self) -> str:
+        return self._log_path.read_text(errors="replace")
+
+    def log(self) -> list[dict[str, str]]:
+        """Return the log's whole JSON lines."""
+        lines = self.log_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def logged(self, event: str, count: int = 1) -> dict[str, str]:
+        """Wait until an event has been logged `count` times; the caller bounds the wait."""
+        while True:
+            found = [entry for entry in self.log() if entry.get("event") == event]
+            if len(found) >= count:
+                return found[count - 1]
+            if self._process.returncode is not None:
+                raise AssertionError(f"the service ended\n{self.log_text()}")
+            await asyncio.sleep(0.01)  # a file cannot be awaited
+
+
+_RECEIVE = [("grpc.max_receive_message_length", 64 * 2**20)]
+_CONNECTION_OF_ITS_OWN = ("grpc.use_local_subchannel_pool", 1)
+
+
+def worker_memory(pid: int | None = None) -> int:
+    """Count a process's descriptors of memory shared with workers, where the system tells."""
+    folder, count = f"/proc/{pid or os.getpid()}/fd", 0
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        with contextlib.suppress(OSError):
+            count += "camsvc-worker" in os.readlink(f"{folder}/{name}")
+    return count
+
+
+def shared_memory_left() -> list[str]:
+    """Return what lies in the system's folder for named shared memory."""
+    return sorted(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else []

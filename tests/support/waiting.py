@@ -1,0 +1,13 @@
+"""Waits with a limit, for what cannot be awaited."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 10.0) -> None:
+    """Look again and again until something holds; fail when it does not within the limit."""
+    give_up_at = time.monotonic() + within_s
+    while not await holds():
+        assert time.monotonic() < give_up_at, f"not within {within_s:g} s: {what}"
+        await asyncio.sleep(0.005)
