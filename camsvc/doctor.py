@@ -26,7 +26,7 @@ async def discover(settings: Settings, out: Console) -> None:
     finally:
         await fleet.close()
     for item in found.devices:
-        state = f"configured as {item.camera}" if item.camera else "not configured"
+        state = f"configured as {item.device.camera}" if item.device.camera else "not configured"
         out.print(f"[bold]{item.driver}[/]: {escape(item.device.name)} ({state})", highlight=False)
         out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
     for driver, reason in found.failures.items():
@@ -46,6 +46,7 @@ class _Examination:
         self._settings = settings
         self._out = out
         self._well = True
+        self._said: set[str] = set()
 
     async def run(self) -> bool:
         settings = self._settings
@@ -115,6 +116,9 @@ class _Examination:
 
     def _bad(self, text: str, advice: str = "") -> None:
         self._well = False
+        if text in self._said:  # opening fails of what the diagnosis has found
+            return
+        self._said.add(text)
         self._out.print(f"  [red]wrong[/] {escape(text)}", highlight=False, soft_wrap=True)
         if advice:
             self._out.print(f"        {escape(advice)}", highlight=False, soft_wrap=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from camsvc.camera import CameraActor, CameraOptions
+from camsvc.camera import CameraActor
 from camsvc.drivers import BUILTIN
 from camsvc.errors import CameraLost, CameraNotFound
 from camsvc.settings import CameraSettings
+from camsvc.supervisor import CameraOptions
 from camsvc.worker import messages as m
 from camsvc.worker.parent import Launch
 from camsvc.worker.standby import StandbyPool
@@ -23,11 +24,10 @@ DISCOVER_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device attached to this machine, and the camera it is configured as, if any."""
+    """A device attached to this machine."""
 
     driver: str
     device: m.Device
-    camera: str = ""
 
     @property
     def settings_snippet(self) -> str:
@@ -58,7 +58,7 @@ class Fleet:
         for settings in self._settings:
             self._pool.warm(_launch(settings))
             if settings.open_at_start:
-                self.cameras[settings.id].open()
+                self.cameras[settings.id].supervisor.open()
 
     def camera(self, camera_id: str) -> CameraActor:
         """Return a camera.
@@ -79,15 +79,13 @@ class Fleet:
         """Ask every driver what is attached, each in a worker of its own and in bounded time."""
         launches = {name: Launch(path) for name, path in BUILTIN.items()}
         launches |= {c.driver: _launch(c) for c in self._settings}
-        answers = await asyncio.gather(*(self._discover(launch) for launch in launches.values()))
+        answers = await asyncio.gather(*(self._discover(*item) for item in launches.items()))
         found = Discovery([], {})
         for driver, answer in zip(launches, answers, strict=True):
             if isinstance(answer, str):
                 found.failures[driver] = answer
             else:
-                found.devices.extend(
-                    FoundDevice(driver, d, self._configured_as(driver, d)) for d in answer
-                )
+                found.devices.extend(FoundDevice(driver, device) for device in answer)
         return found
 
     async def close(self) -> None:
@@ -109,12 +107,13 @@ class Fleet:
         )
         return CameraActor(options, functools.partial(self._pool.take, _launch(settings)))
 
-    async def _discover(self, launch: Launch) -> list[m.Device] | str:
+    async def _discover(self, driver: str, launch: Launch) -> list[m.Device] | str:
+        configured = {c.id: c.driver_settings() for c in self._settings if c.driver == driver}
         try:
             async with asyncio.timeout(DISCOVER_TIMEOUT_S):
                 worker = await self._pool.take(launch)
                 try:
-                    answer = await worker.call(m.Discover(), DISCOVER_TIMEOUT_S)
+                    answer = await worker.call(m.Discover(configured), DISCOVER_TIMEOUT_S)
                 finally:
                     worker.kill("its discovery is over")
         except TimeoutError:
@@ -123,14 +122,6 @@ class Fleet:
             return str(error)
         assert isinstance(answer, m.Discovered)
         return answer.devices
-
-    def _configured_as(self, driver: str, device: m.Device) -> str:
-        for settings in self._settings:
-            values = settings.driver_settings()
-            same = all(values.get(key) == value for key, value in device.settings.items())
-            if settings.driver == driver and same:
-                return settings.id
-        return ""
 
 
 def _launch(settings: CameraSettings) -> Launch:

@@ -39,10 +39,14 @@ class Ladder:
         self._back_off_s = 0.0
         self.statistics = {rung: RungStatistics() for rung in Rung}
 
-    def next(self, error: CameraLost) -> tuple[Rung, float]:
-        """Return the rung to climb after `error`, and how many seconds to wait before it."""
+    def next(self, error: CameraLost, *, device_open: bool) -> tuple[Rung, float]:
+        """Return the rung to climb after `error`, and how many seconds to wait before it.
+
+        A device that never opened cannot be had back softly.
+        """
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
-        lowest = Rung.RESTART if process_lost else Rung.SOFT_RETRY
+        softest = Rung.SOFT_RETRY if device_open else Rung.REOPEN
+        lowest = Rung.RESTART if process_lost else softest
         after_last = Rung.SOFT_RETRY if self._last is None else min(self._last + 1, Rung.BACK_OFF)
         self._last = Rung(max(lowest, after_last))
         if self._last is not Rung.BACK_OFF:

@@ -92,6 +92,11 @@ class Driver(ABC):
         return []
 
     @classmethod
+    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
+        """Whether a camera's settings mean this device. Default: the selecting values are equal."""
+        return all(settings.get(key) == value for key, value in device.settings.items())
+
+    @classmethod
     def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
         """Look at the configured device without opening it, for `camsvc doctor`.
 

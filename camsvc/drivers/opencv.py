@@ -22,7 +22,7 @@ import numpy as np
 from camsvc.drivers import v4l2
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.opencv_controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
-from camsvc.drivers.opencv_source import BACKENDS, Source
+from camsvc.drivers.opencv_source import BACKENDS, Source, kind_of
 from camsvc.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
@@ -160,6 +160,15 @@ class OpenCVCamera(Driver):
             Device(node.address, node.name, node.name, node.serial, {"source": node.address})
             for node in v4l2.nodes()
         ]
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
+        """Whether a source and a device's address lead to one node: 0, /dev/video0, by-id."""
+        source = settings.get("source")
+        if not isinstance(source, int | str) or kind_of(source) != "device":
+            return False
+        node = v4l2.device_path(source)
+        return os.path.realpath(node) == os.path.realpath(device.address)
 
     @classmethod
     def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:

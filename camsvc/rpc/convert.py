@@ -58,19 +58,19 @@ def duration(seconds: float) -> Duration:
 
 def camera(actor: CameraActor) -> pb.Camera:
     """Return what a client may know of a camera."""
-    device, active = actor.device, actor.active
+    device, active = actor.supervisor.device, actor.active
     message = pb.Camera(
         camera=actor.options.id,
         driver=actor.options.driver,
         model=device.model if device else "",
-        state=pb.Camera.State.Value(f"STATE_{actor.state.value}"),
-        state_time=timestamp(actor.state_time_ns),
+        state=pb.Camera.State.Value(f"STATE_{actor.supervisor.state.value}"),
+        state_time=timestamp(actor.supervisor.state_time_ns),
         queued_captures=actor.queued,
         worst_case_capture_duration=duration(actor.worst_case_s()),
         statistics=_statistics(actor),
     )
-    if actor.fault is not None:
-        message.fault.CopyFrom(status_of(actor.fault))
+    if actor.supervisor.fault is not None:
+        message.fault.CopyFrom(status_of(actor.supervisor.fault))
     if active is not None:
         message.active_capture.CopyFrom(
             pb.ActiveCapture(
@@ -135,7 +135,7 @@ def device(found: FoundDevice) -> pb.Device:
         address=found.device.address,
         serial=found.device.serial,
         model=found.device.model,
-        camera=found.camera,
+        camera=found.device.camera,
         settings_snippet=found.settings_snippet,
     )
 

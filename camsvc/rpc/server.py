@@ -67,8 +67,8 @@ class Server:
         for name in ("", SERVICE_NAME):
             self._health_changes.put_nowait((name, True))
         for actor in self._fleet.cameras.values():
-            self._watch(actor.options.id, actor.state)
-            actor.on_state.append(functools.partial(self._watch, actor.options.id))
+            self._watch(actor.options.id, actor.supervisor.state)
+            actor.supervisor.on_state.append(functools.partial(self._watch, actor.options.id))
         self._health_task = asyncio.create_task(self._publish_health(), name="health")
         await self._server.start()
 

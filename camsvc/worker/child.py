@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from camsvc import errors
 from camsvc.drivers.base import Driver, Frame, Notes
@@ -199,8 +200,13 @@ class Worker:
         self._apply(command.values)
         return m.Controls(self._opened.controls())
 
-    def _discover(self, _: m.Discover) -> m.Answer:
-        return m.Discovered(self._driver_class.discover())
+    def _discover(self, command: m.Discover) -> m.Answer:
+        def configured_as(device: m.Device) -> str:
+            ids = command.configured.items()
+            return next((i for i, s in ids if self._driver_class.selects(s, device)), "")
+
+        found = self._driver_class.discover()
+        return m.Discovered([replace(d, camera=configured_as(d)) for d in found])
 
     def _diagnose(self, command: m.Diagnose) -> m.Answer:
         return m.Diagnosed(self._driver_class.diagnose(command.settings))

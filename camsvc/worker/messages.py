@@ -71,13 +71,18 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that a driver found attached. `address` is what selects it in the settings."""
+    """A device that a driver found attached.
+
+    `settings` are what selects it in the settings file, `address` the same for a person; `camera`
+    is the id it is configured as, if it is.
+    """
 
     address: str
     name: str
     model: str = ""
     serial: str = ""
     settings: dict[str, str | int] = field(default_factory=dict)
+    camera: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,12 @@ class SetControls:
 
 @dataclass(frozen=True, slots=True)
 class Discover:
-    """List what is attached; no device is opened. Answered by `Discovered`."""
+    """List what is attached; no device is opened. Answered by `Discovered`.
+
+    `configured` are the settings of the driver's cameras, by id.
+    """
+
+    configured: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

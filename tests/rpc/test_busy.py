@@ -25,7 +25,9 @@ REFUSAL_P99_S = 0.005
 WAIT = api.CaptureRequest.BUSY_POLICY_WAIT
 
 
-async def outcome(call: "asyncio.Future[api.CaptureResponse]") -> api.CaptureResponse | RpcErrorInfo:
+async def outcome(
+    call: "asyncio.Future[api.CaptureResponse]",
+) -> api.CaptureResponse | RpcErrorInfo:
     try:
         return await call
     except grpc.aio.AioRpcError as error:
@@ -39,11 +41,7 @@ def pushback_of(error: grpc.aio.AioRpcError) -> str | bytes | None:
 async def occupied(service: Service, **fields: object) -> "asyncio.Task[api.CaptureResponse]":
     """Begin a capture, and wait until it holds the camera."""
     task = asyncio.create_task(service.capture(**fields))
-
-    async def capturing() -> bool:
-        return (await service.camera()).camera.state == pb.Camera.STATE_CAPTURING
-
-    await until(capturing, "the camera is capturing")
+    await service.wait_for_state(pb.Camera.STATE_CAPTURING)
     return task
 
 

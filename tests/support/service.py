@@ -13,9 +13,12 @@ from typing import Self
 
 import grpc
 import psutil
+from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from camsvc_client import channel_options
+
+from tests.support.waiting import until
 
 START_S = 20.0
 STOP_S = 20.0
@@ -107,6 +110,16 @@ class Service:
 
     async def camera(self, camera: str = "sim0") -> "api.GetCameraResponse":
         return await self.stub.GetCamera(api.GetCameraRequest(camera=camera), timeout=CALL_S)
+
+    async def wait_for_state(
+        self, state: "pb.Camera.State.ValueType", camera: str = "sim0"
+    ) -> None:
+        """Wait until a camera is in a state."""
+
+        async def reached() -> bool:
+            return (await self.camera(camera)).camera.state == state
+
+        await until(reached, f"{camera} is {pb.Camera.State.Name(state)}")
 
     def workers(self) -> list[psutil.Process]:
         """Return the worker processes there are."""

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from camsvc.camera import CameraActor, CameraOptions
+from camsvc.camera import CameraActor
 from camsvc.errors import (
     CameraBusy,
     CameraFaulted,
@@ -34,6 +34,7 @@ from camsvc.errors import (
 )
 from camsvc.frames import ImageInfo
 from camsvc.lifecycle import State
+from camsvc.supervisor import CameraOptions
 from camsvc.worker import messages as m
 
 OPTIONS = CameraOptions(
@@ -235,12 +236,12 @@ class Clients(RuleBasedStateMachine):
     @invariant()
     def the_state_fits(self) -> None:
         actor = self.rig.actor
-        if actor.state is State.READY:
+        if actor.supervisor.state is State.READY:
             assert self.rig.worker is not None
             assert not self.rig.worker._gone.done(), "a dead worker is taken for a ready camera"
-            assert actor.fault is None
-        if actor.state is State.FAULTED:
-            assert isinstance(actor.fault, CameraFaulted)
+            assert actor.supervisor.fault is None
+        if actor.supervisor.state is State.FAULTED:
+            assert isinstance(actor.supervisor.fault, CameraFaulted)
 
     def teardown(self) -> None:
         """Let everything end; then the camera works again."""
@@ -248,7 +249,7 @@ class Clients(RuleBasedStateMachine):
         self.every_call_is_answered_in_time()
         self.rig.script.clear()
         self.rig.wait(60)
-        if self.rig.actor.state is State.FAULTED:
+        if self.rig.actor.supervisor.state is State.FAULTED:
             self.rig.run(self.rig.actor.reset())
         shots = self.rig.shots
         self.rig.run(self.rig.actor.capture(m.Shot(), timeout_s=5))
@@ -351,7 +352,7 @@ def test_a_faulted_camera_refuses_at_once_and_reset_brings_it_back(rig: Rig) -> 
 
 def test_while_backing_off_a_new_call_is_told_when_to_come_back(rig: Rig) -> None:
     rig.script = ["error"] * 8
-    rig.loop.call_soon(rig.actor.open)
+    rig.loop.call_soon(rig.actor.supervisor.open)
     rig.wait(2.5)
     with pytest.raises(CameraUnavailable, match="next try") as refusal:
         rig.run(rig.actor.capture(m.Shot()))
@@ -364,14 +365,14 @@ def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     rig.script = [WELL, "refuse"]
     with pytest.raises(Unsupported):
         rig.run(rig.actor.capture(m.Shot()))
-    assert rig.actor.state is State.READY
+    assert rig.actor.supervisor.state is State.READY
     assert len(rig.workers) == 1
 
 
 def test_notes_go_from_one_worker_to_the_next(rig: Rig) -> None:
     rig.script = [WELL, "die"]
     rig.run(rig.actor.capture(m.Shot()))
-    assert rig.actor._notes == rig.workers[0].notes
+    assert rig.actor.supervisor._notes == rig.workers[0].notes
 
 
 def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
@@ -380,7 +381,7 @@ def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
     states = []
     for seconds in (4, 2):
         rig.wait(seconds)
-        states.append(rig.actor.state)
+        states.append(rig.actor.supervisor.state)
     assert states == [State.READY, State.CLOSED]
     rig.run(rig.actor.capture(m.Shot()))
     assert len(rig.workers) == 2
@@ -391,7 +392,7 @@ def test_controls_survive_a_recovery(rig: Rig) -> None:
     rig.run(rig.actor.set_controls({"focus_distance_diopters": 8.2}))
     rig.script = ["die"]
     rig.run(rig.actor.capture(m.Shot()))
-    assert rig.actor._controls == {"focus_distance_diopters": 8.2}
+    assert rig.actor.supervisor.controls == {"focus_distance_diopters": 8.2}
 
 
 def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
@@ -403,6 +404,6 @@ def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
         worker.call = refuse  # type: ignore[method-assign]
         return worker
 
-    rig.actor._take_worker = take
+    rig.actor.supervisor._take_worker = take
     with pytest.raises(CameraFaulted, match=r"settings' controls\[gain\]"):
         rig.run(rig.actor.capture(m.Shot()))

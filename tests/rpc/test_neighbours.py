@@ -1,0 +1,81 @@
+"""What one camera goes through is nothing to the others."""
+
+import asyncio
+import statistics
+import time
+
+import grpc
+import psutil
+import pytest
+
+from tests.conftest import StartService
+from tests.support.scenes import HANGS, Table, camera, fault
+from tests.support.service import Service
+
+DELAYED_BY = 1.10
+SAMPLES = 8
+ILL = (*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow", "disconnect", "permanent")
+TIMED = {"slow": 5.0, "disconnect": 3.0}
+
+
+def faults(kind: str) -> list[Table]:
+    seconds = {"seconds": TIMED[kind]} if kind in TIMED else {}
+    return [fault(kind, at=at, **seconds) for at in range(2, 40, 2)]
+
+
+async def median_of_the_well_camera(service: Service) -> float:
+    durations = []
+    for _ in range(SAMPLES):
+        started = time.perf_counter()
+        await service.capture("well")
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+async def suffer(service: Service, camera_id: str) -> None:
+    """Capture on and on; the camera is struck at every second call."""
+    while True:
+        try:
+            await service.capture(camera_id)
+        except grpc.aio.AioRpcError:
+            await asyncio.sleep(0.2)  # faulted: refused at once, and at once, and at once
+
+
+async def workers_at_rest(service: Service) -> None:
+    """Wait until no worker uses the processor: the warm ones have been started."""
+    async with asyncio.timeout(10):
+        while True:
+            before = _used_s(service)
+            await asyncio.sleep(0.1)
+            if _used_s(service) - before < 0.02:
+                return
+
+
+def _used_s(service: Service) -> float:
+    total = 0.0
+    for process in service.workers():
+        try:
+            total += sum(process.cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+@pytest.mark.parametrize("kind", ILL)
+async def test_a_capture_is_not_delayed_by_more_than_a_tenth_by_another_cameras_fault(
+    start_service: StartService, kind: str
+) -> None:
+    service = await start_service(
+        camera("well", capture_duration_s=0.2)
+        + camera("ill", faults=faults(kind), attempt_timeout_s=1.0)
+    )
+    await service.capture("well")
+    await service.capture("ill")
+    await workers_at_rest(service)
+    calm_s = await median_of_the_well_camera(service)
+    suffering = asyncio.create_task(suffer(service, "ill"))
+    disturbed_s = await median_of_the_well_camera(service)
+    suffering.cancel()
+    await asyncio.wait([suffering])
+    print(f"{kind}: {disturbed_s / calm_s:.3f} of {calm_s * 1e3:.1f} ms")
+    assert disturbed_s <= calm_s * DELAYED_BY
