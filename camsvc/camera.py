@@ -29,11 +29,17 @@ from camsvc.errors import (
     WorkerTimeout,
 )
 from camsvc.frames import ControlValue, ImageInfo
+from camsvc.live import LiveFeed, LiveFrame
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.supervisor import CameraOptions, CameraWorker, Supervisor
+from camsvc.variants import LiveSpec
 from camsvc.worker import messages as m
 
 T = TypeVar("T")
+
+_LONGEST_EXPOSURE_S = 86_400.0
+"""The most time that an exposure asked for adds to a call's bound: only the camera knows what it
+takes, and before it has refused an absurd value, others are told when this call should end."""
 
 _PATIENCE_FACTOR, _PATIENCE_S = 2.0, 0.5
 """An abandoned driver call counts as hung after twice the estimate and half a second: a shot
@@ -81,6 +87,13 @@ class CameraActor:
         self._admission = Admission(options.id, options.queue_limit, self._estimate)
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self.live = LiveFeed(
+            self.supervisor,
+            camera=options.id,
+            stall_timeout_s=options.stall_timeout_s,
+            max_viewers=options.max_viewers,
+        )
+        self.live.on_empty = self._plan_idle_close
         self.statistics = CameraStatistics(recoveries=self.supervisor.ladder.statistics)
 
     # What clients ask for.
@@ -145,6 +158,14 @@ class CameraActor:
         self.supervisor.controls |= values
         return controls
 
+    async def get_frame(
+        self, spec: LiveSpec, max_age_s: float | None, timeout_s: float | None
+    ) -> LiveFrame:
+        """Return one live frame; see `LiveFeed.frame`. Never busy."""
+        worst_s = self.worst_case_s()
+        bound_s = worst_s if timeout_s is None else min(timeout_s, worst_s)
+        return await self.live.frame(spec, max_age_s=max_age_s, timeout_s=bound_s)
+
     async def reset(self) -> None:
         """Give the camera a new worker; see `Supervisor.reset`."""
         await self.supervisor.reset()
@@ -156,6 +177,7 @@ class CameraActor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.live.close()
         await self.supervisor.close()
 
     # What clients are shown.
@@ -273,6 +295,7 @@ class CameraActor:
         attempt_s: float,
     ) -> T:
         turn.attempt_started = asyncio.get_running_loop().time()
+        self.live.pause()
         if turn.is_capture:
             self.supervisor.begin_capture()
         try:
@@ -299,6 +322,7 @@ class CameraActor:
             return result
         finally:
             turn.attempt_started = None
+            self.live.resume()
 
     def _abandon(self, turn: Turn, task: "asyncio.Task[object]") -> None:
         """Let an abandoned call's work end by itself, if it does so soon."""
@@ -317,7 +341,7 @@ class CameraActor:
             self._idle_timer = loop.call_later(self.options.idle_close_s, self._close_idle)
 
     def _close_idle(self) -> None:
-        if self._admission.idle:
+        if self._admission.idle and not self.live.watched:
             self.supervisor.close_idle()
 
     def _own(self, task: "asyncio.Task[object]") -> None:
@@ -329,4 +353,6 @@ class CameraActor:
 
 def _exposure_s(controls: Mapping[str, ControlValue]) -> float:
     value = controls.get("exposure_duration_us", 0)
-    return value / 1e6 if isinstance(value, int | float) and value > 0 else 0.0
+    if not isinstance(value, int | float) or value <= 0:
+        return 0.0
+    return min(value / 1e6, _LONGEST_EXPOSURE_S)

@@ -1,11 +1,13 @@
 """The command line: serve, discover, doctor, check-config."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from camsvc import __version__, logs
 from camsvc.settings import Settings, SettingsError, load
@@ -53,6 +55,10 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
+    # gRPC's own lines on stderr are no JSON, and say of a taken port what we say more clearly.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Its own lines, in a form of their own, say nothing that ours do not.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from camsvc.rpc.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
     from camsvc.serve import serve as run  # noqa: PLC0415
 
@@ -70,15 +76,15 @@ def serve(
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Read the settings and say what they mean, or what is wrong with them."""
+    from camsvc.fleet import Fleet  # noqa: PLC0415
+
     settings = _load(config)
-    _out.print(f"[green]ok[/]: {config or 'no file, the defaults'}", highlight=False)
-    _out.print(f"  listen {settings.service.listen}", highlight=False)
-    for camera in settings.cameras:
-        worst_s = camera.attempts * (camera.open_timeout_s + camera.attempt_timeout_s)
-        _out.print(
-            f"  camera {camera.id}: driver {camera.driver}, "
-            f"a capture answers within {worst_s:g} s at worst, plus the exposure",
-            highlight=False,
+    _say(f"[green]ok[/]: {escape(str(config or 'no file, the defaults'))}")
+    _say(escape(f"  listen {settings.service.listen}"))
+    for actor in Fleet(settings.cameras).cameras.values():
+        _say(
+            f"  camera {actor.options.id}: driver {escape(actor.options.driver)}, a capture "
+            f"answers within {actor.worst_case_s():g} s at worst"
         )
 
 
@@ -121,6 +127,10 @@ def _load(config: Path | None, **service: Any) -> Settings:
     return settings
 
 
+def _say(text: str) -> None:
+    _out.print(text, highlight=False, soft_wrap=True)
+
+
 def _fail(message: str, code: int = _BAD_SETTINGS) -> Any:
-    _err.print(f"[bold red]camsvc:[/] {message}", highlight=False, soft_wrap=True)
+    _err.print(f"[bold red]camsvc:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)

@@ -104,6 +104,8 @@ class Fleet:
             open_timeout_s=settings.open_timeout_s,
             queue_limit=settings.queue_limit,
             idle_close_s=settings.idle_close_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            max_viewers=settings.max_viewers,
         )
         return CameraActor(options, functools.partial(self._pool.take, _launch(settings)))
 

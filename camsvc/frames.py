@@ -11,10 +11,9 @@ instead of a SIGBUS.
 """
 
 import os
-import sys
-import tempfile
 from dataclasses import dataclass, field
 
+from camsvc import unix
 from camsvc.errors import WorkerLost
 
 ControlValue = bool | int | float | str
@@ -27,7 +26,9 @@ _SLOT_BYTES = 1 << 30
 
 _KEPT_BYTES = 16 << 20
 
-STILL_SLOT = 0
+LIVE_SLOTS = range(16)
+STILL_SLOT = 16
+"""The last one, so that its memory can be given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,12 @@ class SharedBlock:
 
     @classmethod
     def create(cls) -> "SharedBlock":
-        """Make a new block in the service; its descriptor is passed on by `pass_fds`."""
-        if sys.platform == "linux":
-            return cls(os.memfd_create("camsvc-worker"))
-        with tempfile.TemporaryFile() as unlinked:  # type: ignore[unreachable]
-            return cls(os.dup(unlinked.fileno()))
+        """Make a new block in the service; its descriptor is passed on to the worker."""
+        return cls(unix.nameless_file())
 
     def write(self, slot: int, data: bytes | memoryview) -> None:
         """Fill a slot (worker side)."""
-        view, offset = memoryview(data).cast("B"), self._offset(slot)
-        while view:
-            written = os.pwrite(self.fd, view, offset)
-            view, offset = view[written:], offset + written
+        unix.write_at(self.fd, data, self._offset(slot))
 
     def read(self, slot: int, size_bytes: int) -> bytes:
         """Copy a slot's picture out (service side).
@@ -76,7 +71,7 @@ class SharedBlock:
         Raises:
             WorkerLost: the worker announced more than it wrote.
         """
-        data = os.pread(self.fd, size_bytes, self._offset(slot))
+        data = unix.read_at(self.fd, size_bytes, self._offset(slot))
         if len(data) != size_bytes:
             raise WorkerLost(f"the worker announced {size_bytes} bytes and wrote {len(data)}")
         return data
@@ -85,11 +80,11 @@ class SharedBlock:
         """Keep up to `NOTES_BYTES - 4` bytes that the next worker of this camera is given."""
         if len(notes) > NOTES_BYTES - 4:
             raise ValueError(f"notes of {len(notes)} bytes; {NOTES_BYTES - 4} are allowed")
-        os.pwrite(self.fd, len(notes).to_bytes(4, "little") + notes, 0)
+        unix.write_at(self.fd, len(notes).to_bytes(4, "little") + notes, 0)
 
     def read_notes(self) -> bytes:
         """Return what `write_notes` kept last, or nothing."""
-        page = os.pread(self.fd, NOTES_BYTES, 0)
+        page = unix.read_at(self.fd, NOTES_BYTES, 0)
         return page[4 : 4 + int.from_bytes(page[:4], "little")]
 
     def trim(self, slot: int) -> None:

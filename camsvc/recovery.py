@@ -24,7 +24,7 @@ class Rung(IntEnum):
 
 @dataclass(slots=True)
 class RungStatistics:
-    """How often a rung brought the camera back, and how long it took last."""
+    """How often a rung was climbed, and how long the last time took, whatever came of it."""
 
     count: int = 0
     last_duration_s: float = 0.0
@@ -55,7 +55,7 @@ class Ladder:
         return self._last, self._back_off_s
 
     def climbed(self, rung: Rung, duration_s: float) -> None:
-        """Note that a rung brought the camera back."""
+        """Note that a rung was climbed, with success or not."""
         statistics = self.statistics[rung]
         statistics.count += 1
         statistics.last_duration_s = duration_s

@@ -78,7 +78,8 @@ class ServiceSettings(Table):
     # Most gRPC clients accept messages of 4 MiB unless told otherwise; 64 KiB are for the rest
     # of the response.
     inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
-        4 * 2**20 - 64 * 2**10, description="largest picture in bytes that a response carries"
+        4 * 2**20 - 64 * 2**10,
+        description="largest picture in bytes in a response, where the request does not say",
     )
 
 

@@ -101,6 +101,10 @@ class CameraSettings(Table):
     queue_limit: Annotated[Count, Field(ge=0, le=1000)] = Field(
         16, description="captures that may wait for the camera at once"
     )
+    # Forty cost a core some 15 %; far more than that is a job for a media server.
+    max_viewers: Annotated[Count, Field(ge=1, le=10_000)] = Field(
+        64, description="live view streams that may be open at once"
+    )
     open_at_start: Flag = Field(
         False, description="open the device in the background at start, not at first use"
     )
@@ -190,6 +194,9 @@ class SimulatedCameraSettings(CameraSettings):
         0.1, description="seconds that a still takes, beside its exposure"
     )
     open_duration_s: SecondsOrZero = Field(0.0, description="seconds that opening takes")
+    capture_during_live_view: Flag = Field(
+        False, description="whether it takes stills without pausing its live view"
+    )
     faults: tuple[Fault, ...] = Field((), description="what is to go wrong")
 
 

@@ -10,7 +10,7 @@ Invariants:
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,6 +46,10 @@ class CameraWorker(Protocol):
     async def call(self, command: m.Command, timeout_s: float) -> m.Answer: ...
     def take_image(self, image: ImageInfo) -> bytes: ...
     def kill(self, why: str, *, dump_stack: bool = False) -> None: ...
+    def tell(self, command: m.SetLive) -> None: ...
+    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]: ...
+
+    on_live: "Callable[[m.LiveEvent], None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class CameraOptions:
     open_timeout_s: float = 15.0
     queue_limit: int = 16
     idle_close_s: float = 0.0
+    stall_timeout_s: float = 2.0
+    max_viewers: int = 64
 
 
 class Supervisor:
@@ -76,6 +82,7 @@ class Supervisor:
         self.fault: CameraServiceError | None = None
         self.device: m.DeviceInfo | None = None
         self.on_state: list[Callable[[State], None]] = []
+        self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
         self.ladder = Ladder()
@@ -126,6 +133,16 @@ class Supervisor:
         elif isinstance(error, WorkerLost):
             self._drop_worker("it is lost")
         self._revive(Event.LOST, lambda: self._recover(error, device_open=True))
+
+    def tell(self, command: m.SetLive) -> None:
+        """Send the worker what needs no answer; an opening camera is told when it is ready."""
+        if self._worker is not None and self.state in (State.READY, State.CAPTURING):
+            self._worker.tell(command)
+
+    def stall(self, error: WorkerTimeout) -> None:
+        """Start climbing the ladder: the ready camera has stopped to deliver frames."""
+        if self._worker is not None:
+            self.lose(self._worker, error)
 
     def give_up(self, fault: DriverFault) -> None:
         """Stop trying: an operator must act."""
@@ -265,6 +282,7 @@ class Supervisor:
                 await asyncio.sleep(delay_s)
                 await self._climb(rung)
             except CameraLost as next_error:
+                self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
                 continue
             duration_s = loop.time() - started
@@ -296,6 +314,7 @@ class Supervisor:
             raise WorkerTimeout("the worker did not start in time") from None
         self._worker = worker
         worker.ended.add_done_callback(lambda _: self._on_worker_ended(worker))
+        worker.on_live = lambda event: self._on_live_event(worker, event)
         await self._open_device(worker)
 
     async def _open_device(self, worker: CameraWorker) -> None:
@@ -317,6 +336,10 @@ class Supervisor:
     def _on_worker_ended(self, worker: CameraWorker) -> None:
         if self.state is State.READY:  # else a call is under way, and sees it
             self.lose(worker, WorkerLost("the worker ended while the camera was idle"))
+
+    def _on_live_event(self, worker: CameraWorker, event: m.LiveEvent) -> None:
+        if worker is self._worker:
+            self.on_live(worker, event)
 
     def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
         worker, self._worker = self._worker, None

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import inspect
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,16 @@ from tests.support.service import Service, shared_memory_left, worker_memory
 GONE_S = 5.0
 """How long processes may take to go after the test."""
 
+_PR_SET_CHILD_SUBREAPER = 36
+
 StartService = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _orphans_are_ours() -> None:
+    """Make orphaned descendants this process's children, so that none is overlooked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +36,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("_no_task_left")
     yield
-    new = [p for p in psutil.Process().children(recursive=True) if p not in processes]
-    _, left = psutil.wait_procs(new, timeout=GONE_S)
+    _, left = psutil.wait_procs(_new_since(processes), timeout=GONE_S)
     described = [_described(process) for process in left]
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -58,6 +68,16 @@ async def start_service(tmp_path: Path) -> AsyncIterator[StartService]:
             return await stack.enter_async_context(Service(folder, settings, retries=retries))
 
         yield start
+
+
+def _new_since(before: set[psutil.Process]) -> list[psutil.Process]:
+    """Return the processes that are new, but for those of a fixture that outlives the test."""
+    new = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process not in before and process.parent() not in before:
+                new.append(process)
+    return new
 
 
 def _described(process: psutil.Process) -> str:

@@ -71,6 +71,24 @@ class Driver(ABC):
         already.
         """
 
+    def read(self) -> Frame:
+        """Wait for the next live frame and return it. Overridden: the camera has live view.
+
+        Called over and over between `start_live` and `stop_live`, at the camera's own rate; other
+        calls come in between.
+        """
+        raise Unsupported(f"driver {self.name!r} has no live view")
+
+    def start_live(self) -> None:  # noqa: B027 - most cameras stream from the start
+        """Make live frames flow. Default: nothing."""
+
+    def stop_live(self) -> None:  # noqa: B027
+        """End what `start_live` began.
+
+        Also called before each still, unless `DeviceInfo.capture_during_live_view`. Default:
+        nothing.
+        """
+
     def controls(self) -> list[Control]:
         """Return the camera's controls with their present values."""
         return []

@@ -11,6 +11,13 @@ from camsvc.errors import InvalidRequest, Unsupported
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control
 
+_TYPES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+}
+
 
 def checked(
     controls: Iterable[Control], values: Mapping[str, ControlValue]
@@ -36,8 +43,7 @@ def _checked(known: Mapping[str, Control], name: str, value: ControlValue) -> Co
     value = _typed(control, field, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequest(field, f"{value} is not a finite number; {_allowed(control)}")
-    below = control.minimum is not None and isinstance(value, int | float)
-    if below and not _in_range(control, float(value)):
+    if isinstance(value, int | float) and not _in_range(control, value):
         raise InvalidRequest(field, f"{value} is out of range; {_allowed(control)}")
     if control.allowed and value not in control.allowed:
         raise InvalidRequest(field, f"{value!r} is not a choice; {_allowed(control)}")
@@ -56,8 +62,7 @@ def _typed(control: Control, field: str, value: ControlValue) -> ControlValue:
             return value
         case "string" if isinstance(value, str):
             return value
-    got = f"{type(value).__name__} {value!r}"
-    raise InvalidRequest(field, f"{got} has the wrong type; {_allowed(control)}")
+    raise InvalidRequest(field, f"{value!r} has the wrong type; {_allowed(control)}")
 
 
 def _in_range(control: Control, value: float) -> bool:
@@ -69,7 +74,9 @@ def _in_range(control: Control, value: float) -> bool:
 def _allowed(control: Control) -> str:
     if control.allowed:
         return "allowed: " + ", ".join(control.allowed)
-    text = f"allowed: {control.type}"
-    if control.minimum is not None or control.maximum is not None:
-        text += f" from {control.minimum:g} to {control.maximum:g}"
+    text = f"allowed: {_TYPES[control.type]}"
+    if control.minimum is not None:
+        text += f" from {control.minimum:.12g}"
+    if control.maximum is not None:
+        text += f" up to {control.maximum:.12g}"
     return f"{text} {control.unit}".rstrip()

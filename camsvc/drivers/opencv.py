@@ -64,6 +64,7 @@ class OpenCVCamera(Driver):
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
         self._settings = settings
         self._handle: cv2.VideoCapture | None = None
+        self._next_read = 0.0
         self._properties: dict[int, Property] = {}
         self._last: npt.NDArray[np.uint8] | None = None
         self._pictures_read = 0
@@ -110,6 +111,22 @@ class OpenCVCamera(Driver):
                 self._grab()
         elif self._live:
             self._catch_up()
+        return self._next()
+
+    def read(self) -> Frame:
+        """Return the next frame, at the source's own rate also where it is a file.
+
+        Raises:
+            DriverError: no frame comes, it is empty, or it is the last one over and over.
+            DriverFault: the file ended, and is not to loop.
+        """
+        if self._source.kind == "file":
+            now = time.monotonic()
+            self._next_read = max(self._next_read + 1 / self._fps, now)
+            time.sleep(self._next_read - now)
+        return self._next()
+
+    def _next(self) -> Frame:
         limit = self._source.repeat_limit
         for _ in range(max(1, limit - 1)):
             acquired_ns = self._grab()
@@ -245,7 +262,9 @@ class OpenCVCamera(Driver):
         return DeviceInfo(
             model=node.name if node else f"video {source.kind}",
             formats=["JPEG", "PNG"],
+            sizes=[(width, height)] if width and height else [],
             serial=node.serial if node else "",
+            capture_during_live_view=True,  # a still is one of the frames
             expected_capture_s=0.05 + frames / self._fps,
             details=details,
         )

@@ -28,6 +28,7 @@ _DEFAULTS = {
     "fps": 30.0,
     "capture_duration_s": 0.1,
     "open_duration_s": 0.0,
+    "capture_during_live_view": False,
 }
 _FOR_EVER_S = 10**6
 
@@ -38,7 +39,7 @@ CONTROLS = (
         0.0,
         minimum=0.0,
         maximum=15.0,
-        unit="dioptres",
+        unit="[diop]",
         description="0 is infinity, 2 is half a metre. Heeded when focus_mode is manual.",
     ),
     Control("focus_mode", "string", "manual", allowed=["manual", "auto"]),
@@ -85,6 +86,8 @@ class SimulatedCamera(Driver):
         self._fps = float(known["fps"])
         self._capture_s = float(known["capture_duration_s"])
         self._open_s = float(known["open_duration_s"])
+        self._both = bool(known["capture_during_live_view"])
+        self._next_read = 0.0
         self._faults = [Fault(**fault) for fault in settings.get("faults", [])]
         self._notes = notes
         kept = json.loads(notes.value or b"{}")
@@ -107,6 +110,7 @@ class SimulatedCamera(Driver):
             serial="SIM-0001",
             has_controls=True,
             sizes=[self._size],
+            capture_during_live_view=self._both,
             expected_capture_s=self._capture_s + 0.01,
             details={"size": f"{width}x{height}", "fps": f"{self._fps:g}"},
         )
@@ -119,6 +123,17 @@ class SimulatedCamera(Driver):
         exposure_us = int(self._values["exposure_duration_us"])
         time.sleep(self._capture_s + exposure_us / 1e6)
         return self._damaged(self._paint(acquired_ns, exposure_us), kind)
+
+    def read(self) -> Frame:
+        kind = self._call("read")
+        now = time.monotonic()
+        # Late: go on from here, as a sensor would, rather than make up for it.
+        self._next_read = max(self._next_read + 1 / self._fps, now)
+        time.sleep(self._next_read - now)
+        if kind == "stale" and self._last is not None:
+            return self._last
+        exposure_us = int(self._values["exposure_duration_us"])
+        return self._damaged(self._paint(time.time_ns(), exposure_us), kind)
 
     def controls(self) -> list[Control]:
         return [
@@ -157,7 +172,8 @@ class SimulatedCamera(Driver):
     def _damaged(frame: Frame, kind: str) -> Frame:
         if kind != "corrupt":
             return frame
-        whole = imaging.encode(imaging.decoded(frame), Shot())
+        assert frame.pixels is not None
+        whole = imaging.encode(frame.pixels, imaging.JPEG, None)
         return Frame(
             frame.acquisition_time_ns,
             encoded=bytes(whole[: len(whole) * 2 // 3]),

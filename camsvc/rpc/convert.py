@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from camsvc.camera import CameraActor, CaptureResult
 from camsvc.fleet import FoundDevice
 from camsvc.frames import ControlValue
+from camsvc.live import LiveFrame, LiveStatus
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.rpc.status import status_of
 from camsvc.worker.messages import Control, DeviceInfo
@@ -28,18 +30,60 @@ _ACCESS = {
 
 
 def with_bytes(message: Message, field: int, data: bytes) -> bytes:
-    """Return a message's wire form with one more field, of type bytes.
+    """Return a message's wire form with one more field, of type bytes or message.
 
     On the wire a message is its fields in a row, so large ones can be put behind the others: one
     copy, where protobuf would take three of a picture's bytes.
     """
-    key, length = (field << 3 | 2).to_bytes(1), len(data)
-    varint = bytearray()
+    return b"".join((message.SerializeToString(), _key(field, len(data)), data))
+
+
+def live_frame(frame: LiveFrame, dropped: int) -> bytes:
+    """Return a frame's wire form: of LiveViewResponse as of GetFrameResponse, which are alike.
+
+    Made once for all viewers, unless one has missed frames, of which only it is told.
+    """
+    if not dropped:
+        if not frame.wire:
+            frame.wire = _live_frame(frame, 0)
+        return frame.wire
+    return _live_frame(frame, dropped)
+
+
+def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
+    message = pb.LiveFrame(
+        sequence=frame.sequence,
+        acquisition_time=timestamp(frame.acquisition_time_ns),
+        mime_type=frame.mime_type,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        frames_dropped=dropped,
+    )
+    fields = message.SerializeToString() + _key(pb.LiveFrame.DATA_FIELD_NUMBER, len(frame.data))
+    length = len(fields) + len(frame.data)
+    return b"".join((_key(api.LiveViewResponse.FRAME_FIELD_NUMBER, length), fields, frame.data))
+
+
+def live_status(status: LiveStatus) -> api.LiveViewResponse:
+    """Return a status of the live view."""
+    message = pb.LiveStatus(
+        state=pb.LiveStatus.State.Value(f"STATE_{status.state.value}"), reason=status.reason
+    )
+    if status.last_frame_ns:
+        message.last_frame_time.CopyFrom(timestamp(status.last_frame_ns))
+    if status.error is not None:
+        message.error.CopyFrom(status_of(status.error))
+    return api.LiveViewResponse(status=message)
+
+
+def _key(field: int, length: int) -> bytes:
+    """Return what stands before a field of `length` bytes; `field` is below 16."""
+    varint = bytearray([field << 3 | 2])
     while length > 0x7F:
         varint.append(length & 0x7F | 0x80)
         length >>= 7
     varint.append(length)
-    return b"".join((message.SerializeToString(), key, varint, data))
+    return bytes(varint)
 
 
 def timestamp(time_ns: int) -> Timestamp:
@@ -151,24 +195,29 @@ def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
 
 
 def _statistics(actor: CameraActor) -> pb.CameraStatistics:
-    statistics = actor.statistics
-    return pb.CameraStatistics(
+    statistics, live = actor.statistics, actor.live.statistics
+    message = pb.CameraStatistics(
+        live_viewers=actor.live.viewers,
+        frames=live.frames,
+        fps=live.fps(),
         captures_succeeded=statistics.captures_succeeded,
         captures_failed=statistics.captures_failed,
         captures_rejected=statistics.captures_rejected,
         consecutive_failures=statistics.consecutive_failures,
-        recoveries=[_recovery(*item) for item in statistics.recoveries.items()],
+        recoveries=[_recovery(*item) for item in statistics.recoveries.items() if item[1].count],
     )
+    if live.last_frame_ns:
+        message.last_frame_time.CopyFrom(timestamp(live.last_frame_ns))
+    return message
 
 
 def _recovery(rung: Rung, statistics: RungStatistics) -> pb.RecoveryStatistics:
-    message = pb.RecoveryStatistics(
-        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{rung.name}"), count=statistics.count
+    return pb.RecoveryStatistics(
+        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{rung.name}"),
+        count=statistics.count,
+        last_duration=duration(statistics.last_duration_s),
+        last_time=timestamp(statistics.last_time_ns),
     )
-    if statistics.count:
-        message.last_duration.CopyFrom(duration(statistics.last_duration_s))
-        message.last_time.CopyFrom(timestamp(statistics.last_time_ns))
-    return message
 
 
 def _control(control: Control) -> pb.Control:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
+from google.protobuf.message import Message
 
 from camsvc.errors import InvalidRequest
 from camsvc.frames import ControlValue
+from camsvc.variants import LiveSpec
 from camsvc.worker.messages import Shot
 
 _CAMERA_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -18,7 +20,14 @@ _MAX_LABELS = 64
 _MAX_LABEL_VALUE_BYTES = 1024
 _MAX_CONTROLS = 64
 _MAX_CONTROL_TEXT_BYTES = 1024
+_MAX_CONTROL_NAME_BYTES = 255
 _MAX_SIZE_PX = 65535
+_MAX_FPS = 1000
+_MAX_AGE_S = 86_400
+_UNSET_WITH = {
+    "PNG": ("quality_percent",),
+    "RAW": ("quality_percent", "max_width_px", "max_height_px"),
+}
 _SHOWN = 80
 
 
@@ -77,7 +86,7 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
         field = f"controls[{index}]"
         if index >= _MAX_CONTROLS:
             raise InvalidRequest("controls", f"allowed: up to {_MAX_CONTROLS} controls in a call")
-        if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_TEXT_BYTES:
+        if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_NAME_BYTES:
             raise InvalidRequest(
                 f"{field}.name", f"{_short(setting.name)} is no control's name; see ListControls"
             )
@@ -111,9 +120,13 @@ def shot(request: api.CaptureRequest) -> Shot:
     if image.format not in formats.values():
         names = ", ".join(name for name in formats.keys() if not name.endswith("UNSPECIFIED"))  # noqa: SIM118 - not a dict
         raise InvalidRequest("image.format", f"{image.format} is no format; allowed: {names}")
-    if image.format == pb.ImageOptions.FORMAT_PNG and image.HasField("quality_percent"):
-        raise InvalidRequest("image.quality_percent", "PNG has no quality; allowed: with JPEG")
     format_ = formats.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix("FORMAT_")
+    for field in _UNSET_WITH.get(format_, ()):
+        if image.HasField(field):  # type: ignore[arg-type]
+            value = getattr(image, field)
+            raise InvalidRequest(
+                f"image.{field}", f"{value} is given with {format_}, which takes none; leave it out"
+            )
     return Shot(
         format=format_,
         quality_percent=_within(image, "quality_percent", 100),
@@ -121,6 +134,35 @@ def shot(request: api.CaptureRequest) -> Shot:
         max_height_px=_within(image, "max_height_px", _MAX_SIZE_PX),
         controls=controls(request.controls),
     )
+
+
+def live_spec(request: api.LiveViewRequest | api.GetFrameRequest) -> LiveSpec:
+    """Return how live frames are wanted."""
+    max_fps = None
+    if isinstance(request, api.LiveViewRequest) and request.HasField("max_fps"):
+        max_fps = request.max_fps
+        if not 0 < max_fps <= _MAX_FPS:  # NaN is not either
+            raise InvalidRequest(
+                "max_fps", f"{max_fps} is out of range; allowed: above 0, up to {_MAX_FPS}"
+            )
+    return LiveSpec(
+        max_width_px=_within(request, "max_width_px", _MAX_SIZE_PX),
+        max_height_px=_within(request, "max_height_px", _MAX_SIZE_PX),
+        quality_percent=_within(request, "quality_percent", 100),
+        max_fps=max_fps,
+    )
+
+
+def max_age_s(request: api.GetFrameRequest) -> float | None:
+    """Return how old a frame may be, in seconds; None: it must be a new one."""
+    if not request.HasField("max_age"):
+        return None
+    seconds = request.max_age.ToNanoseconds() / 1e9
+    if not 0 <= seconds <= _MAX_AGE_S:
+        raise InvalidRequest(
+            "max_age", f"{seconds:g} s is out of range; allowed: from 0 to {_MAX_AGE_S} s"
+        )
+    return seconds
 
 
 def waits(request: api.CaptureRequest) -> bool:
@@ -145,14 +187,13 @@ def inline_limit(request: api.CaptureRequest, default: int) -> int:
     return request.max_inline_bytes
 
 
-def _within(image: pb.ImageOptions, field: str, maximum: int) -> int | None:
-    if not image.HasField(field):  # type: ignore[arg-type]
+def _within(message: Message, field: str, maximum: int) -> int | None:
+    if not message.HasField(field):
         return None
-    value: int = getattr(image, field)
+    value: int = getattr(message, field)
     if not 1 <= value <= maximum:
-        raise InvalidRequest(
-            f"image.{field}", f"{value} is out of range; allowed: from 1 to {maximum}"
-        )
+        path = f"image.{field}" if isinstance(message, pb.ImageOptions) else field
+        raise InvalidRequest(path, f"{value} is out of range; allowed: from 1 to {maximum}")
     return value
 
 

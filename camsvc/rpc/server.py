@@ -1,16 +1,15 @@
 """The gRPC server: the camera service, health and reflection on one port."""
 
-import asyncio
 import functools
 
 import grpc
 from camapi.v1 import camera_service_pb2, camera_service_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from camsvc.fleet import Fleet
 from camsvc.lifecycle import State
+from camsvc.rpc.health import Health
 from camsvc.rpc.service import CameraService
 from camsvc.rpc.status import CallInterceptor
 
@@ -47,7 +46,7 @@ class Server:
             AddressInUse: it is taken, or is not this machine's.
         """
         self._fleet = fleet
-        self._health = HealthServicer()
+        self._health = Health()
         self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
         service = CameraService(fleet, inline_limit_bytes)  # type: ignore[abstract]
         camera_service_pb2_grpc.add_CameraServiceServicer_to_server(service, self._server)
@@ -59,33 +58,20 @@ class Server:
             self.port = self._server.add_insecure_port(listen)
         except RuntimeError as error:
             raise AddressInUse(listen) from error
-        self._health_changes: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
-        self._health_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to serve; health says so from the first answer on."""
         for name in ("", SERVICE_NAME):
-            self._health_changes.put_nowait((name, True))
+            self._health.set(name, well=True)
         for actor in self._fleet.cameras.values():
             self._watch(actor.options.id, actor.supervisor.state)
             actor.supervisor.on_state.append(functools.partial(self._watch, actor.options.id))
-        self._health_task = asyncio.create_task(self._publish_health(), name="health")
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; let those under way end within `grace_s`, then end them."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         await self._server.stop(grace_s)
-        if self._health_task is not None:
-            self._health_task.cancel()
-            await asyncio.gather(self._health_task, return_exceptions=True)
 
     def _watch(self, camera_id: str, state: State) -> None:
-        self._health_changes.put_nowait((f"camera/{camera_id}", state not in _ILL))
-
-    async def _publish_health(self) -> None:
-        """Set health in the order of the changes; callbacks of the actors cannot await it."""
-        response = health_pb2.HealthCheckResponse
-        while True:
-            name, well = await self._health_changes.get()
-            await self._health.set(name, response.SERVING if well else response.NOT_SERVING)
+        self._health.set(f"camera/{camera_id}", well=state not in _ILL)

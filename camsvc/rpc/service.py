@@ -1,5 +1,7 @@
 """camapi.v1.CameraService: a method looks up, calls, converts."""
 
+from collections.abc import AsyncIterator
+
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1 import camera_service_pb2_grpc as api_grpc
 from google.rpc import code_pb2, status_pb2
@@ -7,6 +9,7 @@ from google.rpc import code_pb2, status_pb2
 from camsvc.camera import CameraActor, CaptureResult
 from camsvc.errors import InvalidRequest, Unsupported
 from camsvc.fleet import Fleet
+from camsvc.live import LiveFrame
 from camsvc.rpc import convert, requests
 from camsvc.rpc.status import Context
 
@@ -55,6 +58,33 @@ class CameraService(api_grpc.CameraServiceServicer):
         response = api.CaptureResponse(capture=convert.capture(result))
         return convert.with_bytes(response, response.IMAGE_DATA_FIELD_NUMBER, result.data)
 
+    async def LiveView(  # type: ignore[override]  # see convert.live_frame
+        self, request: api.LiveViewRequest, context: Context
+    ) -> AsyncIterator[bytes | api.LiveViewResponse]:
+        """Show what the camera sees."""
+        actor = self._camera(request.camera)
+        viewer = actor.live.watch(requests.live_spec(request))
+        try:
+            while True:
+                item = await viewer.next()
+                if isinstance(item, LiveFrame):
+                    yield convert.live_frame(item, viewer.dropped)
+                    actor.live.statistics.sent_total += 1
+                else:
+                    yield convert.live_status(item)
+        finally:
+            viewer.leave()
+
+    async def GetFrame(  # type: ignore[override]  # see convert.with_bytes
+        self, request: api.GetFrameRequest, context: Context
+    ) -> bytes:
+        """One live frame."""
+        actor = self._camera(request.camera)
+        frame = await actor.get_frame(
+            requests.live_spec(request), requests.max_age_s(request), context.time_remaining()
+        )
+        return convert.live_frame(frame, dropped=0)
+
     async def ListControls(
         self, request: api.ListControlsRequest, context: Context
     ) -> api.ListControlsResponse:
@@ -69,6 +99,8 @@ class CameraService(api_grpc.CameraServiceServicer):
         """Set controls, all or none."""
         actor = self._camera(request.camera)
         values = requests.controls(request.controls)
+        if not values:
+            raise InvalidRequest("controls", "none is given; allowed: from 1 to 64")
         controls = await actor.set_controls(values, context.time_remaining())
         return api.SetControlsResponse(controls=convert.controls(controls))
 
@@ -112,9 +144,13 @@ def _too_large(result: CaptureResult, limit: int) -> InvalidRequest:
 
 def _refuse_reference(request: api.CaptureRequest) -> None:
     known = api.CaptureRequest.Delivery
-    if request.delivery in (known.DELIVERY_UNSPECIFIED, known.DELIVERY_INLINE):
-        return
-    raise Unsupported(
-        f"delivery {request.delivery} is not to be had: this version keeps no pictures; "
-        "allowed: DELIVERY_INLINE"
-    )
+    if request.delivery not in known.values():
+        raise InvalidRequest(
+            "delivery",
+            f"{request.delivery} is no delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
+        )
+    if request.delivery == known.DELIVERY_REFERENCE:
+        raise Unsupported(
+            "DELIVERY_REFERENCE is not to be had, as this version keeps no pictures; allowed: "
+            "DELIVERY_INLINE"
+        )

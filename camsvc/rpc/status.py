@@ -18,6 +18,7 @@ _log = structlog.get_logger()
 
 _PUSHBACK = "grpc-retry-pushback-ms"
 _NEVER = "-1"
+_MAX_CAMERA_ID = 63
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[Any]]
@@ -113,6 +114,9 @@ async def _errors_as_status(request: Any, context: Context) -> AsyncIterator[Non
     try:
         yield
     except errors.CameraServiceError as error:
+        camera = getattr(request, "camera", "")
+        if 0 < len(camera) <= _MAX_CAMERA_ID:
+            error.metadata.setdefault("camera", camera)
         await _abort(error, context)
     except grpc.aio.AbortError:
         raise

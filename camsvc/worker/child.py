@@ -5,78 +5,72 @@ service has gone. Only the standard library and the driver's own library are imp
 """
 
 import contextlib
-import ctypes
-import faulthandler
 import hashlib
 import importlib
-import logging
 import os
 import queue
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
-from camsvc import errors
+from camsvc import errors, unix
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.controls import checked
 from camsvc.frames import STILL_SLOT, ControlValue, ImageInfo, SharedBlock
+from camsvc.worker import imaging
 from camsvc.worker import messages as m
-
-_PR_SET_PDEATHSIG = 1
+from camsvc.worker.live import LiveReader, failure
 
 
 def main(arguments: list[str]) -> None:
     """Run a worker: its pipe's and its memory's descriptors, the parent's pid, the driver."""
     pipe_fd, block_fd, parent_pid, driver = arguments
-    _die_with(int(parent_pid))
+    unix.die_with(int(parent_pid))
     # Ctrl-C reaches the whole group of processes; only the service acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _report_crashes()
-    module, _, name = driver.partition(":")
-    Worker(
-        socket.socket(fileno=int(pipe_fd)),
-        SharedBlock(int(block_fd)),
-        getattr(importlib.import_module(module), name),
-    ).run()
+    unix.report_crashes()
+    pipe, block = socket.socket(fileno=int(pipe_fd)), SharedBlock(int(block_fd))
+    Worker(pipe, block, _load(driver)).run()
 
 
-def _die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process with the service, also while a driver holds the GIL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before prctl
-        os._exit(1)
-
-
-def _report_crashes() -> None:
-    """Write the Python stack to stderr on a crash, and on SIGUSR1: where does a driver hang?"""
-    faulthandler.enable()
-    if hasattr(signal, "SIGUSR1"):
-        faulthandler.register(signal.SIGUSR1)
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource  # noqa: PLC0415 - Unix only
-
-        # Writing a core file would hold the camera for seconds after a crash.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _load(path: str) -> type[Driver] | errors.DriverFault:
+    """Return the driver's class, its library imported, or why it is not to be had."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a library may raise anything when it is imported
+        return errors.DriverFault(
+            f"driver {path!r} cannot be loaded: {type(error).__name__}: {error}; install what is "
+            "missing into the camera's `python`, then reset the camera"
+        )
+    with contextlib.suppress(ImportError):  # then pictures must come encoded
+        importlib.import_module("cv2")
+    return cast(type[Driver], found)
 
 
 class Worker:
-    """Carries commands out one after the other."""
+    """Carries commands out one after the other, and reads live frames in between."""
 
-    def __init__(self, pipe: socket.socket, block: SharedBlock, driver_class: type[Driver]) -> None:
+    def __init__(
+        self,
+        pipe: socket.socket,
+        block: SharedBlock,
+        driver_class: type[Driver] | errors.DriverFault,
+    ) -> None:
         self._pipe = pipe
         self._block = block
-        self._driver_class = driver_class
+        self._loaded = driver_class
         self._driver: Driver | None = None
-        self._formats: list[str] = []
+        self._device: m.DeviceInfo | None = None
         self._commands: queue.SimpleQueue[m.Envelope] = queue.SimpleQueue()
         self._still_slot_free = threading.Event()
         self._still_slot_free.set()
         self._sending = threading.Lock()
+        self._live = LiveReader(block, lambda event: self._send(0, event))
         self._handlers: dict[type, Callable[..., m.Answer]] = {
             m.Open: self._open,
             m.Recover: self._recover,
@@ -90,25 +84,38 @@ class Worker:
 
     def run(self) -> None:
         """Serve until the pipe ends."""
-        self._send(0, m.Started(os.getpid()))
+        self._send(0, m.Started(m.PROTOCOL))
         threading.Thread(target=self._receive_all, name="pipe", daemon=True).start()
         while True:
-            envelope = self._commands.get()
-            self._send(envelope.id, self._carry_out(envelope.message))
+            try:
+                envelope = self._commands.get(timeout=self._live.pause_s)
+            except queue.Empty:
+                self._live.read(self._opened)
+                continue
+            if isinstance(envelope.message, m.SetLive):
+                self._live.want(envelope.message.variants, self._driver)
+            else:
+                self._send(envelope.id, self._carry_out(envelope.message))
 
     def _receive_all(self) -> None:
         while (envelope := m.receive(self._pipe)) is not None:
             match envelope.message:
                 case m.Ping():
                     self._send(envelope.id, m.Done())
-                case m.Release():
-                    self._block.trim(STILL_SLOT)
-                    self._still_slot_free.set()
+                case m.Release(slots):
+                    self._release(slots)
                 case _:
                     self._commands.put(envelope)
         os._exit(0)
 
-    def _send(self, message_id: int, message: m.Answer | m.Started | m.Log) -> None:
+    def _release(self, slots: list[int]) -> None:
+        if STILL_SLOT in slots:
+            self._block.trim(STILL_SLOT)
+            self._still_slot_free.set()
+        else:
+            self._live.release(slots)
+
+    def _send(self, message_id: int, message: m.Answer | m.LiveEvent | m.Started | m.Log) -> None:
         with self._sending:
             try:
                 self._pipe.sendall(m.encode(m.Envelope(message_id, message)))
@@ -118,41 +125,43 @@ class Worker:
     def _carry_out(self, command: object) -> m.Answer:
         try:
             return self._handlers[type(command)](command)
-        except errors.InvalidRequest as error:
-            violation = error.violations[0]
-            return m.Failed("InvalidRequest", violation.description, violation.field)
-        except (errors.Unsupported, errors.DriverFault, errors.DriverError) as error:
-            return m.Failed(type(error).__name__, str(error))
         except Exception as error:  # a driver may raise whatever its library does
-            logging.getLogger(__name__).exception("driver failed")
-            return m.Failed("DriverError", f"{type(error).__name__}: {error}")
+            return failure(error)
 
     def _open(self, command: m.Open) -> m.Answer:
         notes = Notes(command.notes, self._block.write_notes)
         self._block.write_notes(command.notes)
         self._driver = self._driver_class(command.settings, notes)
-        device = self._driver.open()
-        self._formats = device.formats
+        self._device = replace(
+            self._driver.open(), live_view=self._driver_class.read is not Driver.read
+        )
         self._apply(command.controls)
-        return m.Opened(device)
+        return m.Opened(self._device)
 
     def _recover(self, _: m.Recover) -> m.Answer:
+        self._live.stop(self._driver)
         self._opened.recover()
         return m.Done()
 
     def _close(self, _: m.Close) -> m.Answer:
         driver, self._driver = self._driver, None
         if driver is not None:
-            driver.close()
+            try:
+                self._live.stop(driver)
+            finally:
+                driver.close()
         return m.Done()
 
     def _capture(self, command: m.Capture) -> m.Answer:
-        shot, driver = command.shot, self._opened
-        if shot.format not in self._formats:
+        shot, driver, device = command.shot, self._opened, self._device
+        assert device is not None
+        if shot.format not in device.formats:
+            formats = ", ".join(device.formats)
             raise errors.Unsupported(
-                f"format {shot.format} is not to be had; this camera has: "
-                + ", ".join(self._formats)
+                f"format {shot.format} is not to be had; this camera has: {formats}"
             )
+        if not device.capture_during_live_view:
+            self._live.suspend(driver)
         before = self._values_of(shot.controls)
         self._apply(shot.controls)
         try:
@@ -173,19 +182,17 @@ class Worker:
     def _hand_over(
         self, frame: Frame, shot: m.Shot, values: dict[str, ControlValue], driver_s: float
     ) -> m.Captured:
-        from camsvc.worker import imaging  # noqa: PLC0415 - a discovery needs no codec
-
         started = time.perf_counter()
-        data, mime_type, width, height = imaging.finish(frame, shot)
+        data, output = imaging.finish(frame, shot)
         self._still_slot_free.wait()
         self._still_slot_free.clear()
         self._block.write(STILL_SLOT, data)
         image = ImageInfo(
             slot=STILL_SLOT,
             size_bytes=len(data),
-            mime_type=mime_type,
-            width_px=width,
-            height_px=height,
+            mime_type=output.mime_type,
+            width_px=output.width_px,
+            height_px=output.height_px,
             acquisition_time_ns=frame.acquisition_time_ns,
             sha256=hashlib.sha256(data).hexdigest(),
             exposure_us=frame.exposure_us,
@@ -210,6 +217,12 @@ class Worker:
 
     def _diagnose(self, command: m.Diagnose) -> m.Answer:
         return m.Diagnosed(self._driver_class.diagnose(command.settings))
+
+    @property
+    def _driver_class(self) -> type[Driver]:
+        if isinstance(self._loaded, errors.DriverFault):
+            raise self._loaded
+        return self._loaded
 
     @property
     def _opened(self) -> Driver:

@@ -8,6 +8,7 @@ video stream) can hand the service wrong values, but cannot make it run anything
 import io
 import pickle
 import socket
+import zlib
 from dataclasses import dataclass, field
 
 from camsvc import frames
@@ -94,6 +95,33 @@ class Finding:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LiveVariant:
+    """One way in which live frames are wanted.
+
+    `quality_percent` None: a JPEG of the camera's own stays as it is where its size is right.
+    `max_fps` None: every frame.
+    """
+
+    id: int
+    max_width_px: int | None = None
+    max_height_px: int | None = None
+    quality_percent: int | None = None
+    max_fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveImage:
+    """One encoding of a live frame, waiting in a slot, for the variants named."""
+
+    variants: list[int]
+    slot: int
+    size_bytes: int
+    mime_type: str
+    width_px: int
+    height_px: int
+
+
 # From the service to the worker.
 
 
@@ -158,10 +186,17 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """Give a slot back to the worker. Not answered."""
+class SetLive:
+    """Read live frames between commands, in these variants; none: do not. Not answered."""
 
-    slot: int
+    variants: list[LiveVariant]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give slots back to the worker. Not answered."""
+
+    slots: list[int]
 
 
 # From the worker to the service.
@@ -171,7 +206,7 @@ class Release:
 class Started:
     """The worker's first message: the driver's library is imported, no device touched."""
 
-    pid: int
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +261,27 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveFrames:
+    """A live frame, in each variant that wants it. `encode_s` is what encoding them took.
+
+    `skipped` frames before it were read and not encoded: the service had not freed its slots.
+    """
+
+    acquisition_time_ns: int
+    images: list[LiveImage]
+    encode_s: float
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFailed:
+    """Live reading has failed again and again, and has stopped; as `Failed`."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Something worth the service's log. `level` is a name of the logging module's."""
 
@@ -243,8 +299,10 @@ Command = (
     | Discover
     | Diagnose
     | Ping
+    | SetLive
     | Release
 )
+LiveEvent = LiveFrames | LiveFailed
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 
 
@@ -253,7 +311,7 @@ class Envelope:
     """One message; an answer carries its command's id, anything else 0."""
 
     id: int
-    message: Command | Answer | Started | Log
+    message: Command | Answer | LiveEvent | Started | Log
 
 
 _ALLOWED = {
@@ -261,6 +319,12 @@ _ALLOWED = {
     for cls in [*globals().values(), frames.ImageInfo]
     if isinstance(cls, type) and cls.__module__ in (__name__, frames.__name__)
 }
+
+
+PROTOCOL = zlib.crc32(
+    repr([(name, getattr(cls, "__slots__", ())) for (_, name), cls in _ALLOWED.items()]).encode()
+)
+"""What both sides must agree on. They do not when camsvc was upgraded under a running service."""
 
 
 class _Unpickler(pickle.Unpickler):

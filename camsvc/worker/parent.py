@@ -13,14 +13,14 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from camsvc import errors
+from camsvc import errors, unix
 from camsvc.errors import WorkerLost, WorkerTimeout
 from camsvc.frames import ImageInfo, SharedBlock
 from camsvc.worker import messages as m
@@ -74,6 +74,7 @@ class Worker:
         self._last_words: deque[str] = deque(maxlen=20)
         self._killed_for = ""
         self._last_notes = b""
+        self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
         self._liveness = asyncio.create_task(self._watch(), name=f"liveness {process.pid}")
 
@@ -169,7 +170,22 @@ class Worker:
         try:
             return self._block.read(image.slot, image.size_bytes)
         finally:
-            self._send(0, m.Release(image.slot))
+            self._send(0, m.Release([image.slot]))
+
+    def tell(self, command: m.SetLive) -> None:
+        """Send a command that is not answered."""
+        self._send(0, command)
+
+    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+        """Copy the pictures of a live frame out of the shared memory and give their slots back.
+
+        Raises:
+            WorkerLost: the worker announced what it did not write.
+        """
+        try:
+            return [self._block.read(image.slot, image.size_bytes) for image in images]
+        finally:
+            self._send(0, m.Release([image.slot for image in images]))
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         """End the process, whatever it does. Returns at once; `ended` tells when it has gone.
@@ -179,9 +195,8 @@ class Worker:
         if self._killed_for or self.ended.done():
             return
         self._killed_for = why
-        if dump_stack and hasattr(signal, "SIGUSR1"):
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGUSR1)
+        if dump_stack:
+            unix.ask_for_stack(self.pid)
             asyncio.get_running_loop().call_later(_STACK_DUMP_S, self._kill_now)
         else:
             self._kill_now()
@@ -241,9 +256,13 @@ class Worker:
 
     def _dispatch(self, envelope: m.Envelope) -> None:
         match envelope.message:
-            case m.Started():
-                if not self._started.done():
+            case m.Started(protocol):
+                if protocol != m.PROTOCOL:
+                    self.kill("it is of another version of camsvc: restart the service")
+                elif not self._started.done():
                     self._started.set_result(None)
+            case m.LiveFrames() | m.LiveFailed() as event:
+                self._hand_on(event)
             case m.Log(level, message):
                 _log.log(_LEVELS.get(level, 30), message, driver=self.name, pid=self.pid)
             case answer:
@@ -251,7 +270,15 @@ class Worker:
                 if pending is not None and not pending.done():
                     pending.set_result(answer)  # type: ignore[arg-type]
                 elif isinstance(answer, m.Captured):  # whoever asked has left
-                    self._send(0, m.Release(answer.image.slot))
+                    self._send(0, m.Release([answer.image.slot]))
+
+    def _hand_on(self, event: m.LiveEvent) -> None:
+        if not self.alive:
+            return
+        try:
+            self.on_live(event)
+        except WorkerLost as error:
+            self.kill(str(error))
 
     async def _listen(self) -> None:
         """Keep the last lines of stderr: libraries and crash dumps speak there."""

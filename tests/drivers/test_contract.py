@@ -7,11 +7,12 @@ import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import cv2
 import numpy as np
 import pytest
 
 from camsvc.drivers import BUILTIN
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
 from camsvc.frames import ControlValue
 from camsvc.worker import imaging
@@ -103,11 +104,12 @@ def test_a_still_is_pixels_or_a_file(opened: tuple[Driver, DeviceInfo]) -> None:
 def test_a_still_can_be_finished(opened: tuple[Driver, DeviceInfo], image_format: str) -> None:
     shot = Shot(format=image_format, max_width_px=200)
     frame = opened[0].capture(shot)
-    data, mime_type, width, height = imaging.finish(frame, shot)
-    assert mime_type == f"image/{image_format.lower()}"
-    again = imaging.decoded(Frame(0, encoded=bytes(data), mime_type=mime_type))
-    assert again.shape == (height, width, 3)
-    assert width <= 200
+    data, output = imaging.finish(frame, shot)
+    assert output.mime_type == f"image/{image_format.lower()}"
+    again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert again is not None
+    assert again.shape == (output.height_px, output.width_px, 3)
+    assert output.width_px <= 200
 
 
 def test_controls_are_well_formed(opened: tuple[Driver, DeviceInfo]) -> None:

@@ -65,9 +65,9 @@ def test_a_still_as_it_leaves_the_worker(videos: Videos, codec: str) -> None:
     video: Video = getattr(videos, codec)
     with camera(source=str(video.path), warmup_frames=7) as (driver, _):
         frame = driver.capture(Shot())
-    data, mime_type, width, height = imaging.finish(frame, Shot())
-    assert (mime_type, width, height) == ("image/jpeg", WIDTH, HEIGHT)
-    again = imaging.decoded(Frame(0, encoded=bytes(data), mime_type=mime_type))
+    data, output = imaging.finish(frame, Shot())
+    assert (output.mime_type, output.width_px, output.height_px) == ("image/jpeg", WIDTH, HEIGHT)
+    again = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     number, likeness = video.nearest(again)
     assert number == 7
     assert likeness >= 25

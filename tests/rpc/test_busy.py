@@ -1,10 +1,13 @@
 """A camera takes one still at a time; every other client is told when to come back, or waits."""
 
 import asyncio
+import itertools
 import math
 import statistics
 import time
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -38,14 +41,14 @@ def pushback_of(error: grpc.aio.AioRpcError) -> str | bytes | None:
     return dict(iter(error.trailing_metadata() or ())).get("grpc-retry-pushback-ms")
 
 
-async def occupied(service: Service, **fields: object) -> "asyncio.Task[api.CaptureResponse]":
+async def occupied(service: Service, **fields: Any) -> "asyncio.Task[api.CaptureResponse]":
     """Begin a capture, and wait until it holds the camera."""
     task = asyncio.create_task(service.capture(**fields))
     await service.wait_for_state(pb.Camera.STATE_CAPTURING)
     return task
 
 
-async def refused(service: Service, **fields: object) -> grpc.aio.AioRpcError:
+async def refused(service: Service, **fields: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.capture(**fields)
     return caught.value
@@ -71,10 +74,10 @@ async def test_of_ten_captures_at_once_one_is_taken_for_each_admitted_call(
         assert info.metadata["holder_request_id"] == holder.request_id
         assert info.metadata["holder_expected_end_time"].endswith("Z")
         assert "'sim0'" in info.message
-        assert "BUSY_POLICY_WAIT" in info.message or "busy_policy WAIT" in info.message
+        assert "busy_policy WAIT" in info.message
     waits = sorted(info.retry_delay_s or 0.0 for info in busy)
     assert waits[0] > 0
-    assert all(b > a for a, b in zip(waits, waits[1:], strict=False)), "each has a turn of its own"
+    assert all(b > a for a, b in itertools.pairwise(waits)), "each has a turn of its own"
     assert number(await service.capture()) == before + 2, "the refused ones pressed no shutter"
     counted = (await service.camera()).camera.statistics
     assert (counted.captures_succeeded, counted.captures_rejected) == (3, CLIENTS - 1)
@@ -178,7 +181,7 @@ async def test_a_queued_capture_whose_deadline_cannot_be_met_is_refused_at_once(
 
 
 async def test_busy_is_said_within_5_ms_while_the_driver_holds_the_gil(
-    start_service: StartService, record_property: "pytest.RecordProperty"
+    start_service: StartService, record_property: Callable[[str, object], None]
 ) -> None:
     service = await start_service(camera(faults=[fault("hang_gil", at=2)], attempt_timeout_s=20.0))
     await service.capture()

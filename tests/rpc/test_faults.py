@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import grpc
 import pytest
@@ -19,19 +20,15 @@ ATTEMPT_S = 1.0
 OPEN_S = 0.2
 SLACK_S = 0.5
 DISCONNECTED_S = 3.0
-TIMED = {"slow": 5.0, "disconnect": DISCONNECTED_S}
-
 FAULTS = [*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow"]
 
 Rung = pb.RecoveryStatistics
 
 
-def struck(kind: str, on: str = "capture", at: int = 2, **keys: object) -> str:
+def struck(kind: str, on: str = "capture", at: int = 2, **keys: Any) -> str:
     """Settings of a camera that is struck once: by default at its second capture."""
-    seconds = {"seconds": TIMED[kind]} if kind in TIMED else {}
-    faults = [fault(kind, on, at, **seconds)]
     known = {"attempt_timeout_s": ATTEMPT_S, "open_duration_s": OPEN_S, "open_timeout_s": 5.0}
-    return camera(faults=faults, **{**known, **keys})
+    return camera(faults=[fault(kind, on, at)], **{**known, **keys})
 
 
 async def failed(call: "asyncio.Future[api.CaptureResponse]") -> RpcErrorInfo:

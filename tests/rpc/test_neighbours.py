@@ -15,12 +15,10 @@ from tests.support.service import Service
 DELAYED_BY = 1.10
 SAMPLES = 8
 ILL = (*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow", "disconnect", "permanent")
-TIMED = {"slow": 5.0, "disconnect": 3.0}
 
 
 def faults(kind: str) -> list[Table]:
-    seconds = {"seconds": TIMED[kind]} if kind in TIMED else {}
-    return [fault(kind, at=at, **seconds) for at in range(2, 40, 2)]
+    return [fault(kind, at=at) for at in range(2, 40, 2)]
 
 
 async def median_of_the_well_camera(service: Service) -> float:

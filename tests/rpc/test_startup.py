@@ -36,8 +36,10 @@ async def test_16_cameras_that_hang_in_open_for_ever_delay_nothing(
 ) -> None:
     faults = [fault(kind, on="open", times=0)]
     ids = [f"cam{n}" for n in range(CAMERAS)]
-    options = {"open_at_start": True, "open_timeout_s": open_timeout_s}
-    service = await start_service("".join(camera(i, faults=faults, **options) for i in ids))
+    tables = [
+        camera(i, faults=faults, open_at_start=True, open_timeout_s=open_timeout_s) for i in ids
+    ]
+    service = await start_service("".join(tables))
     serving_s = await serving_after_s(service)
     durations = []
     while time.monotonic() - service.started_at < serving_s + WATCHED_S:
@@ -64,7 +66,7 @@ async def test_no_camera_is_opened_before_its_first_use(start_service: StartServ
     listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=5)).cameras
     assert {c.state for c in listed} == {pb.Camera.STATE_CLOSED}
     assert not any(c.HasField("capabilities") for c in listed)
-    assert service.workers() == []
+    assert len(service.workers()) <= 1, "the warm one, which has no device"
     await service.capture("cam0")
     listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=5)).cameras
     assert [c.state for c in listed[:2]] == [pb.Camera.STATE_READY, pb.Camera.STATE_CLOSED]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 Table = Mapping[str, object]
 
@@ -11,8 +12,7 @@ SMALL: Table = {"width_px": 320, "height_px": 240}
 HANGS = ("hang", "hang_gil", "ignore_sigterm_hang")
 """Faults that only a time-out ends."""
 
-LOSSES = ("crash", "exit", "error", "corrupt", "stale", "slow")
-"""Faults that show by themselves, or are over before long."""
+_SECONDS = {"slow": 5.0, "disconnect": 3.0}
 
 
 def camera(
@@ -20,7 +20,7 @@ def camera(
     *,
     driver: str = "simulated",
     faults: Sequence[Table] = (),
-    **keys: object,
+    **keys: Any,
 ) -> str:
     """Return a camera's table; a simulated one is small and quick unless `keys` say otherwise."""
     simulated: Table = {**SMALL, "capture_duration_s": 0.05} if driver == "simulated" else {}
@@ -31,9 +31,10 @@ def camera(
     return "\n".join(lines) + "\n"
 
 
-def fault(kind: str, on: str = "capture", at: int = 1, times: int = 1, **keys: object) -> Table:
-    """Return one scripted fault."""
-    return {"on": on, "kind": kind, "at": at, "times": times, **keys}
+def fault(kind: str, on: str = "capture", at: int = 1, times: int = 1) -> Table:
+    """Return one scripted fault; where it has a duration, a few seconds."""
+    seconds = {"seconds": _SECONDS[kind]} if kind in _SECONDS else {}
+    return {"on": on, "kind": kind, "at": at, "times": times, **seconds}
 
 
 def _lines(values: Table) -> list[str]:

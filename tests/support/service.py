@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import psutil
@@ -102,11 +102,11 @@ class Service:
         assert self._process.returncode is not None
         return self._process.returncode
 
-    async def capture(self, camera: str = "sim0", **fields: object) -> api.CaptureResponse:
+    async def capture(
+        self, camera: str = "sim0", *, timeout: float | None = CALL_S, **fields: Any
+    ) -> api.CaptureResponse:
         """Take a still."""
-        timeout = fields.pop("timeout", CALL_S)
-        request = api.CaptureRequest(camera=camera, **fields)  # type: ignore[arg-type]
-        return await self.stub.Capture(request, timeout=timeout)  # type: ignore[arg-type]
+        return await self.stub.Capture(api.CaptureRequest(camera=camera, **fields), timeout=timeout)
 
     async def camera(self, camera: str = "sim0") -> "api.GetCameraResponse":
         return await self.stub.GetCamera(api.GetCameraRequest(camera=camera), timeout=CALL_S)

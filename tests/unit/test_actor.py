@@ -8,7 +8,7 @@ capture succeeds.
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +57,17 @@ class FakeWorker:
         self.ended = asyncio.create_task(self._end())
         self.under_way = 0
         self.killed = False
+        self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.notes = str(next(self.numbers)).encode()
 
     async def _end(self) -> None:
         await asyncio.wait([self._gone])
+
+    def tell(self, command: m.SetLive) -> None:
+        pass
+
+    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+        return [b"frame" for _ in images]
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         self.killed = True
@@ -158,6 +165,8 @@ class Rig:
 
     def wait(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
+        for _ in range(10):  # let what fell due at that very moment take effect
+            self.run(asyncio.sleep(0))
 
     def begin(self, work: Coroutine[Any, Any, Any], bound_s: float) -> Call:
         call = Call(self.loop.create_task(work), self.loop.time() + bound_s + TICK_S)

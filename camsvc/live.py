@@ -1,0 +1,424 @@
+"""A camera's live view: one reader, any number of viewers, newest frame wins.
+
+Invariants:
+
+- A viewer holds one frame at most. A frame that it did not fetch before the next one came is
+  dropped, and counted as dropped.
+- Frames reach viewers only while the camera delivers them: everything else is a status.
+- The worker reads only while somebody watches.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+import structlog
+
+from camsvc.errors import (
+    CameraServiceError,
+    CaptureTimeout,
+    DriverError,
+    DriverFault,
+    QueueFull,
+    Unsupported,
+    WorkerTimeout,
+)
+from camsvc.lifecycle import State
+from camsvc.pacing import Pacer
+from camsvc.supervisor import CameraWorker, Supervisor
+from camsvc.variants import MAX_VARIANTS, LiveSpec, Variants
+from camsvc.worker import messages as m
+
+HEARTBEAT_S = 1.0
+"""A status is repeated this often while no frames flow."""
+
+_FPS_WINDOW_S = 3.0
+
+
+class LiveState(Enum):
+    """What has become of the live view."""
+
+    STARTING = "STARTING"
+    LIVE = "LIVE"
+    PAUSED = "PAUSED"
+    RECOVERING = "RECOVERING"
+    OFFLINE = "OFFLINE"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """Why there are no frames, or that there are again."""
+
+    state: LiveState
+    reason: str
+    last_frame_ns: int
+    error: CameraServiceError | None
+
+
+@dataclass(eq=False, slots=True)
+class LiveFrame:
+    """One encoded frame, the same for all viewers of its variant.
+
+    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wire` is
+    where the contract's side keeps the serialised form, made once for all.
+    """
+
+    sequence: int
+    acquisition_time_ns: int
+    mime_type: str
+    width_px: int
+    height_px: int
+    data: bytes
+    wire: bytes = b""
+
+
+@dataclass(slots=True)
+class LiveStatistics:
+    """`frames` and what follows count anew after each still and each recovery, the rest never."""
+
+    frames: int = 0
+    last_frame_ns: int = 0
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+    frames_total: int = 0
+    sent_total: int = 0
+    dropped_total: int = 0
+    skipped_total: int = 0
+    encode_s_total: float = 0.0
+
+    def fps(self) -> float:
+        """Frames per second over the last few seconds."""
+        now = time.monotonic()
+        recent = [at for at in self.arrivals if now - at < _FPS_WINDOW_S]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def afresh(self) -> None:
+        """Begin counting anew."""
+        self.frames = 0
+        self.arrivals.clear()
+
+
+class Viewer:
+    """One stream's end. Made by `LiveFeed.watch`; `leave` must be called."""
+
+    def __init__(self, feed: "LiveFeed", spec: LiveSpec, picture: LiveSpec, shown: bool) -> None:
+        self._feed = feed
+        self.spec = spec
+        self.picture = picture
+        self.shown = shown
+        """Whether it counts as a viewer; a caller of GetFrame does not."""
+        self.dropped = 0
+        self._pacer = Pacer(spec.max_fps)
+        self._frame: LiveFrame | None = None
+        self._status: LiveStatus | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    async def next(self) -> LiveFrame | LiveStatus:
+        """Wait for the next frame or status; a status comes first.
+
+        Raises:
+            Unsupported: the camera has turned out to have no live view.
+        """
+        while self._frame is None and self._status is None:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        if self._status is not None:
+            status, self._status = self._status, None
+            self._feed.check_supported()
+            return status
+        frame, self._frame = self._frame, None
+        assert frame is not None
+        return frame
+
+    def leave(self) -> None:
+        """End watching."""
+        self._feed.remove(self)
+
+    def offer(self, frame: LiveFrame) -> bool:
+        """Put a frame in place of the one not fetched yet; return whether that one was dropped."""
+        if not self._pacer.takes(frame.acquisition_time_ns / 1e9):
+            return False
+        dropped = self._frame is not None
+        self.dropped += dropped
+        self._frame = frame
+        self._notify()
+        return dropped
+
+    def tell(self, status: LiveStatus) -> None:
+        """Put a status; frames from before it are history, unless it says that they flow."""
+        if status.state is not LiveState.LIVE:
+            self._frame = None
+        self._status = status
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class LiveFeed:
+    """Live view of one camera. Every method must be called on the event loop."""
+
+    def __init__(
+        self, supervisor: Supervisor, *, camera: str, stall_timeout_s: float, max_viewers: int
+    ) -> None:
+        self._supervisor = supervisor
+        self._camera = camera
+        self._stall_timeout_s = stall_timeout_s
+        self._max_viewers = max_viewers
+        self.statistics = LiveStatistics()
+        self._viewers: set[Viewer] = set()
+        self._variants = Variants()
+        self._state = LiveState.STARTING
+        self._sequence = 0
+        self._latest: OrderedDict[LiveSpec, LiveFrame] = OrderedDict()
+        self._busy = 0
+        self._flowing_since = 0.0
+        self._progress_at = 0.0
+        self._heartbeat_at = 0.0
+        self._watchdog: asyncio.Task[None] | None = None
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called when the last viewer has left."""
+        supervisor.on_state.append(self._on_camera_state)
+        supervisor.on_live = self._on_live
+        self._log = structlog.get_logger().bind(camera=camera)
+
+    @property
+    def viewers(self) -> int:
+        """How many streams are open."""
+        return sum(viewer.shown for viewer in self._viewers)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody at all waits for frames."""
+        return bool(self._viewers)
+
+    @property
+    def variants(self) -> int:
+        """In how many ways frames are encoded now."""
+        return len(self._variants)
+
+    def watch(self, spec: LiveSpec, *, shown: bool = True) -> Viewer:
+        """Begin watching; the camera is opened if it is closed.
+
+        Raises:
+            QueueFull: there are too many viewers.
+            Unsupported: the camera has no live view.
+        """
+        self.check_supported()
+        if shown and self.viewers >= self._max_viewers:
+            raise QueueFull(
+                f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
+                "max_viewers; come back when one has left",
+                retry_after_s=HEARTBEAT_S,
+                metadata={"camera": self._camera, "limit": str(self._max_viewers)},
+            )
+        viewer = Viewer(self, spec, self._variants.add(spec), shown)
+        self._viewers.add(viewer)
+        self._update_worker()
+        if len(self._viewers) == 1:
+            self._state = LiveState.STARTING
+            self._progress_at = asyncio.get_running_loop().time()
+            self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
+            self._supervisor.open()
+            self._on_camera_state(self._supervisor.state)
+        viewer.tell(self._status())
+        return viewer
+
+    def remove(self, viewer: Viewer) -> None:
+        """Let a viewer go; with the last one the reading ends."""
+        if viewer not in self._viewers:
+            return
+        self._viewers.remove(viewer)
+        self._variants.remove(viewer.picture, viewer.spec)
+        self._update_worker()
+        if not self._viewers:
+            assert self._watchdog is not None
+            self._watchdog.cancel()
+            self.statistics.afresh()
+            self.on_empty()
+
+    async def frame(
+        self, spec: LiveSpec, *, max_age_s: float | None, timeout_s: float
+    ) -> LiveFrame:
+        """Return the newest frame if it is not older than `max_age_s`, else the next one.
+
+        Raises:
+            CaptureTimeout: no frame came in time.
+            CameraFaulted, CameraUnavailable, Unsupported: and none will.
+        """
+        latest = self._latest.get(spec.picture)
+        if latest is not None and max_age_s is not None:
+            age_s = (time.time_ns() - latest.acquisition_time_ns) / 1e9
+            if age_s <= max_age_s:
+                return latest
+        self._supervisor.refuse_when_hopeless()
+        viewer = self.watch(spec, shown=False)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not isinstance(item := await viewer.next(), LiveFrame):
+                    self._supervisor.refuse_when_hopeless()
+                return item
+        except TimeoutError:
+            raise CaptureTimeout(
+                f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
+                metadata={"camera": self._camera},
+            ) from None
+        finally:
+            viewer.leave()
+
+    def pause(self) -> None:
+        """Note that the worker has a command to carry out: no frames until `resume`."""
+        self._busy += 1
+
+    def resume(self) -> None:
+        """Note that it has done so."""
+        self._busy -= 1
+        self._progress_at = asyncio.get_running_loop().time()
+
+    def check_supported(self) -> None:
+        """Refuse a camera that is known to have no live view.
+
+        Raises:
+            Unsupported: it has none.
+        """
+        device = self._supervisor.device
+        if device is not None and not device.live_view:
+            raise Unsupported(
+                f"camera {self._camera!r} has no live view; allowed: Capture",
+                metadata={"camera": self._camera},
+            )
+
+    async def close(self) -> None:
+        """End the watchdog; for the end of the service."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.wait([self._watchdog])
+
+    # What happens to the camera.
+
+    def _on_camera_state(self, state: State) -> None:
+        if not self._viewers:
+            return
+        device = self._supervisor.device
+        match state:
+            case State.READY:
+                # Nothing is live before the first frame; a still or a recovery reset the count.
+                self.statistics.afresh()
+                self._progress_at = asyncio.get_running_loop().time()
+                self._update_worker()
+            case State.CAPTURING:
+                if device is None or not device.capture_during_live_view:
+                    self._become(LiveState.PAUSED)
+            case State.RECOVERING:
+                self._become(LiveState.RECOVERING)
+            case State.FAULTED:
+                self._become(LiveState.OFFLINE)
+            case State.OPENING:
+                self._become(LiveState.STARTING)
+            case State.CLOSED:  # the service ends
+                pass
+
+    def _on_live(self, worker: CameraWorker, event: m.LiveEvent) -> None:
+        if isinstance(event, m.LiveFrames):
+            self._on_frames(worker, event)
+        elif self._supervisor.state is State.READY and not self._busy:
+            if event.kind == "DriverFault":
+                self._supervisor.give_up(DriverFault(event.message))
+            else:
+                self._supervisor.lose(worker, DriverError(f"live view failed: {event.message}"))
+
+    def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
+        pictures = worker.take_live(event.images)
+        if self._state is not LiveState.LIVE:
+            if self._supervisor.state is State.CAPTURING and self._state is LiveState.PAUSED:
+                return  # read before the still began, told after it
+            self._flowing_since = asyncio.get_running_loop().time()
+            self._become(LiveState.LIVE)
+        self._count(event)
+        for image, data in zip(event.images, pictures, strict=True):
+            frame = LiveFrame(
+                self._sequence,
+                event.acquisition_time_ns,
+                image.mime_type,
+                image.width_px,
+                image.height_px,
+                data,
+            )
+            served = {self._variants.picture(id_) for id_ in image.variants}
+            for picture in served - {None}:
+                assert picture is not None
+                self._keep(picture, frame)
+            for viewer in self._viewers:
+                if viewer.picture in served:
+                    self.statistics.dropped_total += viewer.offer(frame)
+
+    def _count(self, event: m.LiveFrames) -> None:
+        now = asyncio.get_running_loop().time()
+        self._progress_at = now
+        self._sequence += 1 + event.skipped
+        statistics = self.statistics
+        statistics.frames += 1
+        statistics.frames_total += 1
+        statistics.skipped_total += event.skipped
+        statistics.encode_s_total += event.encode_s
+        statistics.last_frame_ns = event.acquisition_time_ns
+        statistics.arrivals.append(time.monotonic())
+        if event.skipped:
+            for viewer in self._viewers:
+                viewer.dropped += event.skipped
+        if now - self._flowing_since > self._stall_timeout_s:
+            self._supervisor.ladder.calm()
+
+    def _keep(self, picture: LiveSpec, frame: LiveFrame) -> None:
+        self._latest[picture] = frame
+        self._latest.move_to_end(picture)
+        if len(self._latest) > MAX_VARIANTS:
+            self._latest.popitem(last=False)
+
+    # What viewers are told.
+
+    def _become(self, state: LiveState) -> None:
+        self._state = state
+        self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
+        status = self._status()
+        for viewer in self._viewers:
+            viewer.tell(status)
+
+    def _status(self) -> LiveStatus:
+        supervisor = self._supervisor
+        reason = {
+            LiveState.STARTING: "waiting for the first frame"
+            if supervisor.state is State.READY
+            else "the camera is being opened",
+            LiveState.LIVE: "",
+            LiveState.PAUSED: "a still is being taken",
+            LiveState.RECOVERING: f"the camera is recovering: {supervisor.fault}",
+            LiveState.OFFLINE: f"the camera needs an operator: {supervisor.fault}",
+        }[self._state]
+        ill = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
+        error = supervisor.fault if ill else None
+        return LiveStatus(self._state, reason, self.statistics.last_frame_ns, error)
+
+    async def _watch(self) -> None:
+        """Repeat the status while no frames flow, and notice when they stop."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(HEARTBEAT_S, self._stall_timeout_s) / 4)
+            if self._stalled():
+                self._supervisor.stall(
+                    WorkerTimeout(f"no live frame came within {self._stall_timeout_s:g} s")
+                )
+            elif self._state is not LiveState.LIVE and loop.time() >= self._heartbeat_at:
+                self._become(self._state)
+
+    def _stalled(self) -> bool:
+        if self._supervisor.state is not State.READY or self._busy:
+            return False
+        silent_s = asyncio.get_running_loop().time() - self._progress_at
+        return silent_s > self._stall_timeout_s
+
+    def _update_worker(self) -> None:
+        self._supervisor.tell(m.SetLive(self._variants.wanted()))

@@ -1,0 +1,64 @@
+"""The one place for what only Unix has: memory and descriptors handed to a child process.
+
+Everything else of camsvc runs wherever Python does. A port to Windows gives these few functions
+their counterparts there (a temporary file, `socket.share`, inherited handles, job objects).
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+import tempfile
+
+_PR_SET_PDEATHSIG = 1
+
+
+def nameless_file() -> int:
+    """Return the descriptor of a file in memory that no folder knows."""
+    if sys.platform == "linux":
+        return os.memfd_create("camsvc-worker")
+    with tempfile.TemporaryFile() as unlinked:  # type: ignore[unreachable]
+        return os.dup(unlinked.fileno())
+
+
+def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
+    """Return up to `size_bytes` bytes of a file; less where it is shorter."""
+    return os.pread(fd, size_bytes, offset)
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` into a file."""
+    view = memoryview(data).cast("B")
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process with its parent, whatever it is doing then.
+
+    Linux only; elsewhere a worker ends at the end of its pipe, which needs the GIL. The signal
+    comes when the parent's *thread* ends that started this process.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before
+        os._exit(1)
+
+
+def report_crashes() -> None:
+    """Write the Python stack to stderr on a crash, and when `ask_for_stack` is called."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    with contextlib.suppress(ValueError, OSError):
+        # Writing a core file would hold the camera for seconds after a crash.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def ask_for_stack(pid: int) -> None:
+    """Have a process that called `report_crashes` say where it hangs; it goes on."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR1)

@@ -1,0 +1,124 @@
+"""Live frames in the worker: read, encoded once for each variant, handed over in slots.
+
+A frame is handed over only when it is newer than the one before it and whole; otherwise it counts
+as bad. Bad frames are passed over until there are too many in a row.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from camsvc import errors
+from camsvc.drivers.base import Driver, Frame
+from camsvc.frames import LIVE_SLOTS, SharedBlock
+from camsvc.pacing import Pacer
+from camsvc.worker import imaging
+from camsvc.worker import messages as m
+
+_BAD_FRAMES = 5
+"""In a row; then live reading has failed. Some backends lose 5 to 10 % of their grabs."""
+
+_BAD_FRAME_PAUSE_S = 0.1
+"""After the first bad frame, and growing by as much: a lost device fails each read at once."""
+
+
+class LiveReader:
+    """What the worker does between commands while somebody watches."""
+
+    def __init__(self, block: SharedBlock, send: Callable[[m.LiveEvent], None]) -> None:
+        self._block = block
+        self._send = send
+        self._variants: dict[m.LiveVariant, Pacer] = {}
+        self._free = set(LIVE_SLOTS)
+        self._started = False
+        self._bad = 0
+        self._skipped = 0
+        self._newest_ns = 0
+
+    @property
+    def pause_s(self) -> float | None:
+        """How long to wait for a command before the next `read`; None: nobody watches."""
+        return self._bad * _BAD_FRAME_PAUSE_S if self._variants else None
+
+    def want(self, variants: list[m.LiveVariant], driver: Driver | None) -> None:
+        """Read in these variants from now on; none: stop."""
+        known = self._variants
+        self._variants = {v: known.get(v) or Pacer(v.max_fps) for v in variants} if driver else {}
+        self._bad = 0
+        if not self._variants:
+            with contextlib.suppress(Exception):  # the device's next use will tell
+                self.suspend(driver)
+
+    def release(self, slots: list[int]) -> None:
+        """Take slots back (on the pipe's thread)."""
+        self._free |= set(slots)
+
+    def suspend(self, driver: Driver | None) -> None:
+        """End the camera's live view until the next `read`."""
+        if self._started and driver is not None:
+            self._started = False
+            driver.stop_live()
+
+    def stop(self, driver: Driver | None) -> None:
+        """Forget who watches; the service says it again when the camera is back."""
+        self._variants = {}
+        self.suspend(driver)
+
+    def read(self, driver: Driver) -> None:
+        """Read one frame and hand it over; fail when it is one bad frame too many."""
+        try:
+            if not self._started:
+                driver.start_live()
+                self._started = True
+            frame = driver.read()
+            if frame.acquisition_time_ns <= self._newest_ns:
+                raise errors.DriverError("the camera repeats its last frame")
+            self._hand_over(frame)
+            self._newest_ns = frame.acquisition_time_ns
+            self._bad = 0
+        except Exception as error:  # a driver may raise whatever its library does
+            self._bad += 1
+            if self._bad >= _BAD_FRAMES or isinstance(error, errors.DriverFault):
+                failed = failure(error)
+                self._variants = {}
+                self._send(m.LiveFailed(failed.kind, f"{failed.message} ({self._bad} in a row)"))
+
+    def _hand_over(self, frame: Frame) -> None:
+        moment = frame.acquisition_time_ns / 1e9
+        due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
+        outputs = imaging.outputs(frame, due)
+        if len(outputs) > len(self._free):
+            self._skipped += 1
+            return
+        started = time.perf_counter()
+        images = []
+        for output, variants in outputs.items():
+            data = imaging.render(frame, output)
+            slot = min(self._free)
+            self._free.discard(slot)
+            self._block.write(slot, data)
+            images.append(
+                m.LiveImage(
+                    [variant.id for variant in variants],
+                    slot,
+                    len(data),
+                    imaging.JPEG,
+                    output.width_px,
+                    output.height_px,
+                )
+            )
+        encode_s = time.perf_counter() - started
+        self._send(m.LiveFrames(frame.acquisition_time_ns, images, encode_s, self._skipped))
+        self._skipped = 0
+
+
+def failure(error: Exception) -> m.Failed:
+    """Return an exception in the form in which it crosses the pipe."""
+    match error:
+        case errors.InvalidRequest():
+            violation = error.violations[0]
+            return m.Failed("InvalidRequest", violation.description, violation.field)
+        case errors.Unsupported() | errors.DriverFault() | errors.DriverError():
+            return m.Failed(type(error).__name__, str(error))
+        case _:
+            return m.Failed("DriverError", f"{type(error).__name__}: {error}")

@@ -1,0 +1,120 @@
+"""The command line: what is wrong is told in a line, with an exit code, and no traceback."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from camsvc import __version__
+from tests.support.scenes import camera
+
+ENDS_S = 15.0
+CAMSVC = Path(sys.executable).with_name("camsvc")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def camsvc(*arguments: object, **environment: str) -> Ran:
+    process = await asyncio.create_subprocess_exec(
+        *(str(CAMSVC), *map(str, arguments)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    try:
+        async with asyncio.timeout(ENDS_S):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())
+
+
+def assert_told(ran: Ran, code: int, *words: str) -> None:
+    """It ended with the code, said the words, and no more than a few lines."""
+    assert ran.code == code, ran
+    for word in words:
+        assert word in ran.err
+    assert ran.err.startswith("camsvc: ")
+    assert "Traceback" not in ran.out + ran.err
+    assert len(ran.err.splitlines()) <= 3
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """Give an address on which somebody else listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_port_in_use_is_told(taken: str) -> None:
+    assert_told(await camsvc("serve", "--listen", taken), 3, taken, "in use", "--listen HOST:PORT")
+
+
+async def test_an_address_of_another_machine_is_told() -> None:
+    ran = await camsvc("serve", "--listen", "192.0.2.1:50051")
+    assert_told(ran, 3, "192.0.2.1:50051", "not this machine's")
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "doctor", "discover"])
+async def test_a_missing_file_is_told(command: str, tmp_path: Path) -> None:
+    missing = tmp_path / "camsvc.toml"
+    assert_told(await camsvc(command, "--config", missing), 2, str(missing), "does not exist")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('[service]\nlisten = "[::1]"\n' + camera(), ("[service]", "'[::1]'", "HOST:PORT")),
+        (camera(gian=4), ("camera 'sim0'", "unknown key 'gian'", "allowed: id, driver")),
+        ("[service]\nlisen = 1\n" + camera(), ("[service]", "'lisen'", "did you mean 'listen'?")),
+        (camera(driver="kodak"), ("driver 'kodak' is unknown", "simulated, opencv")),
+        (camera(attempts=0), ("camera 'sim0'", "'attempts'", "0 is not allowed", "at least 1")),
+        (camera() + camera(), ("'sim0' is used twice",)),
+        ("[[cameras]\n", ("not TOML",)),
+    ],
+    ids=["address", "camera's key", "service's key", "driver", "value", "id", "TOML"],
+)
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+async def test_wrong_settings_are_told(
+    command: str, settings: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = tmp_path / "camsvc.toml"
+    config.write_text(settings)
+    assert_told(await camsvc(command, "--config", config), 2, str(config), *words)
+
+
+async def test_a_wrong_variable_is_told() -> None:
+    ran = await camsvc("check-config", CAMSVC_SERVICE__LISTEN="here")
+    assert_told(ran, 2, "CAMSVC_SERVICE__LISTEN", "'here'", "HOST:PORT")
+
+
+async def test_check_config_says_what_right_settings_mean(tmp_path: Path) -> None:
+    config = tmp_path / "camsvc.toml"
+    config.write_text(camera(attempts=2, attempt_timeout_s=4.0, open_timeout_s=6.0))
+    ran = await camsvc("check-config", "--config", config)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"ok: {config}" in ran.out.replace("\n", "")
+    assert "camera sim0: driver simulated, a capture answers within 20 s" in ran.out
+
+
+async def test_version() -> None:
+    ran = await camsvc("--version")
+    assert (ran.code, ran.out.strip(), ran.err) == (0, f"camsvc {__version__}", "")

@@ -1,0 +1,111 @@
+"""A warm worker waits to take a lost one's place: that takes a moment instead of a start."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from camsvc.camera import CameraActor
+from camsvc.lifecycle import State
+from camsvc.supervisor import CameraOptions
+from camsvc.worker import messages as m
+from camsvc.worker import parent
+from camsvc.worker.parent import Launch, Worker
+from camsvc.worker.standby import StandbyPool
+from tests.support.waiting import until
+
+LAUNCH = Launch("camsvc.drivers.simulated:SimulatedCamera")
+START_S = 20.0
+QUICK_S = 0.05
+ENDED_S = 5.0
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[StandbyPool]:
+    pool = StandbyPool()
+    yield pool
+    async with asyncio.timeout(ENDED_S):
+        await pool.close()
+
+
+async def warm(pool: StandbyPool) -> Worker:
+    """Wait for the warm worker."""
+
+    async def there() -> bool:
+        return bool(pool._warm.get(LAUNCH))
+
+    await until(there, "a worker is warm", within_s=START_S)
+    return pool._warm[LAUNCH][0]
+
+
+async def end(*workers: Worker) -> None:
+    for worker in workers:
+        worker.kill("the test is over")
+        async with asyncio.timeout(ENDED_S):
+            await worker.ended
+
+
+async def test_the_warm_worker_is_handed_out_at_once_and_another_is_made(
+    pool: StandbyPool,
+) -> None:
+    first = await pool.take(LAUNCH)
+    waiting = await warm(pool)
+    started = time.perf_counter()
+    second = await pool.take(LAUNCH)
+    assert time.perf_counter() - started < QUICK_S
+    assert second is waiting
+    assert (await warm(pool)).pid not in (first.pid, second.pid)
+    await end(first, second)
+
+
+async def test_a_warm_worker_that_died_is_not_handed_out(pool: StandbyPool) -> None:
+    pool.warm(LAUNCH)
+    dead = await warm(pool)
+    os.kill(dead.pid, signal.SIGKILL)
+    async with asyncio.timeout(ENDED_S):
+        await dead.ended
+    worker = await pool.take(LAUNCH)
+    assert worker.pid != dead.pid
+    assert isinstance(await worker.call(m.Ping(), 5), m.Done)
+    await end(worker)
+
+
+async def test_closing_ends_a_worker_that_is_still_starting() -> None:
+    pool = StandbyPool()
+    pool.warm(LAUNCH)
+    await asyncio.sleep(0)  # its task has begun
+    async with asyncio.timeout(ENDED_S):
+        await pool.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "is stopped"])
+async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
+    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.3)
+    options = CameraOptions(id="sim0", driver="simulated")
+    taken = []
+
+    async def take() -> Worker:
+        taken.append(await pool.take(LAUNCH))
+        return taken[-1]
+
+    actor = CameraActor(options, take)
+    states = []
+    actor.supervisor.on_state.append(states.append)
+    await actor.capture(m.Shot(), timeout_s=START_S)
+    await warm(pool)
+    states.clear()
+    os.kill(taken[-1].pid, number)
+
+    async def back() -> bool:
+        return states == [State.RECOVERING, State.READY]
+
+    await until(back, "the camera is back")
+    assert taken[0].pid != taken[1].pid
+    await actor.capture(m.Shot(), timeout_s=START_S)
+    await actor.close()
+    await end(*taken)

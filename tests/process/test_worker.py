@@ -1,0 +1,249 @@
+"""The service's side of a worker: whatever the process does, every call ends, and nothing is left."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from camsvc.errors import WorkerLost, WorkerTimeout
+from camsvc.worker import messages as m
+from camsvc.worker import parent
+from camsvc.worker.parent import Launch, Worker
+from tests.support.misdeeds import EXIT_CODE
+
+SUPPORT = Path(__file__).parents[1] / "support"
+MISDEEDS = Launch.of("misdeeds:Misdeeds", None, {"PYTHONPATH": str(SUPPORT)})
+SIMULATED = Launch("camsvc.drivers.simulated:SimulatedCamera")
+
+START_S = 20.0
+CALL_S = 10.0
+NOTICED_S = 2.0
+
+StartWorker = Callable[[Launch], Awaitable[Worker]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[StartWorker]:
+    """Give a function that starts a worker, which is ended after the test."""
+    workers = []
+
+    async def start(launch: Launch = MISDEEDS) -> Worker:
+        async with asyncio.timeout(START_S):
+            workers.append(await Worker.start(launch))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill("the test is over")
+        await gone(worker)
+
+
+@pytest.fixture
+def sleepers() -> Iterator[None]:
+    """End what a worker left behind."""
+    yield
+    for process in psutil.Process().children(recursive=True):
+        if process.name() == "sleep":
+            process.kill()
+            process.wait(5)
+
+
+def opening(deed: str = "behave") -> m.Open:
+    return m.Open({"deed": deed}, {}, b"")
+
+
+async def gone(worker: Worker) -> None:
+    async with asyncio.timeout(NOTICED_S):
+        await asyncio.shield(worker.ended)
+    assert not psutil.pid_exists(worker.pid)
+
+
+async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    started = time.monotonic()
+    with pytest.raises(WorkerTimeout, match=r"Open was not answered within 0.3 s"):
+        await worker.call(opening("hang"), 0.3)
+    assert 0.3 <= time.monotonic() - started < 0.5
+    assert worker.alive, "what becomes of it is the caller's decision"
+
+
+async def test_a_ping_is_answered_beside_a_driver_that_hangs(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    hanging = asyncio.create_task(worker.call(opening("hang"), CALL_S))
+    assert isinstance(await worker.call(m.Ping(), CALL_S), m.Done)
+    worker.kill("enough")
+    with pytest.raises(WorkerLost, match="enough"):
+        await hanging
+
+
+async def test_a_death_fails_every_pending_call_with_the_exit_code(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    calls = [worker.call(opening("exit_"), CALL_S), worker.call(opening(), CALL_S)]
+    started = time.monotonic()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert time.monotonic() - started < NOTICED_S
+    for result in results:
+        assert isinstance(result, WorkerLost)
+        assert f"exit code {EXIT_CODE}" in str(result)
+    with pytest.raises(WorkerLost, match=f"exit code {EXIT_CODE}"):
+        await worker.call(opening(), CALL_S)
+
+
+async def test_a_signals_name_is_told(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    hanging = asyncio.create_task(worker.call(opening("hang"), CALL_S))
+    await worker.call(m.Ping(), CALL_S)
+    os.kill(worker.pid, signal.SIGSEGV)
+    with pytest.raises(WorkerLost, match="SIGSEGV"):
+        await hanging
+
+
+async def test_what_it_said_before_its_death_is_heard(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    first, second = await asyncio.gather(
+        worker.call(opening("answer_and_exit"), CALL_S),
+        worker.call(opening(), CALL_S),
+        return_exceptions=True,
+    )
+    assert isinstance(first, m.Opened)
+    assert first.device.model == "last words"
+    assert isinstance(second, WorkerLost)
+
+
+@pytest.mark.parametrize(
+    "deed", ["send_nonsense", "send_a_command_to_run", "announce_too_long_a_message"]
+)
+async def test_a_worker_that_sends_nonsense_is_killed(
+    start: StartWorker, deed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    worker = await start(MISDEEDS)
+    with pytest.raises(WorkerLost, match="nonsense"):
+        await worker.call(opening(deed), CALL_S)
+    await gone(worker)
+    assert list(tmp_path.iterdir()) == [], "nothing was run"
+
+
+async def test_half_a_message_holds_nothing_up(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    with pytest.raises(WorkerTimeout):
+        await worker.call(opening("stop_in_the_middle_of_a_message"), 0.3)
+
+
+async def test_a_stopped_worker_that_reads_nothing_holds_nothing_up(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    os.kill(worker.pid, signal.SIGSTOP)
+    large = m.Open({"ballast": "x" * 2**19}, {}, b"")
+    started = time.monotonic()
+    results = await asyncio.gather(
+        *(worker.call(large, 0.3) for _ in range(8)), return_exceptions=True
+    )
+    assert all(isinstance(result, WorkerTimeout) for result in results)
+    assert time.monotonic() - started < 1
+    worker.kill("it is stopped")
+    await gone(worker)
+
+
+async def test_truncated_memory_is_a_lost_worker_and_no_bus_error(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    answer = await worker.call(opening("truncate_the_memory"), CALL_S)
+    assert isinstance(answer, m.Captured)
+    with pytest.raises(WorkerLost, match="announced 100000 bytes and wrote 0"):
+        worker.take_image(answer.image)
+
+
+@pytest.mark.usefixtures("sleepers")
+async def test_a_child_of_the_worker_that_holds_the_pipe_does_not_hide_its_death(
+    start: StartWorker,
+) -> None:
+    worker = await start(MISDEEDS)
+    started = time.monotonic()
+    with pytest.raises(WorkerLost, match=f"exit code {EXIT_CODE}"):
+        await worker.call(opening("leave_a_child_with_the_pipe_and_exit"), CALL_S)
+    assert time.monotonic() - started < NOTICED_S
+    await gone(worker)
+
+
+async def test_words_without_end_on_stderr_do_no_harm(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    answer = await worker.call(opening("write_without_end_to_stderr"), CALL_S)
+    assert isinstance(answer, m.Opened)
+
+
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [
+        (Launch("no_such_module:Driver"), "exit code 1"),
+        (Launch("camsvc.drivers.simulated:NoSuchClass"), "exit code 1"),
+        (Launch(SIMULATED.driver, python="no-such-python"), "could not be started"),
+        (Launch(SIMULATED.driver, python="false"), "exit code 1"),
+    ],
+    ids=["module", "class", "interpreter", "no interpreter"],
+)
+async def test_a_worker_that_cannot_start_is_lost(launch: Launch, words: str) -> None:
+    with pytest.raises(WorkerLost, match=words):
+        async with asyncio.timeout(START_S):
+            await Worker.start(launch)
+
+
+async def test_a_worker_that_does_not_start_goes_with_whoever_waited(tmp_path: Path) -> None:
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 1000\n")
+    silent.chmod(0o755)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await Worker.start(Launch(SIMULATED.driver, python=str(silent)))
+    async with asyncio.timeout(NOTICED_S):
+        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
+            await asyncio.wait(tasks)
+
+
+async def test_an_idle_worker_that_stops_answering_is_killed(
+    start: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.2)
+    worker = await start(MISDEEDS)
+    os.kill(worker.pid, signal.SIGSTOP)
+    await gone(worker)
+    with pytest.raises(WorkerLost, match="stopped answering while idle"):
+        await worker.call(opening(), CALL_S)
+
+
+async def test_a_busy_worker_is_left_to_its_calls_time_out(
+    start: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.05)
+    worker = await start(MISDEEDS)
+    with pytest.raises(WorkerTimeout):
+        await worker.call(opening("hang"), 0.5)
+    assert worker.alive
+
+
+async def test_another_interpreter_runs_the_worker_without_the_services_packages(
+    start: StartWorker, tmp_path: Path
+) -> None:
+    """It is started by path, and sees camsvc, but none of the service's own packages."""
+    made = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare"))
+    )
+    async with asyncio.timeout(START_S):
+        assert await made.wait() == 0
+    python = tmp_path / "bare" / "bin" / "python"
+    worker = await start(Launch.of(MISDEEDS.driver, str(python), dict(MISDEEDS.env)))
+    answer = await worker.call(opening(), CALL_S)
+    assert isinstance(answer, m.Opened)
+    assert answer.device.details == {
+        "python": str(python),
+        "camsvc": str(Path(parent.__file__).parents[1]),
+        "service's packages": "",
+    }
+    worker.kill("enough")
+    with contextlib.suppress(WorkerLost):
+        await worker.call(m.Ping(), CALL_S)

@@ -1,0 +1,141 @@
+"""A driver that does to the service what a broken library, or one taken over, could do.
+
+It runs in a worker under any interpreter: only the standard library is imported. The deed is done
+in `open`; the worker's first command has the number 1.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import camsvc
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.frames import STILL_SLOT, ImageInfo, SharedBlock
+from camsvc.worker import messages as m
+
+EXIT_CODE = 7
+ANNOUNCED_BYTES = 100_000
+_SERVICES_PACKAGES = ("grpc", "pydantic", "structlog")
+
+DEEDS: dict[str, Callable[[], object]] = {}
+
+
+def deed(function: Callable[[], object]) -> Callable[[], object]:
+    DEEDS[function.__name__] = function
+    return function
+
+
+class Misdeeds(Driver):
+    """Does the deed that the settings name."""
+
+    name = "misdeeds"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        self._deed = DEEDS[str(settings.get("deed", "behave"))]
+
+    def open(self) -> m.DeviceInfo:
+        self._deed()
+        visible = [name for name in _SERVICES_PACKAGES if importlib.util.find_spec(name)]
+        return m.DeviceInfo(
+            model="well-behaved",
+            formats=["JPEG"],
+            details={
+                "python": sys.executable,
+                "camsvc": os.path.dirname(camsvc.__file__ or ""),
+                "service's packages": " ".join(visible),
+            },
+        )
+
+    def capture(self, shot: m.Shot) -> Frame:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def _pipe(data: bytes) -> None:
+    os.write(int(sys.argv[1]), data)
+
+
+def _wait_for_ever() -> NoReturn:
+    while True:
+        time.sleep(1000)
+
+
+@deed
+def behave() -> None:
+    pass
+
+
+@deed
+def hang() -> None:
+    _wait_for_ever()
+
+
+@deed
+def exit_() -> None:
+    os._exit(EXIT_CODE)
+
+
+@deed
+def answer_and_exit() -> None:
+    _pipe(m.encode(m.Envelope(1, m.Opened(m.DeviceInfo("last words", [])))))
+    os._exit(EXIT_CODE)
+
+
+@deed
+def send_nonsense() -> None:
+    _pipe((5).to_bytes(4, "little") + b"hello")
+    _wait_for_ever()
+
+
+@deed
+def send_a_command_to_run() -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+            return os.system, ("touch taken-over",)
+
+    body = pickle.dumps(Evil())
+    _pipe(len(body).to_bytes(4, "little") + body)
+    _wait_for_ever()
+
+
+@deed
+def announce_too_long_a_message() -> None:
+    _pipe((m.MAX_MESSAGE_BYTES + 1).to_bytes(4, "little"))
+    _wait_for_ever()
+
+
+@deed
+def stop_in_the_middle_of_a_message() -> None:
+    _pipe((1000).to_bytes(4, "little") + b"only this")
+    _wait_for_ever()
+
+
+@deed
+def truncate_the_memory() -> None:
+    block = SharedBlock(int(sys.argv[2]))
+    block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
+    image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1)
+    os.ftruncate(block.fd, 10)
+    _pipe(m.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0))))
+    _wait_for_ever()
+
+
+@deed
+def leave_a_child_with_the_pipe_and_exit() -> None:
+    # The pipe and stderr are inherited, as by a helper that a vendor's library starts.
+    subprocess.Popen(["sleep", "1000"], close_fds=False)
+    os._exit(EXIT_CODE)
+
+
+@deed
+def write_without_end_to_stderr() -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.write(2, b"x" * 2**20)
