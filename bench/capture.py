@@ -46,6 +46,7 @@ def settings() -> str:
     return f"""
 [service]
 log_format = "json"
+metrics_listen = ""
 [[cameras]]
 id = "bench"
 driver = "bench.drivers:ReadyJpeg"

@@ -48,6 +48,8 @@ class Turn:
     extra_s: float = 0.0
     """What this call is expected to take beyond the camera's estimate: a longer exposure."""
     abandoned: bool = False
+    entered: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    entered_ns: int = field(default_factory=time.time_ns)
     started_ns: int = 0
     started: float = 0.0
     attempts: int = 0

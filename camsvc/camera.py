@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from camsvc.admission import Admission, Estimate, Turn
 from camsvc.errors import (
+    CameraBusy,
     CameraFaulted,
     CameraLost,
     CameraServiceError,
@@ -25,6 +26,7 @@ from camsvc.errors import (
     CaptureTimeout,
     DriverFault,
     InvalidRequest,
+    QueueFull,
     Unsupported,
     WorkerTimeout,
 )
@@ -71,6 +73,9 @@ class CameraStatistics:
     captures_succeeded: int = 0
     captures_failed: int = 0
     captures_rejected: int = 0
+    captures_busy: int = 0
+    """Those of the rejected that found the camera busy, or its queue full."""
+    capture_s_total: float = 0.0
     consecutive_failures: int = 0
     recoveries: Mapping[Rung, RungStatistics] = field(default_factory=dict)
 
@@ -121,8 +126,9 @@ class CameraActor:
         try:
             self.supervisor.refuse_when_hopeless()
             self._admission.enter(turn, wait=wait)
-        except CameraServiceError:
+        except CameraServiceError as error:
             self.statistics.captures_rejected += 1
+            self.statistics.captures_busy += isinstance(error, CameraBusy | QueueFull)
             raise
 
         async def work(worker: CameraWorker, attempt_s: float) -> CaptureResult:
@@ -133,17 +139,16 @@ class CameraActor:
                 camera=self.options.id,
                 request_id=request_id,
                 labels=dict(labels or {}),
-                create_time_ns=created_ns,
+                create_time_ns=turn.entered_ns,
                 image=answer.image,
                 data=worker.take_image(answer.image),
                 attempts=turn.attempts,
                 recoveries=turn.recoveries,
-                queue_s=turn.started - created,
+                queue_s=turn.started - turn.entered,
                 driver_s=answer.driver_s + answer.encode_s,
-                total_s=asyncio.get_running_loop().time() - created,
+                total_s=asyncio.get_running_loop().time() - turn.entered,
             )
 
-        created, created_ns = asyncio.get_running_loop().time(), time.time_ns()
         return await self._in_turn(turn, work, timeout_s)
 
     async def list_controls(self, timeout_s: float | None = None) -> list[m.Control]:
@@ -255,6 +260,7 @@ class CameraActor:
             raise
         if turn.is_capture:
             self.statistics.captures_succeeded += 1
+            self.statistics.capture_s_total += asyncio.get_running_loop().time() - turn.entered
             self.statistics.consecutive_failures = 0
         return result
 

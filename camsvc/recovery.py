@@ -27,6 +27,7 @@ class RungStatistics:
     """How often a rung was climbed, and how long the last time took, whatever came of it."""
 
     count: int = 0
+    total_s: float = 0.0
     last_duration_s: float = 0.0
     last_time_ns: int = 0
 
@@ -58,6 +59,7 @@ class Ladder:
         """Note that a rung was climbed, with success or not."""
         statistics = self.statistics[rung]
         statistics.count += 1
+        statistics.total_s += duration_s
         statistics.last_duration_s = duration_s
         statistics.last_time_ns = time.time_ns()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from camsvc.fleet import Fleet
+from camsvc.metrics import serve_metrics
 from camsvc.rpc.server import Server
 from camsvc.settings import Settings
 
@@ -32,6 +33,8 @@ async def serve(settings: Settings) -> None:
     await server.start()
     host = settings.service.listen.rpartition(":")[0]
     _log.info("serving", listen=f"{host}:{server.port}", cameras=list(fleet.cameras))
+    if settings.service.metrics_listen:
+        serve_metrics(fleet, settings.service.metrics_listen)
     fleet.start()
     await stopping.wait()
     _log.info("stopping", grace_s=settings.service.grace_s)

@@ -55,11 +55,19 @@ def _listen(value: str) -> str:
     return value
 
 
+def _listen_or_not(value: str) -> str:
+    return value and _listen(value)
+
+
 class ServiceSettings(Table):
     """`[service]`: what all cameras share."""
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         "127.0.0.1:50051", description="host and port to serve gRPC on; port 0 takes a free one"
+    )
+    metrics_listen: Annotated[str, AfterValidator(_listen_or_not)] = Field(
+        "127.0.0.1:9464",
+        description='host and port to serve Prometheus metrics on, by HTTP; "" serves none',
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=lambda: platformdirs.user_data_path("camsvc"),

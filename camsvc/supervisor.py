@@ -86,6 +86,7 @@ class Supervisor:
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
         self.ladder = Ladder()
+        self.worker_starts = 0
         self._worker: CameraWorker | None = None
         self._notes = b""
         self._revival: asyncio.Task[None] | None = None
@@ -313,6 +314,7 @@ class Supervisor:
         except TimeoutError:
             raise WorkerTimeout("the worker did not start in time") from None
         self._worker = worker
+        self.worker_starts += 1
         worker.ended.add_done_callback(lambda _: self._on_worker_ended(worker))
         worker.on_live = lambda event: self._on_live_event(worker, event)
         await self._open_device(worker)

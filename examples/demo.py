@@ -20,6 +20,9 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from camsvc_client import channel_options, error_info
 
 SETTINGS = """\
+[service]
+metrics_listen = ""
+
 [[cameras]]
 id = "demo"
 driver = "simulated"

@@ -39,6 +39,9 @@ LIVENESS_INTERVAL_S = 5.0
 """An idle worker is pinged this often, and killed when it takes as long to answer."""
 
 
+_Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What makes one worker process differ from another; workers of one launch are alike."""
@@ -60,12 +63,14 @@ class Worker:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        pipe: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        pipe: _Stream,
+        stderr: _Stream,
         block: SharedBlock,
         name: str,
     ) -> None:
         self._process = process
         self._reader, self._writer = pipe
+        self._stderr, self._stderr_end = stderr
         self._block = block
         self.name = name
         self._ids = itertools.count(1)
@@ -87,32 +92,35 @@ class Worker:
         Raises:
             WorkerLost: it could not be started, or ended at once.
         """
-        ours, theirs = socket.socketpair()
-        block = SharedBlock.create()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                launch.python,
-                _PROGRAM,
-                str(theirs.fileno()),
-                str(block.fd),
-                str(os.getpid()),
-                launch.driver,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(), block.fd),
-                env={**os.environ, **dict(launch.env)},
-            )
-        except OSError as error:
-            ours.close()
-            block.close()
-            # Neither the path nor the system's words for it: this text reaches clients.
-            _log.error("worker not started", python=launch.python, error=str(error))
-            raise WorkerLost(f"the worker could not be started: {type(error).__name__}") from error
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        worker = cls(process, await asyncio.open_connection(sock=ours), block, launch.driver)
+        with contextlib.ExitStack() as unless_started, contextlib.ExitStack() as theirs:
+            block = SharedBlock.create()
+            unless_started.callback(block.close)
+            pipe, their_pipe = await _stream(unless_started, theirs)
+            stderr, their_stderr = await _stream(unless_started, theirs)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    launch.python,
+                    _PROGRAM,
+                    str(their_pipe.fileno()),
+                    str(block.fd),
+                    str(os.getpid()),
+                    launch.driver,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    # Not asyncio's own PIPE: the process would count as running for as long as
+                    # any child of its own holds that open.
+                    stderr=their_stderr.fileno(),
+                    pass_fds=(their_pipe.fileno(), block.fd),
+                    env={**os.environ, **dict(launch.env)},
+                )
+            except OSError as error:
+                # Neither the path nor the system's words for it: this text reaches clients.
+                _log.error("worker not started", python=launch.python, error=str(error))
+                kind = type(error).__name__
+                raise WorkerLost(f"the worker could not be started: {kind}") from error
+            # No await from here on: a process without a `Worker` would be nobody's.
+            worker = cls(process, pipe, stderr, block, launch.driver)
+            unless_started.pop_all()
         try:
             await asyncio.shield(worker._started)
         except BaseException:
@@ -226,6 +234,7 @@ class Worker:
             self._last_notes = self._block.read_notes()
             self._block.close()
             self._writer.close()
+            self._stderr_end.close()
             if not self._killed_for or self._last_words:
                 _log.warning(
                     "worker ended",
@@ -282,8 +291,7 @@ class Worker:
 
     async def _listen(self) -> None:
         """Keep the last lines of stderr: libraries and crash dumps speak there."""
-        assert self._process.stderr is not None
-        while line := await _read_line(self._process.stderr):
+        while line := await _read_line(self._stderr):
             text = line.decode(errors="replace").rstrip()
             self._last_words.append(text)
             _log.debug("worker says", driver=self.name, pid=self.pid, line=text)
@@ -315,6 +323,18 @@ class Worker:
 
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+async def _stream(
+    ours: contextlib.ExitStack, theirs: contextlib.ExitStack
+) -> tuple[_Stream, socket.socket]:
+    """Return a new connection's two ends, each to be closed by its stack."""
+    our_end, their_end = socket.socketpair()
+    theirs.callback(their_end.close)
+    our_end.setblocking(False)
+    stream = await asyncio.open_connection(sock=our_end)
+    ours.callback(stream[1].close)
+    return stream, their_end
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:

@@ -94,7 +94,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         return taken[-1]
 
     actor = CameraActor(options, take)
-    states = []
+    states: list[State] = []
     actor.supervisor.on_state.append(states.append)
     await actor.capture(m.Shot(), timeout_s=START_S)
     await warm(pool)

@@ -1,4 +1,4 @@
-"""The service's side of a worker: whatever the process does, every call ends, and nothing is left."""
+"""The service's side of a worker: whatever the process does, every call ends."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from camsvc.errors import WorkerLost, WorkerTimeout
+from camsvc.errors import DriverFault, WorkerLost, WorkerTimeout
 from camsvc.worker import messages as m
 from camsvc.worker import parent
 from camsvc.worker.parent import Launch, Worker
@@ -63,6 +63,13 @@ async def gone(worker: Worker) -> None:
     async with asyncio.timeout(NOTICED_S):
         await asyncio.shield(worker.ended)
     assert not psutil.pid_exists(worker.pid)
+
+
+async def workers_gone() -> None:
+    """Wait for the workers whose start was given up."""
+    async with asyncio.timeout(NOTICED_S):
+        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
+            await asyncio.wait(tasks)
 
 
 async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWorker) -> None:
@@ -128,7 +135,7 @@ async def test_a_worker_that_sends_nonsense_is_killed(
     with pytest.raises(WorkerLost, match="nonsense"):
         await worker.call(opening(deed), CALL_S)
     await gone(worker)
-    assert list(tmp_path.iterdir()) == [], "nothing was run"
+    assert os.listdir(tmp_path) == [], "nothing was run"
 
 
 async def test_half_a_message_holds_nothing_up(start: StartWorker) -> None:
@@ -180,17 +187,37 @@ async def test_words_without_end_on_stderr_do_no_harm(start: StartWorker) -> Non
 @pytest.mark.parametrize(
     ("launch", "words"),
     [
-        (Launch("no_such_module:Driver"), "exit code 1"),
-        (Launch("camsvc.drivers.simulated:NoSuchClass"), "exit code 1"),
         (Launch(SIMULATED.driver, python="no-such-python"), "could not be started"),
         (Launch(SIMULATED.driver, python="false"), "exit code 1"),
     ],
-    ids=["module", "class", "interpreter", "no interpreter"],
+    ids=["not there", "no interpreter"],
 )
 async def test_a_worker_that_cannot_start_is_lost(launch: Launch, words: str) -> None:
     with pytest.raises(WorkerLost, match=words):
         async with asyncio.timeout(START_S):
             await Worker.start(launch)
+
+
+@pytest.mark.parametrize(
+    "driver", ["no_such_module:Driver", "camsvc.drivers.simulated:NoSuchClass"]
+)
+async def test_a_driver_that_cannot_be_loaded_is_a_fault_that_says_what_to_do(
+    start: StartWorker, driver: str
+) -> None:
+    worker = await start(Launch(driver))
+    with pytest.raises(DriverFault, match=f"'{driver}' cannot be loaded.*reset the camera"):
+        await worker.call(opening(), CALL_S)
+
+
+@pytest.mark.parametrize("steps", range(0, 24, 3))
+async def test_a_start_that_is_cancelled_leaves_nothing(steps: int) -> None:
+    """Neither process nor memory, whichever step of the start it is at."""
+    starting = asyncio.create_task(Worker.start(MISDEEDS))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await workers_gone()
 
 
 async def test_a_worker_that_does_not_start_goes_with_whoever_waited(tmp_path: Path) -> None:
@@ -200,9 +227,7 @@ async def test_a_worker_that_does_not_start_goes_with_whoever_waited(tmp_path: P
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await Worker.start(Launch(SIMULATED.driver, python=str(silent)))
-    async with asyncio.timeout(NOTICED_S):
-        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
-            await asyncio.wait(tasks)
+    await workers_gone()
 
 
 async def test_an_idle_worker_that_stops_answering_is_killed(

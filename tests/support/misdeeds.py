@@ -122,7 +122,7 @@ def stop_in_the_middle_of_a_message() -> None:
 def truncate_the_memory() -> None:
     block = SharedBlock(int(sys.argv[2]))
     block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
-    image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1)
+    image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1, "")
     os.ftruncate(block.fd, 10)
     _pipe(m.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0))))
     _wait_for_ever()

@@ -31,7 +31,10 @@ class Service:
     def __init__(self, folder: Path, settings: str, *, retries: bool = False) -> None:
         """Write the settings; those of `[service]` come first in them."""
         self._config = folder / "camsvc.toml"
-        self._config.write_text('[service]\nlog_format = "json"\nlog_level = "debug"\n' + settings)
+        self._config.write_text(
+            '[service]\nmetrics_listen = "127.0.0.1:0"\nlog_format = "json"\nlog_level = "debug"\n'
+            + settings
+        )
         self._data_dir = folder / "data"
         self._log_path = folder / "service.log"
         self._retries = retries

@@ -1,0 +1,163 @@
+"""Prometheus metrics over HTTP, on a port of their own.
+
+Nothing is counted here: a scrape reads what the cameras count for themselves. It does so on the
+event loop, which owns those counts; only the HTTP is on a thread of its own.
+"""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Iterable, Iterator
+
+import structlog
+from prometheus_client import (
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    start_http_server,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from camsvc.camera import CameraActor
+from camsvc.fleet import Fleet
+from camsvc.lifecycle import State
+
+_log = structlog.get_logger()
+
+_SCRAPE_S = 5.0
+"""How long a scrape waits for the event loop."""
+
+Family = GaugeMetricFamily | CounterMetricFamily
+
+_GAUGES: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
+    "camsvc_queued_captures": ("Captures that wait for the camera.", lambda a: a.queued),
+    "camsvc_live_viewers": ("Live view streams open.", lambda a: a.live.viewers),
+    "camsvc_live_variants": (
+        "Sizes and qualities in which live frames are encoded.",
+        lambda a: a.live.variants,
+    ),
+    "camsvc_live_fps": ("Live frames per second.", lambda a: a.live.statistics.fps()),
+}
+
+_COUNTERS: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
+    "camsvc_busy_refusals": (
+        "Captures refused because the camera was busy or its queue full.",
+        lambda a: a.statistics.captures_busy,
+    ),
+    "camsvc_worker_starts": (
+        "Worker processes that opened the camera, the first one included.",
+        lambda a: a.supervisor.worker_starts,
+    ),
+    "camsvc_capture_seconds": (
+        "Time that succeeded captures took, waiting included.",
+        lambda a: a.statistics.capture_s_total,
+    ),
+    "camsvc_live_frames": (
+        "Live frames read from the camera.",
+        lambda a: a.live.statistics.frames_total,
+    ),
+    "camsvc_live_frames_sent": (
+        "Live frames handed to viewers.",
+        lambda a: a.live.statistics.sent_total,
+    ),
+    "camsvc_live_frames_dropped": (
+        "Live frames that viewers were too slow for.",
+        lambda a: a.live.statistics.dropped_total,
+    ),
+    "camsvc_live_frames_skipped": (
+        "Live frames that the service was too slow for.",
+        lambda a: a.live.statistics.skipped_total,
+    ),
+    "camsvc_live_encode_seconds": (
+        "Time that the worker spent encoding live frames.",
+        lambda a: a.live.statistics.encode_s_total,
+    ),
+}
+
+
+class FleetCollector(Collector):
+    """Reads a fleet's counts at each scrape."""
+
+    def __init__(self, fleet: Fleet, loop: asyncio.AbstractEventLoop) -> None:
+        self._fleet = fleet
+        self._loop = loop
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: the registry would else collect, on the event loop's own thread."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics as they are now (on the thread of the HTTP server)."""
+        done: concurrent.futures.Future[list[Metric]] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(lambda: done.set_result(list(self._read())))
+        return done.result(_SCRAPE_S)
+
+    def _read(self) -> Iterator[Metric]:
+        cameras = self._fleet.cameras
+        for name, (text, gauge) in _GAUGES.items():
+            family: Family = GaugeMetricFamily(name, text, labels=["camera"])
+            for camera, actor in cameras.items():
+                family.add_metric([camera], gauge(actor))
+            yield family
+        for name, (text, count) in _COUNTERS.items():
+            family = CounterMetricFamily(name, text, labels=["camera"])
+            for camera, actor in cameras.items():
+                family.add_metric([camera], count(actor))
+            yield family
+        yield from self._by_state()
+        yield from self._by_result()
+        yield from self._by_rung()
+
+    def _by_state(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "camsvc_camera_state", "1 for the state the camera is in.", labels=["camera", "state"]
+        )
+        for camera, actor in self._fleet.cameras.items():
+            for state in State:
+                family.add_metric([camera, state.value], state is actor.supervisor.state)
+        yield family
+
+    def _by_result(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "camsvc_captures", "Captures by what became of them.", labels=["camera", "result"]
+        )
+        for camera, actor in self._fleet.cameras.items():
+            statistics = actor.statistics
+            family.add_metric([camera, "succeeded"], statistics.captures_succeeded)
+            family.add_metric([camera, "failed"], statistics.captures_failed)
+            family.add_metric([camera, "rejected"], statistics.captures_rejected)
+        yield family
+
+    def _by_rung(self) -> Iterator[Metric]:
+        labels = ["camera", "rung"]
+        counts = CounterMetricFamily(
+            "camsvc_recoveries", "Rungs of the recovery ladder that were climbed.", labels=labels
+        )
+        seconds = CounterMetricFamily(
+            "camsvc_recovery_seconds", "Time that climbing them took.", labels=labels
+        )
+        for camera, actor in self._fleet.cameras.items():
+            for rung, statistics in actor.statistics.recoveries.items():
+                counts.add_metric([camera, rung.name], statistics.count)
+                seconds.add_metric([camera, rung.name], statistics.total_s)
+        yield counts
+        yield seconds
+
+
+def serve_metrics(fleet: Fleet, listen: str) -> None:
+    """Serve the metrics until the process ends; call on the event loop that owns the fleet.
+
+    Where `listen` cannot be bound, the log says so and the cameras are served all the same.
+    """
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(fleet, asyncio.get_running_loop()))
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        registry.register(collector)
+    host, _, port = listen.rpartition(":")
+    try:
+        server, _thread = start_http_server(int(port), host.strip("[]"), registry=registry)
+    except OSError as error:
+        _log.error("metrics not served", listen=listen, why=error.strerror)
+    else:
+        _log.info("metrics served", listen=f"{host}:{server.server_port}")
