@@ -277,6 +277,8 @@ class LiveFeed:
         """Note that it has done so."""
         self._busy -= 1
         self._progress_at = asyncio.get_running_loop().time()
+        if self._viewers:
+            self._update_worker()  # its reading may have failed meanwhile, and stopped
 
     def check_supported(self) -> None:
         """Refuse a camera that is known to have no live view.

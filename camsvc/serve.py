@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from camsvc import unix
 from camsvc.fleet import Fleet
 from camsvc.metrics import serve_metrics
 from camsvc.rpc.server import Server
@@ -23,6 +24,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         AddressInUse: the address to listen on is taken.
     """
+    unix.pool_pictures()
     fleet = Fleet(settings.cameras)
     server = Server(
         fleet,
