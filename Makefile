@@ -17,7 +17,7 @@ install: $(INSTALLED) ## Set everything up in .venv
 
 $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt scripts/venv.sh
 	@PYTHON="$(PYTHON)" scripts/venv.sh $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	@$(PY) -m pip install --quiet --disable-pip-version-check --use-pep517 --constraint constraints.txt \
 		--editable clients/python --editable '.[dev]'
 	@touch $@
 

@@ -31,6 +31,7 @@ from camsvc.errors import (
     WorkerTimeout,
 )
 from camsvc.frames import ControlValue, ImageInfo
+from camsvc.lifecycle import State
 from camsvc.live import LiveFeed, LiveFrame
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.supervisor import CameraOptions, CameraWorker, Supervisor
@@ -347,7 +348,11 @@ class CameraActor:
             self._idle_timer = loop.call_later(self.options.idle_close_s, self._close_idle)
 
     def _close_idle(self) -> None:
-        if self._admission.idle and not self.live.watched:
+        if not self._admission.idle or self.live.watched:
+            return
+        if self.supervisor.state in (State.OPENING, State.RECOVERING):
+            self._plan_idle_close()  # whoever wanted it has left before it was ready
+        else:
             self.supervisor.close_idle()
 
     def _own(self, task: "asyncio.Task[object]") -> None:

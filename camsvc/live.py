@@ -19,6 +19,7 @@ import structlog
 
 from camsvc.errors import (
     CameraServiceError,
+    CameraUnavailable,
     CaptureTimeout,
     DriverError,
     DriverFault,
@@ -36,6 +37,9 @@ HEARTBEAT_S = 1.0
 """A status is repeated this often while no frames flow."""
 
 _FPS_WINDOW_S = 3.0
+
+_LEAST_SLEEP_S = 0.005
+"""A clock's rounding may let the loop wake up a moment before a heartbeat is due."""
 
 
 class LiveState(Enum):
@@ -113,6 +117,7 @@ class Viewer:
         self._pacer = Pacer(spec.max_fps)
         self._frame: LiveFrame | None = None
         self._status: LiveStatus | None = None
+        self._ended: CameraServiceError | None = None
         self._wake: asyncio.Future[None] | None = None
 
     async def next(self) -> LiveFrame | LiveStatus:
@@ -120,10 +125,13 @@ class Viewer:
 
         Raises:
             Unsupported: the camera has turned out to have no live view.
+            CameraUnavailable: the service stops.
         """
-        while self._frame is None and self._status is None:
+        while self._frame is None and self._status is None and self._ended is None:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
+        if self._ended is not None:
+            raise self._ended
         if self._status is not None:
             status, self._status = self._status, None
             self._feed.check_supported()
@@ -136,9 +144,12 @@ class Viewer:
         """End watching."""
         self._feed.remove(self)
 
-    def offer(self, frame: LiveFrame) -> bool:
-        """Put a frame in place of the one not fetched yet; return whether that one was dropped."""
-        if not self._pacer.takes(frame.acquisition_time_ns / 1e9):
+    def offer(self, frame: LiveFrame, *, paced: bool) -> bool:
+        """Put a frame in place of the one not fetched yet; return whether that one was dropped.
+
+        `paced` says that the worker has selected by this viewer's rate already.
+        """
+        if not paced and not self._pacer.takes(frame.acquisition_time_ns / 1e9):
             return False
         dropped = self._frame is not None
         self.dropped += dropped
@@ -151,6 +162,11 @@ class Viewer:
         if status.state is not LiveState.LIVE:
             self._frame = None
         self._status = status
+        self._notify()
+
+    def end(self, why: CameraServiceError) -> None:
+        """Let `next` raise from now on."""
+        self._ended = why
         self._notify()
 
     def _notify(self) -> None:
@@ -178,6 +194,7 @@ class LiveFeed:
         self._flowing_since = 0.0
         self._progress_at = 0.0
         self._heartbeat_at = 0.0
+        self._fault: CameraServiceError | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.on_empty: Callable[[], None] = lambda: None
         """Called when the last viewer has left."""
@@ -220,6 +237,7 @@ class LiveFeed:
         self._update_worker()
         if len(self._viewers) == 1:
             self._state = LiveState.STARTING
+            self._plan_heartbeat()
             self._progress_at = asyncio.get_running_loop().time()
             self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
             self._supervisor.open()
@@ -249,18 +267,20 @@ class LiveFeed:
             CaptureTimeout: no frame came in time.
             CameraFaulted, CameraUnavailable, Unsupported: and none will.
         """
+        oldest_ns = time.time_ns() - int((max_age_s or 0.0) * 1e9)
         latest = self._latest.get(spec.picture)
-        if latest is not None and max_age_s is not None:
-            age_s = (time.time_ns() - latest.acquisition_time_ns) / 1e9
-            if age_s <= max_age_s:
-                return latest
+        if latest is not None and max_age_s is not None and latest.acquisition_time_ns >= oldest_ns:
+            return latest
         self._supervisor.refuse_when_hopeless()
         viewer = self.watch(spec, shown=False)
         try:
             async with asyncio.timeout(timeout_s):
-                while not isinstance(item := await viewer.next(), LiveFrame):
-                    self._supervisor.refuse_when_hopeless()
-                return item
+                while True:
+                    item = await viewer.next()
+                    if isinstance(item, LiveStatus):
+                        self._supervisor.refuse_when_hopeless()
+                    elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way already
+                        return item
         except TimeoutError:
             raise CaptureTimeout(
                 f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
@@ -293,6 +313,18 @@ class LiveFeed:
                 metadata={"camera": self._camera},
             )
 
+    def end_streams(self) -> None:
+        """Let all viewers go, as the service stops; callers of `frame` are still served."""
+        for viewer in self._viewers:
+            if viewer.shown:
+                viewer.end(
+                    CameraUnavailable(
+                        "the service stops; come back when it has started again",
+                        retry_after_s=HEARTBEAT_S,
+                        metadata={"camera": self._camera},
+                    )
+                )
+
     async def close(self) -> None:
         """End the watchdog; for the end of the service."""
         if self._watchdog is not None:
@@ -310,7 +342,10 @@ class LiveFeed:
                 # Nothing is live before the first frame; a still or a recovery reset the count.
                 self.statistics.afresh()
                 self._progress_at = asyncio.get_running_loop().time()
-                self._update_worker()
+                if device is not None and not device.live_view:
+                    self._become(self._state)  # at which every viewer is refused
+                else:
+                    self._update_worker()
             case State.CAPTURING:
                 if device is None or not device.capture_during_live_view:
                     self._become(LiveState.PAUSED)
@@ -334,6 +369,8 @@ class LiveFeed:
 
     def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
         pictures = worker.take_live(event.images)
+        if self._supervisor.state not in (State.READY, State.CAPTURING):
+            return  # read before the camera was lost, told after it
         if self._state is not LiveState.LIVE:
             if self._supervisor.state is State.CAPTURING and self._state is LiveState.PAUSED:
                 return  # read before the still began, told after it
@@ -353,9 +390,11 @@ class LiveFeed:
             for picture in served - {None}:
                 assert picture is not None
                 self._keep(picture, frame)
+            paced = {p for p in served if p is not None and self._variants.rate(p) is not None}
             for viewer in self._viewers:
                 if viewer.picture in served:
-                    self.statistics.dropped_total += viewer.offer(frame)
+                    dropped = viewer.offer(frame, paced=viewer.picture in paced)
+                    self.statistics.dropped_total += dropped
 
     def _count(self, event: m.LiveFrames) -> None:
         now = asyncio.get_running_loop().time()
@@ -384,7 +423,9 @@ class LiveFeed:
 
     def _become(self, state: LiveState) -> None:
         self._state = state
-        self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
+        # A camera that is ready again has no fault, and is not LIVE before its first frame.
+        self._fault = self._supervisor.fault or self._fault
+        self._plan_heartbeat()
         status = self._status()
         for viewer in self._viewers:
             viewer.tell(status)
@@ -396,31 +437,37 @@ class LiveFeed:
             if supervisor.state is State.READY
             else "the camera is being opened",
             LiveState.LIVE: "",
-            LiveState.PAUSED: "a still is being taken",
-            LiveState.RECOVERING: f"the camera is recovering: {supervisor.fault}",
-            LiveState.OFFLINE: f"the camera needs an operator: {supervisor.fault}",
+            LiveState.PAUSED: "a still is being taken"
+            if supervisor.state is State.CAPTURING
+            else "the camera carries out another call",
+            LiveState.RECOVERING: f"the camera is recovering: {self._fault}",
+            LiveState.OFFLINE: f"the camera needs an operator: {self._fault}",
         }[self._state]
         ill = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
-        error = supervisor.fault if ill else None
+        error = self._fault if ill else None
         return LiveStatus(self._state, reason, self.statistics.last_frame_ns, error)
 
     async def _watch(self) -> None:
         """Repeat the status while no frames flow, and notice when they stop."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(HEARTBEAT_S, self._stall_timeout_s) / 4)
-            if self._stalled():
+            interval_s = min(HEARTBEAT_S, self._stall_timeout_s) / 4
+            if self._state is not LiveState.LIVE:
+                interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
+            await asyncio.sleep(interval_s)
+            silent = loop.time() - self._progress_at > self._stall_timeout_s
+            if silent and not self._busy and self._supervisor.state is State.READY:
                 self._supervisor.stall(
                     WorkerTimeout(f"no live frame came within {self._stall_timeout_s:g} s")
                 )
-            elif self._state is not LiveState.LIVE and loop.time() >= self._heartbeat_at:
+            elif self._state is LiveState.LIVE:
+                if silent:  # a call lasts: the driver does one thing at a time
+                    self._become(LiveState.PAUSED)
+            elif loop.time() >= self._heartbeat_at:
                 self._become(self._state)
 
-    def _stalled(self) -> bool:
-        if self._supervisor.state is not State.READY or self._busy:
-            return False
-        silent_s = asyncio.get_running_loop().time() - self._progress_at
-        return silent_s > self._stall_timeout_s
+    def _plan_heartbeat(self) -> None:
+        self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
 
     def _update_worker(self) -> None:
         self._supervisor.tell(m.SetLive(self._variants.wanted()))

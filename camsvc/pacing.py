@@ -23,7 +23,9 @@ class Pacer:
             return True
         since_last_s = time_s - self._last_s
         self._last_s = time_s
-        if since_last_s < 1:  # else it is the first one, or comes after a pause
+        if since_last_s < 0:  # the clock was set back: what was due then is so no more
+            self._due_s = time_s
+        elif since_last_s < 1:  # else it is the first one, or comes after a pause
             difference = since_last_s - self._camera_interval_s
             self._camera_interval_s += difference * (_SMOOTHING if self._camera_interval_s else 1)
         if time_s < self._due_s - min(self._camera_interval_s, self._interval_s) / 2:

@@ -63,26 +63,27 @@ class Variants:
         """Return the pictures of an id; None when nobody wants them any more."""
         return next((p for p, id_ in self._ids.items() if id_ == variant_id), None)
 
-    def wanted(self) -> list[LiveVariant]:
-        """Return what the worker is to encode.
+    def rate(self, picture: LiveSpec) -> float | None:
+        """Return the rate at which the worker selects frames; None: it takes all.
 
-        The worker skips frames only where all viewers want the same rate; else their own pacing
-        does, as two selections one after the other would not be even.
+        It selects only where all viewers want the same rate; else their own pacing does, as two
+        selections one after the other would not be even.
         """
-        variants = []
-        for picture, users in self._users.items():
-            rates = {user.max_fps for user in users}
-            rate = rates.pop() if len(rates) == 1 else None
-            variants.append(
-                LiveVariant(
-                    self._ids[picture],
-                    picture.max_width_px,
-                    picture.max_height_px,
-                    picture.quality_percent,
-                    rate,
-                )
+        rates = {user.max_fps for user in self._users[picture]}
+        return rates.pop() if len(rates) == 1 else None
+
+    def wanted(self) -> list[LiveVariant]:
+        """Return what the worker is to encode."""
+        return [
+            LiveVariant(
+                self._ids[picture],
+                picture.max_width_px,
+                picture.max_height_px,
+                picture.quality_percent,
+                self.rate(picture),
             )
-        return variants
+            for picture in self._users
+        ]
 
 
 _NO_LIMIT = 1 << 16

@@ -9,6 +9,7 @@ service's deadline kills the worker. Failures leave a driver as
 - `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,10 @@ class Driver(ABC):
 
     name: ClassVar[str]
 
+    wanted: threading.Event = threading.Event()
+    """Set by the worker while a command waits for `read` to end: a still should not wait for a
+    frame that nobody will miss."""
+
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:  # noqa: B027
         """Keep `settings`, the camera's resolved table. Nothing may block or fail here."""
 
@@ -71,10 +76,11 @@ class Driver(ABC):
         already.
         """
 
-    def read(self) -> Frame:
+    def read(self) -> Frame | None:
         """Wait for the next live frame and return it. Overridden: the camera has live view.
 
-        Called over and over between `start_live` and `stop_live`, at the camera's own rate; other
+        None where the driver can give the waiting up, and did so since `wanted` was set. Called
+        over and over between `start_live` and `stop_live`, at the camera's own rate; other
         calls come in between.
         """
         raise Unsupported(f"driver {self.name!r} has no live view")

@@ -113,7 +113,7 @@ class OpenCVCamera(Driver):
             self._catch_up()
         return self._next()
 
-    def read(self) -> Frame:
+    def read(self) -> Frame | None:
         """Return the next frame, at the source's own rate also where it is a file.
 
         Raises:
@@ -122,8 +122,10 @@ class OpenCVCamera(Driver):
         """
         if self._source.kind == "file":
             now = time.monotonic()
-            self._next_read = max(self._next_read + 1 / self._fps, now)
-            time.sleep(self._next_read - now)
+            due = max(self._next_read + 1 / self._fps, now)
+            if self.wanted.wait(due - now):
+                return None
+            self._next_read = due
         return self._next()
 
     def _next(self) -> Frame:

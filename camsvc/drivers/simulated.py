@@ -124,12 +124,14 @@ class SimulatedCamera(Driver):
         time.sleep(self._capture_s + exposure_us / 1e6)
         return self._damaged(self._paint(acquired_ns, exposure_us), kind)
 
-    def read(self) -> Frame:
-        kind = self._call("read")
+    def read(self) -> Frame | None:
         now = time.monotonic()
         # Late: go on from here, as a sensor would, rather than make up for it.
-        self._next_read = max(self._next_read + 1 / self._fps, now)
-        time.sleep(self._next_read - now)
+        due = max(self._next_read + 1 / self._fps, now)
+        if self.wanted.wait(due - now):
+            return None
+        self._next_read = due
+        kind = self._call("read")
         if kind == "stale" and self._last is not None:
             return self._last
         exposure_us = int(self._values["exposure_duration_us"])

@@ -69,8 +69,13 @@ class Server:
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more calls; let those under way end within `grace_s`, then end them."""
+        """Take no more calls; let those under way end within `grace_s`, then end them.
+
+        Streams, which would not end by themselves, end at once.
+        """
         self._health.stop()
+        for actor in self._fleet.cameras.values():
+            actor.live.end_streams()
         await self._server.stop(grace_s)
 
     def _watch(self, camera_id: str, state: State) -> None:

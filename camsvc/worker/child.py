@@ -67,6 +67,7 @@ class Worker:
         self._driver: Driver | None = None
         self._device: m.DeviceInfo | None = None
         self._commands: queue.SimpleQueue[m.Envelope] = queue.SimpleQueue()
+        self._wanted = threading.Event()
         self._still_slot_free = threading.Event()
         self._still_slot_free.set()
         self._sending = threading.Lock()
@@ -87,6 +88,8 @@ class Worker:
         self._send(0, m.Started(m.PROTOCOL))
         threading.Thread(target=self._receive_all, name="pipe", daemon=True).start()
         while True:
+            if self._commands.empty():
+                self._wanted.clear()
             try:
                 envelope = self._commands.get(timeout=self._live.pause_s)
             except queue.Empty:
@@ -106,6 +109,7 @@ class Worker:
                     self._release(slots)
                 case _:
                     self._commands.put(envelope)
+                    self._wanted.set()
         os._exit(0)
 
     def _release(self, slots: list[int]) -> None:
@@ -132,6 +136,7 @@ class Worker:
         notes = Notes(command.notes, self._block.write_notes)
         self._block.write_notes(command.notes)
         self._driver = self._driver_class(command.settings, notes)
+        self._driver.wanted = self._wanted
         self._device = replace(
             self._driver.open(), live_view=self._driver_class.read is not Driver.read
         )

@@ -168,6 +168,8 @@ def _decoded(frame: Frame, output: Output) -> "npt.NDArray[np.uint8]":
 
     factor = next((factor for factor in (8, 4, 2) if shrinks >= factor), 0)
     flag = getattr(cv2, f"IMREAD_REDUCED_COLOR_{factor}") if factor else cv2.IMREAD_COLOR
+    # As stored, which is what its size is told of: turned upright, it would be squeezed into that.
+    flag |= cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(frame.encoded, np.uint8), flag)
     if pixels is None:
         raise DriverError(f"the camera's {frame.mime_type} could not be decoded")

@@ -71,6 +71,8 @@ class LiveReader:
                 driver.start_live()
                 self._started = True
             frame = driver.read()
+            if frame is None:
+                return
             if frame.acquisition_time_ns <= self._newest_ns:
                 raise errors.DriverError("the camera repeats its last frame")
             self._hand_over(frame)

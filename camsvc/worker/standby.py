@@ -2,13 +2,21 @@
 
 import asyncio
 import contextlib
+import os
 from collections import deque
 
 from camsvc.errors import CameraLost
 from camsvc.worker.parent import Launch, Worker
 
-_STARTS_AT_ONCE = 4
-"""Importing OpenCV takes a core for a tenth of a second: many at once would starve the loop."""
+_STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
+"""Importing OpenCV takes a core for a tenth of a second: one core is left to the loop, whose
+answers would else wait for 50 ms and more."""
+
+_START_S = 2.0
+"""A start that takes longer hangs in the import of a library, and counts no more against others."""
+
+_WARM_UP_S = 60.0
+"""How long a warm worker may take to start before it is given up."""
 
 _REPLENISH_DELAY_S = 0.5
 """The next warm worker starts when the one just taken should have opened its device: a client is
@@ -38,8 +46,7 @@ class StandbyPool:
             while warm:
                 if (worker := warm.popleft()).alive:
                     return worker
-            async with self._starts:
-                return await Worker.start(launch)
+            return await self._start(launch)
         finally:
             self._replenish(launch, _REPLENISH_DELAY_S)
 
@@ -53,10 +60,21 @@ class StandbyPool:
 
     async def _warm_up(self, launch: Launch, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        with contextlib.suppress(CameraLost):  # whoever needs a worker next is told
-            async with self._starts:
-                worker = await Worker.start(launch)
-            self._warm[launch].append(worker)
+        with contextlib.suppress(CameraLost, TimeoutError):  # whoever needs one next is told
+            async with asyncio.timeout(_WARM_UP_S):
+                self._warm[launch].append(await self._start(launch))
+
+    async def _start(self, launch: Launch) -> Worker:
+        """Start a worker when few others are starting."""
+        await self._starts.acquire()
+        place = contextlib.ExitStack()
+        place.callback(self._starts.release)
+        too_long = asyncio.get_running_loop().call_later(_START_S, place.close)
+        try:
+            return await Worker.start(launch)
+        finally:
+            too_long.cancel()
+            place.close()
 
     async def close(self) -> None:
         """Stop warming and end every warm worker."""
