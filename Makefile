@@ -8,7 +8,7 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install demo serve test check lint fmt gen gen-check breaking diagram bench clean
+.PHONY: help install demo serve test check lint fmt gen gen-check breaking diagram bench bench-live clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ diagram: install ## Draw the lifecycle's diagram into ARCHITECTURE.md
 
 bench: install ## Measure the overhead of a capture
 	@$(PY) bench/capture.py
+
+bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
+	@$(PY) -m bench.live $(ARGS)
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

@@ -21,11 +21,15 @@ _PROMISES = 16
 """Turns promised ahead; then the promises start from the front, as most clients have left."""
 
 
+_DEFAULT_S = 1.0
+
+
 class Estimate:
     """How long this camera's stills take: the longest of the last ten, or the driver's guess."""
 
-    def __init__(self, guess_s: float = 1.0) -> None:
-        self.guess_s = guess_s
+    def __init__(self) -> None:
+        self.guess_s: float | None = None
+        """The driver's guess, once it is known."""
         self._recent: deque[float] = deque(maxlen=10)
 
     def add(self, duration_s: float) -> None:
@@ -33,9 +37,14 @@ class Estimate:
         self._recent.append(duration_s)
 
     @property
+    def founded(self) -> bool:
+        """Whether it comes from the camera, and is not a mere default."""
+        return bool(self._recent) or self.guess_s is not None
+
+    @property
     def seconds(self) -> float:
         """The estimate."""
-        return max(self._recent, default=self.guess_s)
+        return max(self._recent, default=self.guess_s or _DEFAULT_S)
 
 
 @dataclass(eq=False)
@@ -75,25 +84,32 @@ class Admission:
         return next((turn for turn in self._line if self._counts(turn)), None)
 
     @property
+    def captures(self) -> int:
+        """How many captures are in the line, the one under way included."""
+        return sum(map(self._counts, self._line))
+
+    @property
     def queued(self) -> int:
         """How many captures wait behind the holder."""
-        return max(0, sum(map(self._counts, self._line)) - 1)
+        return max(0, self.captures - 1)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is in the line."""
         return not self._line
 
-    def enter(self, turn: Turn, *, wait: bool) -> None:
+    def enter(self, turn: Turn, *, wait: bool, timeout_s: float | None = None) -> None:
         """Take the last place in the line.
 
         Raises:
-            CameraBusy: another capture is in the line, and `wait` is False.
+            CameraBusy: another capture is in the line, and `wait` is False or would outlast
+                `timeout_s` as far as is known.
             QueueFull: `queue_limit` captures wait already.
         """
-        captures = sum(self._counts(other) for other in self._line)
+        captures = self.captures
         if turn.is_capture and captures:
-            if not wait:
+            too_late = timeout_s is not None and self._expected_wait_s(turn) > timeout_s
+            if not wait or (too_late and self._estimate.founded):
                 raise self._busy()
             if captures > self._queue_limit:
                 raise self._queue_full()
@@ -120,6 +136,13 @@ class Admission:
         expected = turn.started + seconds
         # Overdue: what has lasted twice as long as thought may well last as long again.
         return expected if expected > now else now + max(seconds, now - expected)
+
+    def _expected_wait_s(self, turn: Turn) -> float:
+        """Return when a turn that has yet to enter should end, in seconds from now."""
+        holder = self.holder
+        assert holder is not None
+        holder_s = self.expected_end(holder) - asyncio.get_running_loop().time()
+        return holder_s + self._estimate.seconds * (self.queued + 1) + turn.extra_s
 
     def _refusal(self, turn: Turn) -> dict[str, str]:
         """Return who holds the camera, for an error's metadata."""

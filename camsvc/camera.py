@@ -115,6 +115,8 @@ class CameraActor:
     ) -> CaptureResult:
         """Take a still within `timeout_s`, or without it within the camera's worst case.
 
+        With `wait`, the worst cases of the captures ahead come on top.
+
         Raises:
             CameraBusy, QueueFull: another capture is under way.
             CameraUnavailable: recovering, or the attempts are used up.
@@ -126,7 +128,8 @@ class CameraActor:
         turn = Turn(str(uuid.uuid4()), request_id, extra_s=exposure_s)
         try:
             self.supervisor.refuse_when_hopeless()
-            self._admission.enter(turn, wait=wait)
+            ahead = self._admission.captures
+            self._admission.enter(turn, wait=wait, timeout_s=timeout_s)
         except CameraServiceError as error:
             self.statistics.captures_rejected += 1
             self.statistics.captures_busy += isinstance(error, CameraBusy | QueueFull)
@@ -150,7 +153,7 @@ class CameraActor:
                 total_s=asyncio.get_running_loop().time() - turn.entered,
             )
 
-        return await self._in_turn(turn, work, timeout_s)
+        return await self._in_turn(turn, work, timeout_s, captures_ahead=ahead)
 
     async def list_controls(self, timeout_s: float | None = None) -> list[m.Control]:
         """Return the controls with their present values. Errors as `capture`, but never busy."""
@@ -229,13 +232,15 @@ class CameraActor:
         turn: Turn,
         work: Callable[[CameraWorker, float], Awaitable[T]],
         timeout_s: float | None,
+        captures_ahead: int = 0,
     ) -> T:
         """Run `work` as a task of the actor's, and wait for it until the bound."""
         task = asyncio.create_task(self._run(turn, work), name=f"{self.options.id} {turn.id}")
         self._own(task)
         # Not in the task's own `finally`: a task cancelled before its first step never gets there.
         task.add_done_callback(lambda _: self._end_turn(turn))
-        worst_s = self.worst_case_s(turn.extra_s)
+        # Each capture ahead may take its own worst case first.
+        worst_s = self.worst_case_s(turn.extra_s) * (captures_ahead + 1)
         bound_s = worst_s if timeout_s is None else min(timeout_s, worst_s)
         try:
             async with asyncio.timeout(bound_s):

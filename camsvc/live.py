@@ -66,8 +66,8 @@ class LiveStatus:
 class LiveFrame:
     """One encoded frame, the same for all viewers of its variant.
 
-    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wire` is
-    where the contract's side keeps the serialised form, made once for all.
+    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wires` is
+    where the contract's side keeps serialised forms, by how many frames a viewer has missed.
     """
 
     sequence: int
@@ -76,7 +76,7 @@ class LiveFrame:
     width_px: int
     height_px: int
     data: bytes
-    wire: bytes = b""
+    wires: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -75,6 +75,12 @@ def report_crashes() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def kill_group(leader_pid: int) -> None:
+    """Kill a process that leads a group, and those it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader_pid, signal.SIGKILL)
+
+
 def ask_for_stack(pid: int) -> None:
     """Have a process that called `report_crashes` say where it hangs; it goes on."""
     with contextlib.suppress(ProcessLookupError):

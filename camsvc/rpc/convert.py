@@ -28,6 +28,9 @@ _ACCESS = {
     "read_write": pb.Control.ACCESS_READ_WRITE,
 }
 
+_MOST_WIRES = 8
+"""Kept of one frame: viewers who miss many frames all miss different numbers of them."""
+
 
 def with_bytes(message: Message, field: int, data: bytes) -> bytes:
     """Return a message's wire form with one more field, of type bytes or message.
@@ -41,13 +44,14 @@ def with_bytes(message: Message, field: int, data: bytes) -> bytes:
 def live_frame(frame: LiveFrame, dropped: int) -> bytes:
     """Return a frame's wire form: of LiveViewResponse as of GetFrameResponse, which are alike.
 
-    Made once for all viewers, unless one has missed frames, of which only it is told.
+    Made once for all viewers who have missed as many frames: most have missed none, or few.
     """
-    if not dropped:
-        if not frame.wire:
-            frame.wire = _live_frame(frame, 0)
-        return frame.wire
-    return _live_frame(frame, dropped)
+    wire = frame.wires.get(dropped)
+    if wire is None:
+        wire = _live_frame(frame, dropped)
+        if len(frame.wires) < _MOST_WIRES:
+            frame.wires[dropped] = wire
+    return wire
 
 
 def _live_frame(frame: LiveFrame, dropped: int) -> bytes:

@@ -111,6 +111,7 @@ class Worker:
                     # any child of its own holds that open.
                     stderr=their_stderr.fileno(),
                     pass_fds=(their_pipe.fileno(), block.fd),
+                    process_group=0,  # to be killed with what its libraries start
                     env={**os.environ, **dict(launch.env)},
                 )
             except OSError as error:
@@ -211,8 +212,7 @@ class Worker:
         self._fail_pending()
 
     def _kill_now(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        unix.kill_group(self.pid)
 
     def _send(self, message_id: int, command: m.Command) -> None:
         # Never awaits: a stopped worker would block the writer, and commands are few and small.

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,12 @@ from camsvc.camera import CameraActor
 from camsvc.lifecycle import State
 from camsvc.supervisor import CameraOptions
 from camsvc.worker import messages as m
-from camsvc.worker import parent
+from camsvc.worker import parent, standby
 from camsvc.worker.parent import Launch, Worker
 from camsvc.worker.standby import StandbyPool
-from tests.support.waiting import until
+from tests.support.waiting import until, workers_gone
 
+SUPPORT = Path(__file__).parents[1] / "support"
 LAUNCH = Launch("camsvc.drivers.simulated:SimulatedCamera")
 START_S = 20.0
 QUICK_S = 0.05
@@ -29,6 +31,7 @@ async def pool() -> AsyncIterator[StandbyPool]:
     yield pool
     async with asyncio.timeout(ENDED_S):
         await pool.close()
+    await workers_gone()
 
 
 async def warm(pool: StandbyPool) -> Worker:
@@ -73,12 +76,16 @@ async def test_a_warm_worker_that_died_is_not_handed_out(pool: StandbyPool) -> N
     await end(worker)
 
 
-async def test_closing_ends_a_worker_that_is_still_starting() -> None:
-    pool = StandbyPool()
-    pool.warm(LAUNCH)
-    await asyncio.sleep(0)  # its task has begun
-    async with asyncio.timeout(ENDED_S):
-        await pool.close()
+async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_starting(
+    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "_START_S", 0.2)
+    for count in range(6):
+        env = {"PYTHONPATH": str(SUPPORT), "COUNT": str(count)}
+        pool.warm(Launch.of("hangs_in_import:Driver", None, env))
+    async with asyncio.timeout(START_S):
+        worker = await pool.take(LAUNCH)
+    await end(worker)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "is stopped"])

@@ -17,6 +17,7 @@ from camsvc.worker import messages as m
 from camsvc.worker import parent
 from camsvc.worker.parent import Launch, Worker
 from tests.support.misdeeds import EXIT_CODE
+from tests.support.waiting import workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MISDEEDS = Launch.of("misdeeds:Misdeeds", None, {"PYTHONPATH": str(SUPPORT)})
@@ -63,13 +64,6 @@ async def gone(worker: Worker) -> None:
     async with asyncio.timeout(NOTICED_S):
         await asyncio.shield(worker.ended)
     assert not psutil.pid_exists(worker.pid)
-
-
-async def workers_gone() -> None:
-    """Wait for the workers whose start was given up."""
-    async with asyncio.timeout(NOTICED_S):
-        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
-            await asyncio.wait(tasks)
 
 
 async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWorker) -> None:

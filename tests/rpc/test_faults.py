@@ -199,7 +199,7 @@ async def test_a_client_that_leaves_in_the_middle_does_not_wedge_the_camera(
     faults = [fault(kind, at=2)] if kind else []
     service = await start_service(camera(faults=faults, capture_duration_s=0.3))
     seen = number(await service.capture())
-    for _ in range(3):
+    for _ in range(2):
         leaving = asyncio.create_task(service.capture())
 
         async def holds() -> bool:
@@ -215,3 +215,25 @@ async def test_a_client_that_leaves_in_the_middle_does_not_wedge_the_camera(
         await until(free, "nobody holds the camera", within_s=5)
     asked_ns = time.time_ns()
     assert_fresh(await service.capture(timeout=5), asked_ns=asked_ns, newer_than=seen)
+
+
+async def test_a_client_that_left_holds_the_camera_against_nobody(
+    start_service: StartService,
+) -> None:
+    """The next capture is admitted at once, while the shot under way is ended, not killed."""
+    service = await start_service(camera(capture_duration_s=1.5))
+    seen = number(await service.capture())
+    workers = {worker.pid for worker in service.workers()}
+    leaving = asyncio.create_task(service.capture())
+    await service.wait_for_state(pb.Camera.STATE_CAPTURING)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+
+    async def free() -> bool:
+        return not (await service.camera()).camera.HasField("active_capture")
+
+    await until(free, "the service knows that the client has left", within_s=0.5)
+    response = await service.capture(timeout=5)
+    assert number(response) == seen + 2
+    assert response.capture.attempts == 1
+    assert workers <= {worker.pid for worker in service.workers()}

@@ -11,13 +11,13 @@ from camapi.v1 import camera_service_pb2 as api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import StartService
-from tests.support.scenes import HANGS, camera, fault
+from tests.support.scenes import camera, fault
 from tests.support.service import Service
 
 CAMERAS = 16
 SERVING_S = 2.0
 LIST_S = 0.050
-WATCHED_S = 4.0
+WATCHED_S = 3.0
 
 
 async def serving_after_s(service: Service) -> float:
@@ -30,7 +30,7 @@ async def serving_after_s(service: Service) -> float:
 
 
 @pytest.mark.parametrize("open_timeout_s", [60.0, 1.0], ids=["waited for", "killed in turn"])
-@pytest.mark.parametrize("kind", HANGS)
+@pytest.mark.parametrize("kind", ["hang", "hang_gil"])
 async def test_16_cameras_that_hang_in_open_for_ever_delay_nothing(
     start_service: StartService, kind: str, open_timeout_s: float
 ) -> None:

@@ -11,3 +11,10 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, within_s: fl
     while not await holds():
         assert time.monotonic() < give_up_at, f"not within {within_s:g} s: {what}"
         await asyncio.sleep(0.005)
+
+
+async def workers_gone(*, within_s: float = 2.0) -> None:
+    """Wait until the workers whose start was given up in this process have ended."""
+    async with asyncio.timeout(within_s):
+        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
+            await asyncio.wait(tasks)

@@ -200,6 +200,7 @@ class Clients(RuleBasedStateMachine):
     def capture(self, timeout_s: float | None, wait: bool, exposure_us: int | None) -> None:
         values = {} if exposure_us is None else {"exposure_duration_us": exposure_us}
         worst_s = self.rig.actor.worst_case_s((exposure_us or 0) / 1e6)
+        worst_s *= (OPTIONS.queue_limit + 2) if wait else 1
         capture = self.rig.actor.capture(
             m.Shot(controls=dict(values)), wait=wait, timeout_s=timeout_s
         )

@@ -297,7 +297,10 @@ DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a d
         ),
         ("cameras = ['a']", "camera number 1, 'a' is no camera; each is a table of its own"),
         ("service = 7\n" + SIM, "[service], 7 is no table"),
-        ("[service]\nport = 1\n" + SIM, "[service], unknown key 'port'; allowed: listen, metrics_listen, "),
+        (
+            "[service]\nport = 1\n" + SIM,
+            "[service], unknown key 'port'; allowed: listen, metrics_listen, ",
+        ),
         (
             '[service]\nlog_level = "INFO"\n' + SIM,
             "'INFO' is not allowed; allowed: 'debug', 'info'",
