@@ -106,13 +106,14 @@ class Admission:
                 `timeout_s` as far as is known.
             QueueFull: `queue_limit` captures wait already.
         """
-        captures = self.captures
-        if turn.is_capture and captures:
-            too_late = timeout_s is not None and self._expected_wait_s(turn) > timeout_s
+        holder = self.holder
+        if turn.is_capture and holder is not None:
+            too_late = timeout_s is not None and self._expected_wait_s(turn, holder) > timeout_s
             if not wait or (too_late and self._estimate.founded):
-                raise self._busy()
-            if captures > self._queue_limit:
-                raise self._queue_full()
+                raise self._refused(CameraBusy, holder, f"is busy with capture {holder.id!r}")
+            if self.captures > self._queue_limit:
+                why = f"has {self._queue_limit} captures waiting, which is its queue_limit"
+                raise self._refused(QueueFull, holder, why, limit=str(self._queue_limit))
         self._line.append(turn)
 
     async def reach_front(self, turn: Turn) -> None:
@@ -137,14 +138,12 @@ class Admission:
         # Overdue: what has lasted twice as long as thought may well last as long again.
         return expected if expected > now else now + max(seconds, now - expected)
 
-    def _expected_wait_s(self, turn: Turn) -> float:
+    def _expected_wait_s(self, turn: Turn, holder: Turn) -> float:
         """Return when a turn that has yet to enter should end, in seconds from now."""
-        holder = self.holder
-        assert holder is not None
         holder_s = self.expected_end(holder) - asyncio.get_running_loop().time()
         return holder_s + self._estimate.seconds * (self.queued + 1) + turn.extra_s
 
-    def _refusal(self, turn: Turn) -> dict[str, str]:
+    def _described(self, turn: Turn) -> dict[str, str]:
         """Return who holds the camera, for an error's metadata."""
         metadata = {"camera": self._camera, "holder_capture_id": turn.id}
         if turn.request_id:
@@ -155,26 +154,19 @@ class Admission:
         metadata["holder_expected_end_time"] = _rfc3339(time.time_ns() + int(wait_s * 1e9))
         return metadata
 
-    def _busy(self) -> CameraBusy:
-        holder = self.holder
-        assert holder is not None
+    def _refused(
+        self,
+        kind: type[CameraBusy] | type[QueueFull],
+        holder: Turn,
+        why: str,
+        **metadata: str,
+    ) -> CameraBusy | QueueFull:
+        """Return the error of one kind: who holds the camera, and when to come back."""
         wait_s = self._promise(self.expected_end(holder))
-        return CameraBusy(
-            f"camera {self._camera!r} is busy with capture {holder.id!r}; "
-            f"come back in {wait_s:.2f} s, or ask with busy_policy WAIT",
+        return kind(
+            f"camera {self._camera!r} {why}; come back in {wait_s:.2f} s",
             retry_after_s=wait_s,
-            metadata=self._refusal(holder),
-        )
-
-    def _queue_full(self) -> QueueFull:
-        holder = self.holder
-        assert holder is not None
-        wait_s = self._promise(self.expected_end(holder))
-        return QueueFull(
-            f"camera {self._camera!r} has {self._queue_limit} captures waiting, "
-            f"which is its queue_limit; come back in {wait_s:.2f} s",
-            retry_after_s=wait_s,
-            metadata={**self._refusal(holder), "limit": str(self._queue_limit)},
+            metadata={**self._described(holder), **metadata},
         )
 
     def _promise(self, free: float) -> float:

@@ -51,7 +51,8 @@ def serve(
         str | None, typer.Option(metavar="HOST:PORT", help="Address of the gRPC server.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for pictures and history; not used yet.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for pictures and history; not used yet."),
     ] = None,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
