@@ -3,41 +3,58 @@
 Peers take turns in short windows, so that noise of the machine meets them all.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
 
 from bench import live_harness as h
+from bench import live_servers as servers
 
 _ROUNDS = 4
-_JPEG_BYTES = 100_000
+_JPEG_BYTES, _WIRE_BYTES = 100_000, 99_000
+"""About this size is asked for, and this is what comes, with its message's other fields."""
 
 
-async def against_bare_tcp(seconds: float) -> AsyncIterator[h.Row]:
-    """Row 1: the service alone against a bare socket, the same bytes to 40 connections."""
-    ours, bare = Cost(), Cost()
-    async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(h.service(h.ready_jpeg(_JPEG_BYTES)))
-        frame_bytes = _JPEG_BYTES
-        peer = await stack.enter_async_context(h.bare_tcp(frame_bytes, 30))
+async def against_bare(seconds: float) -> AsyncIterator[h.Row]:
+    """Row 1: the service alone against bare servers, the same bytes to 40 connections.
+
+    The second of them tells how much of the difference is gRPC's.
+    """
+    ours, tcp, grpc = Cost(), Cost(), Cost()
+    async with (
+        servers.service(servers.ready_jpeg(_JPEG_BYTES)) as service,
+        servers.bare("tcp", _WIRE_BYTES, 30) as socket_peer,
+        servers.bare("grpc", _WIRE_BYTES, 30) as grpc_peer,
+    ):
         for _ in range(_ROUNDS):
-            await ours.add(service, "live", 40, seconds, 4, [service.cpu_s])
-            await bare.add(peer, "tcp", 40, seconds, 4, [peer.cpu_s], frame_bytes=frame_bytes)
-    ratio = ours.us_per_frame / bare.us_per_frame
+            await ours.add(service, "live", 40, seconds, service.cpu_s, processes=4)
+            await tcp.add(
+                *(socket_peer, "tcp", 40, seconds, socket_peer.cpu_s),
+                processes=4,
+                frame_bytes=_WIRE_BYTES,
+            )
+            await grpc.add(grpc_peer, "live", 40, seconds, grpc_peer.cpu_s, processes=4)
+    ratio = ours.us_per_frame / tcp.us_per_frame
     yield h.Row(
         "service CPU a delivered frame, 40 viewers x 100 KB x 30 fps : bare asyncio TCP",
-        f"{ratio:.2f}  ({ours} : {bare})",
+        f"{ratio:.2f}  ({ours} : {tcp})",
         "<= 1.6",
         ratio <= 1.6,
+    )
+    ratio = ours.us_per_frame / grpc.us_per_frame
+    yield h.Row(
+        "the same : bare grpc.aio handler of the same bytes, made once",
+        f"{ratio:.2f}  ({ours} : {grpc})",
+        "stated",
+        True,
     )
 
 
 async def worker(seconds: float) -> AsyncIterator[h.Row]:
     """Row 2: the worker's CPU does not depend on how many watch."""
     many, one = Cost(), Cost()
-    async with h.service(h.PIXELS) as service:
+    async with servers.service(servers.PIXELS) as service:
         for _ in range(_ROUNDS):
-            await many.add(service, "live", 40, seconds, 4, [service.workers_cpu_s])
-            await one.add(service, "live", 1, seconds, 1, [service.workers_cpu_s])
+            await many.add(service, "live", 40, seconds, service.workers_cpu_s, processes=4)
+            await one.add(service, "live", 1, seconds, service.workers_cpu_s, processes=1)
     # A frame encoded was delivered to 40 viewers, or to one.
     ratio = many.us_per_frame * 40 / one.us_per_frame
     yield h.Row(
@@ -74,11 +91,11 @@ async def against_viam(seconds: float) -> AsyncIterator[h.Row]:
 
 async def _against(name: str, kind: str, seconds: float) -> "tuple[Cost, Cost]":
     ours, theirs = Cost(), Cost()
-    async with h.service(h.PIXELS) as service, h.peer(name) as peer:
+    async with servers.service(servers.PIXELS) as service, servers.peer(name) as peer:
         for _ in range(_ROUNDS):
             meters = [service.cpu_s, service.workers_cpu_s]
-            await ours.add(service, "live", 20, seconds, 2, meters)
-            await theirs.add(peer, kind, 20, seconds, 2, [peer.cpu_s])
+            await ours.add(service, "live", 20, seconds, *meters, processes=2)
+            await theirs.add(peer, kind, 20, seconds, peer.cpu_s, processes=2)
     return ours, theirs
 
 
@@ -90,12 +107,12 @@ class Cost:
 
     async def add(
         self,
-        server: h.Server,
+        server: servers.Server,
         kind: str,
         count: int,
         seconds: float,
+        *meters: Callable[[], float],
         processes: int,
-        meters: list,
         **spec: object,
     ) -> None:
         """Measure one more turn."""

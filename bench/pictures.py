@@ -19,7 +19,7 @@ def picture(width: int, height: int, number: int) -> npt.NDArray[np.uint8]:
     random = np.random.default_rng(1)
     coarse = random.integers(0, 255, (height // 40, width // 40, 3), np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    grain = random.integers(-8, 9, (height, width, 1), np.int16)
+    grain = random.integers(-5, 6, (height, width, 1), np.int16)
     pixels = np.clip(smooth.astype(np.int16) + grain, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.roll(pixels, 16 * number, axis=1))
 

@@ -110,7 +110,9 @@ class Admission:
         if turn.is_capture and holder is not None:
             too_late = timeout_s is not None and self._expected_wait_s(turn, holder) > timeout_s
             if not wait or (too_late and self._estimate.founded):
-                raise self._refused(CameraBusy, holder, f"is busy with capture {holder.id!r}")
+                hint = "" if wait else " (busy_policy WAIT would wait for it)"
+                why = f"is busy with capture {holder.id!r}{hint}"
+                raise self._refused(CameraBusy, holder, why)
             if self.captures > self._queue_limit:
                 why = f"has {self._queue_limit} captures waiting, which is its queue_limit"
                 raise self._refused(QueueFull, holder, why, limit=str(self._queue_limit))

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import cv2
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -36,6 +37,12 @@ class Latest:
                 self.frame, self.count = frame, self.count + 1
                 self.changed.notify_all()
 
+    def after(self, seen: int) -> "tuple[np.ndarray, int]":
+        """Wait for a frame after the `seen`-th; return it with its number."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.count > seen)
+            return self.frame, self.count
+
 
 latest = Latest()
 
@@ -44,9 +51,7 @@ def generate() -> Iterator[bytes]:
     """Yield one viewer's frames."""
     seen = 0
     while True:
-        with latest.changed:
-            latest.changed.wait_for(lambda: latest.count > seen)
-            frame, seen = latest.frame, latest.count
+        frame, seen = latest.after(seen)
         # The tutorials encode at OpenCV's default of 95; here it is what camsvc does.
         _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 80])
         yield b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + buffer.tobytes() + b"\r\n"

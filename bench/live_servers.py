@@ -1,0 +1,163 @@
+"""The servers that `bench.live` measures: the service and its peers, each in a process."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+_START_S, _STOP_S = 60.0, 20.0
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@dataclass
+class Server:
+    """A server process under measurement."""
+
+    pid: int
+    address: str
+    process: asyncio.subprocess.Process
+
+    def cpu_s(self) -> float:
+        """Return user and system time of the process itself."""
+        return _cpu_s(psutil.Process(self.pid))
+
+    def workers_cpu_s(self) -> float:
+        """Return user and system time of its children."""
+        return sum(map(_cpu_s, psutil.Process(self.pid).children(recursive=True)))
+
+    def rss_bytes(self) -> int:
+        """Return the memory that the process itself holds."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextlib.asynccontextmanager
+async def service(cameras: str, module: str = "camsvc") -> AsyncIterator[Server]:
+    """Run the service with the cameras of a piece of TOML."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, log = Path(folder) / "camsvc.toml", Path(folder) / "log"
+        service_settings = '[service]\nlog_format = "json"\nmetrics_listen = ""\n'
+        config.write_text(service_settings + cameras, encoding="utf-8")
+        with log.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module, "serve", "--config", str(config)),
+                *("--listen", "127.0.0.1:0", "--data-dir", folder),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env=ENV,
+            )
+        async with _ended(process):
+            try:
+                async with asyncio.timeout(_START_S):
+                    while not (address := _serving_at(log)):
+                        await asyncio.sleep(0.05)
+                        if process.returncode is not None:
+                            raise SystemExit(log.read_text())
+                yield Server(process.pid, address, process)
+            except Exception:
+                print(log.read_text()[-4000:], file=sys.stderr)
+                raise
+
+
+def _serving_at(log: Path) -> str:
+    for line in log.read_text().splitlines():
+        if '"serving"' in line and line.endswith("}"):
+            return str(json.loads(line)["listen"])
+    return ""
+
+
+def camera(driver: str, **settings: object) -> str:
+    """Return the settings of the camera "bench"."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    environment = f'env = {{ PYTHONPATH = "{ROOT}" }}'
+    return "\n".join(['[[cameras]]\nid = "bench"', f'driver = "{driver}"', environment, *lines])
+
+
+PIXELS = camera("bench.drivers:ReadyPixels")
+
+
+def ready_jpeg(size_bytes: int) -> str:
+    """Return the settings of a camera that delivers JPEGs of about this size."""
+    return camera("bench.drivers:ReadyJpeg") + f"\noptions = {{ size_bytes = {size_bytes} }}"
+
+
+@contextlib.asynccontextmanager
+async def bare(name: str, size_bytes: int, fps: float) -> AsyncIterator[Server]:
+    """Run the server of `bench/peers/bare_NAME.py`."""
+    program = str(ROOT / f"bench/peers/bare_{name}.py")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, program, str(size_bytes), str(fps)),
+        stdout=asyncio.subprocess.PIPE,
+        env=ENV,
+    )
+    async with _ended(process):
+        assert process.stdout is not None
+        port = int(await process.stdout.readline())
+        yield Server(process.pid, f"127.0.0.1:{port}", process)
+
+
+@contextlib.asynccontextmanager
+async def peer(name: str) -> AsyncIterator[Server]:
+    """Run the server of `bench/peers/NAME` in an environment of its own, made when missing."""
+    folder = ROOT / "bench/peers" / name
+    venv = ROOT / ".cache/bench" / name
+    python, wanted = venv / "bin/python", (folder / "requirements.txt").read_text()
+    installed = venv / ".installed"
+    if not installed.exists() or installed.read_text() != wanted:
+        print(f"installing {name} into {venv.relative_to(ROOT)}", file=sys.stderr)
+        await _run("bash", str(ROOT / "scripts/venv.sh"), str(venv))
+        await _run(str(python), "-m", "pip", "install", "--quiet", "--requirement",
+                   str(folder / "requirements.txt"))  # fmt: skip
+        installed.write_text(wanted)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        str(python), str(folder / "app.py"), str(port), env=ENV
+    )
+    async with _ended(process):
+        async with asyncio.timeout(_START_S):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                await asyncio.sleep(0.1)
+        yield Server(process.pid, f"127.0.0.1:{port}", process)
+
+
+async def _run(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, "PYTHON": sys.executable}
+    )
+    if await process.wait():
+        raise SystemExit(f"failed: {' '.join(command)}")
+
+
+@contextlib.asynccontextmanager
+async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
