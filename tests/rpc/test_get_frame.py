@@ -80,11 +80,12 @@ async def test_without_max_age_the_frame_was_taken_after_the_call(
     start_service: StartService,
 ) -> None:
     """Also when frames flow, and one is on its way as the call arrives."""
-    service = await start_service(camera(fps=100, width_px=640, height_px=480))
+    service = await start_service(camera(fps=60, width_px=1280, height_px=720))
     async with Watcher(service) as watcher:
         await watcher.until_frames()
         seen = 0
-        for _ in range(50):
+        for n in range(50):
+            await asyncio.sleep(n % 10 / 500)  # calls come at any moment of a frame's way
             asked_ns = time.time_ns()
             frame = await frame_of(service)
             assert asked_ns <= acquired_ns(frame) <= time.time_ns()

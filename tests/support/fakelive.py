@@ -1,0 +1,265 @@
+"""A camera's live view against a worker that delivers what a test tells it to, in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import looptime
+
+from camsvc.camera import CameraActor
+from camsvc.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
+from camsvc.frames import ImageInfo
+from camsvc.live import LiveFrame, LiveState, LiveStatus, Viewer
+from camsvc.supervisor import CameraOptions
+from camsvc.variants import LiveSpec
+from camsvc.worker import messages as m
+
+FPS = 30
+COMMAND_S = 0.1
+OPTIONS = CameraOptions(
+    id="cam", driver="fake", attempt_timeout_s=10, open_timeout_s=15, stall_timeout_s=2
+)
+
+
+class LiveWorker:
+    """Answers commands by the rig's script, else well; remembers what it is told to read."""
+
+    def __init__(self, rig: "LiveRig") -> None:
+        self._rig = rig
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.create_task(self._end())
+        self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.notes = b""
+        self.reading: list[m.LiveVariant] = []
+        self.released = 0
+
+    @property
+    def gone(self) -> bool:
+        return self._gone.done()
+
+    async def _end(self) -> None:
+        await asyncio.wait([self._gone])
+
+    def tell(self, command: m.SetLive) -> None:
+        self.reading = command.variants
+
+    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+        self.released += len(images)
+        return [f"{self._rig.delivered} {image.variants}".encode() for image in images]
+
+    def take_image(self, image: ImageInfo) -> bytes:
+        return b"still"
+
+    def kill(self, why: str, *, dump_stack: bool = False) -> None:
+        self.die()
+
+    def die(self) -> None:
+        if not self.gone:
+            self._gone.set_result(None)
+
+    async def call(self, command: m.Command, timeout_s: float) -> m.Answer:
+        if self.gone:
+            raise WorkerLost("it is dead")
+        if isinstance(command, m.Recover | m.Close):
+            self.reading = []
+        deed = self._rig.script.pop(0) if self._rig.script else ""
+        seconds = self._rig.command_s if deed != "hang" else timeout_s + 1
+        await asyncio.wait([self._gone], timeout=min(seconds, timeout_s))
+        if self.gone:
+            raise WorkerLost("it died")
+        if seconds > timeout_s:
+            raise WorkerTimeout("no answer")
+        match deed:
+            case "error":
+                raise DriverError("scripted error")
+            case "fault":
+                raise DriverFault("scripted fault")
+        match command:
+            case m.Open():
+                return m.Opened(self._rig.device)
+            case m.Capture():
+                return m.Captured(ImageInfo(16, 5, "image/jpeg", 1, 1, 1, ""), 0.1, 0.0)
+            case m.ListControls() | m.SetControls():
+                return m.Controls([])
+            case _:
+                return m.Done()
+
+
+class Watching:
+    """A viewer that fetches at once, or only when told to; remembers what it got, and when."""
+
+    def __init__(self, rig: "LiveRig", spec: LiveSpec, *, fetches: bool) -> None:
+        self._rig = rig
+        self.fps, self.fetches = spec.max_fps, fetches
+        self.since = rig.loop.time()
+        self.items: list[tuple[float, LiveFrame | LiveStatus]] = []
+        self.error: BaseException | None = None
+        self.left_at: float | None = None
+        self.viewer: Viewer = rig.run(rig.made(lambda: rig.live.watch(spec)))
+        self._task = rig.loop.create_task(self._fetch()) if fetches else None
+        rig.settle()
+
+    async def _fetch(self) -> None:
+        try:
+            while True:
+                item = await self.viewer.next()
+                self.items.append((self._rig.loop.time(), item))
+        except Exception as error:
+            self.error = error
+
+    def fetch(self) -> LiveFrame | LiveStatus:
+        """Fetch what is there, for a viewer that does not do so by itself."""
+        item: LiveFrame | LiveStatus = self._rig.run(asyncio.wait_for(self.viewer.next(), 0.001))
+        return item
+
+    @property
+    def frames(self) -> list[LiveFrame]:
+        return [item for _, item in self.items if isinstance(item, LiveFrame)]
+
+    @property
+    def statuses(self) -> list[LiveStatus]:
+        return [item for _, item in self.items if isinstance(item, LiveStatus)]
+
+    @property
+    def states(self) -> list[str]:
+        return [status.state.name for status in self.statuses]
+
+    def leave(self) -> None:
+        if self.left_at is not None:
+            return
+        self.left_at = self._rig.loop.time()
+        if self._task is not None:
+            self._task.cancel()
+        self._rig.run(self._rig.made(self.viewer.leave))
+        self._rig.settle()
+
+    def check(self, until: float) -> None:
+        """Whatever happened: sequences rise, frames come only while LIVE, silence is explained."""
+        sequences = [frame.sequence for frame in self.frames]
+        assert sequences == sorted(set(sequences)), "a frame is repeated, or older"
+        state, last_at = None, self.since
+        until = until if self.left_at is None else self.left_at
+        for at, item in [*self.items, (until, None)]:
+            if state is not LiveState.LIVE and self.error is None and self._task is not None:
+                assert at - last_at <= 1.01, f"{at - last_at:.2f} s without a word while {state}"
+            last_at = at
+            if isinstance(item, LiveStatus):
+                state = item.state
+                ill = state in (LiveState.RECOVERING, LiveState.OFFLINE)
+                assert (item.error is not None) == ill, f"{state}: {item.error}"
+                assert "None" not in item.reason
+            elif item is not None:
+                assert state is LiveState.LIVE, f"a frame while {state}"
+
+
+class LiveRig:
+    """An actor with its live view, on a loop with virtual time. Nothing but its worker is fake."""
+
+    def __init__(self, **options: Any) -> None:
+        self.loop = looptime.new_event_loop(start=0)
+        self.script: list[str] = []
+        self.command_s = COMMAND_S
+        self.device = m.DeviceInfo("fake", ["JPEG"], live_view=True, expected_capture_s=COMMAND_S)
+        self.worker: LiveWorker | None = None
+        self.workers = 0
+        self.delivered = 0
+        self.watching: list[Watching] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.actor: CameraActor = self.run(
+            self.made(lambda: CameraActor(replace(OPTIONS, **options), self._take))
+        )
+        self.live, self.supervisor = self.actor.live, self.actor.supervisor
+
+    async def _take(self) -> LiveWorker:
+        self.worker = LiveWorker(self)
+        self.workers += 1
+        return self.worker
+
+    async def made(self, make: Callable[[], Any]) -> Any:
+        """Call something on the event loop."""
+        return make()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def settle(self) -> None:
+        """Let what falls due at this moment take effect."""
+        self.wait(0)
+
+    def wait(self, seconds: float) -> None:
+        self.run(self._wait(seconds))
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = self.loop.create_task(work)
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
+        self.tasks.append(task)
+        self.settle()
+        return task
+
+    def watch(self, *, fetches: bool = True, **spec: Any) -> Watching:
+        watching = Watching(self, LiveSpec(**spec), fetches=fetches)
+        self.watching.append(watching)
+        return watching
+
+    def open(self) -> None:
+        """Let an opening camera become ready."""
+        self.wait(self.command_s + 0.001)
+
+    def now_ns(self) -> int:
+        """Return the wall clock's time, which is virtual too."""
+        return 10**18 + int(self.loop.time() * 1e9)
+
+    def frame(self, *, skipped: int = 0, age_s: float = 0.0) -> None:
+        """Deliver a frame, in each of the variants that the worker was told; none: nothing."""
+        worker = self.worker
+        assert worker is not None
+        if not worker.reading:
+            return
+        self.delivered += 1
+        images = [
+            m.LiveImage([variant.id], slot, 7, "image/jpeg", 1, 1)
+            for slot, variant in enumerate(worker.reading)
+        ]
+        time_ns = self.now_ns() - int(age_s * 1e9)
+        self.deliver(m.LiveFrames(time_ns, images, 0.001, skipped))
+
+    def deliver(self, event: m.LiveEvent) -> None:
+        """Let the worker say something about live frames."""
+        worker = self.worker
+        assert worker is not None
+        self.run(self.made(lambda: worker.on_live(event)))
+        self.settle()
+
+    def flow(self, seconds: float) -> None:
+        """Deliver frames at the camera's rate for some time."""
+        for _ in range(round(seconds * FPS)):
+            self.wait(1 / FPS)
+            self.frame()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+        if kind is None:
+            for watching in self.watching:
+                watching.check(until=self.ended_at)
+
+    def close(self) -> None:
+        """End everything, and leave no task behind."""
+        self.ended_at = self.loop.time()
+        for watching in self.watching:
+            watching.leave()
+        for task in self.tasks:
+            task.cancel()
+        self.run(self.actor.close())
+        self.run(asyncio.sleep(1))
+        left = list(asyncio.all_tasks(self.loop))
+        assert not left, f"tasks left behind: {left}"
+        self.loop.close()

@@ -1,0 +1,73 @@
+"""Drivers of our own, as a user's plug-in: what the simulated camera does not do.
+
+Settings: `driver = "plugins:Name"`, and this folder in the `PYTHONPATH` of `env`.
+"""
+
+import functools
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.testpicture import TestPicture
+from camsvc.worker import imaging
+from camsvc.worker.messages import Control, DeviceInfo, Shot
+
+WIDTH, HEIGHT = 640, 480
+DIFFERENT = 20
+PADDING = b"\0" * 3
+"""After the JPEG's end, as some cameras have it: a sign that the bytes were not touched."""
+
+ENV = {"PYTHONPATH": str(Path(__file__).parent)}
+
+
+@functools.cache
+def encoded(number: int) -> bytes:
+    """Return the JPEG that `EncodedCamera` delivers as its frame of this number."""
+    pixels = TestPicture(WIDTH, HEIGHT).paint(number, 0, "by the camera itself")
+    return bytes(imaging.encode(pixels, imaging.JPEG, 91)) + PADDING
+
+
+class EncodedCamera(Driver):
+    """Delivers JPEGs, and tells by its control `reads` how many live frames were read of it."""
+
+    name = "encoded"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        self._interval_s = 1 / float(str(settings.get("fps", 30)))
+        self._reads = 0
+
+    def open(self) -> DeviceInfo:
+        for number in range(DIFFERENT):
+            encoded(number)
+        return DeviceInfo("encoded", ["JPEG"], has_controls=True, capture_during_live_view=True)
+
+    def capture(self, shot: Shot) -> Frame:
+        return Frame(time.time_ns(), encoded=encoded(0), mime_type="image/jpeg")
+
+    def read(self) -> Frame:
+        time.sleep(self._interval_s)
+        self._reads += 1
+        data = encoded(self._reads % DIFFERENT)
+        return Frame(time.time_ns(), encoded=data, mime_type="image/jpeg")
+
+    def controls(self) -> list[Control]:
+        return [Control("reads", "int", self._reads, access="read")]
+
+    def close(self) -> None:
+        pass
+
+
+class StillCamera(Driver):
+    """Has no live view."""
+
+    name = "still"
+
+    def open(self) -> DeviceInfo:
+        return DeviceInfo("still", ["JPEG"])
+
+    def capture(self, shot: Shot) -> Frame:
+        return Frame(time.time_ns(), encoded=encoded(1), mime_type="image/jpeg")
+
+    def close(self) -> None:
+        pass
