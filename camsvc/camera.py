@@ -32,10 +32,11 @@ from camsvc.errors import (
 )
 from camsvc.frames import ControlValue, ImageInfo
 from camsvc.lifecycle import State
-from camsvc.live import LiveFeed, LiveFrame
+from camsvc.live import LiveFeed
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.supervisor import CameraOptions, CameraWorker, Supervisor
 from camsvc.variants import LiveSpec
+from camsvc.viewer import LiveFrame
 from camsvc.worker import messages as m
 
 T = TypeVar("T")

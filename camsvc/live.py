@@ -13,7 +13,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 
 import structlog
 
@@ -28,9 +27,9 @@ from camsvc.errors import (
     WorkerTimeout,
 )
 from camsvc.lifecycle import State
-from camsvc.pacing import Pacer
 from camsvc.supervisor import CameraWorker, Supervisor
 from camsvc.variants import MAX_VARIANTS, LiveSpec, Variants
+from camsvc.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.worker import messages as m
 
 HEARTBEAT_S = 1.0
@@ -40,43 +39,6 @@ _FPS_WINDOW_S = 3.0
 
 _LEAST_SLEEP_S = 0.005
 """A clock's rounding may let the loop wake up a moment before a heartbeat is due."""
-
-
-class LiveState(Enum):
-    """What has become of the live view."""
-
-    STARTING = "STARTING"
-    LIVE = "LIVE"
-    PAUSED = "PAUSED"
-    RECOVERING = "RECOVERING"
-    OFFLINE = "OFFLINE"
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStatus:
-    """Why there are no frames, or that there are again."""
-
-    state: LiveState
-    reason: str
-    last_frame_ns: int
-    error: CameraServiceError | None
-
-
-@dataclass(eq=False, slots=True)
-class LiveFrame:
-    """One encoded frame, the same for all viewers of its variant.
-
-    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wires` is
-    where the contract's side keeps serialised forms, by how many frames a viewer has missed.
-    """
-
-    sequence: int
-    acquisition_time_ns: int
-    mime_type: str
-    width_px: int
-    height_px: int
-    data: bytes
-    wires: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -102,76 +64,6 @@ class LiveStatistics:
         """Begin counting anew."""
         self.frames = 0
         self.arrivals.clear()
-
-
-class Viewer:
-    """One stream's end. Made by `LiveFeed.watch`; `leave` must be called."""
-
-    def __init__(self, feed: "LiveFeed", spec: LiveSpec, picture: LiveSpec, shown: bool) -> None:
-        self._feed = feed
-        self.spec = spec
-        self.picture = picture
-        self.shown = shown
-        """Whether it counts as a viewer; a caller of GetFrame does not."""
-        self.dropped = 0
-        self._pacer = Pacer(spec.max_fps)
-        self._frame: LiveFrame | None = None
-        self._status: LiveStatus | None = None
-        self._ended: CameraServiceError | None = None
-        self._wake: asyncio.Future[None] | None = None
-
-    async def next(self) -> LiveFrame | LiveStatus:
-        """Wait for the next frame or status; a status comes first.
-
-        Raises:
-            Unsupported: the camera has turned out to have no live view.
-            CameraUnavailable: the service stops.
-        """
-        while self._frame is None and self._status is None and self._ended is None:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        if self._ended is not None:
-            raise self._ended
-        if self._status is not None:
-            status, self._status = self._status, None
-            self._feed.check_supported()
-            return status
-        frame, self._frame = self._frame, None
-        assert frame is not None
-        return frame
-
-    def leave(self) -> None:
-        """End watching."""
-        self._feed.remove(self)
-
-    def offer(self, frame: LiveFrame, *, paced: bool) -> bool:
-        """Put a frame in place of the one not fetched yet; return whether that one was dropped.
-
-        `paced` says that the worker has selected by this viewer's rate already.
-        """
-        if not paced and not self._pacer.takes(frame.acquisition_time_ns / 1e9):
-            return False
-        dropped = self._frame is not None
-        self.dropped += dropped
-        self._frame = frame
-        self._notify()
-        return dropped
-
-    def tell(self, status: LiveStatus) -> None:
-        """Put a status; frames from before it are history, unless it says that they flow."""
-        if status.state is not LiveState.LIVE:
-            self._frame = None
-        self._status = status
-        self._notify()
-
-    def end(self, why: CameraServiceError) -> None:
-        """Let `next` raise from now on."""
-        self._ended = why
-        self._notify()
-
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
 
 
 class LiveFeed:
@@ -224,7 +116,8 @@ class LiveFeed:
             QueueFull: there are too many viewers.
             Unsupported: the camera has no live view.
         """
-        self.check_supported()
+        if (unsupported := self._unsupported()) is not None:
+            raise unsupported
         if shown and self.viewers >= self._max_viewers:
             raise QueueFull(
                 f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
@@ -232,7 +125,8 @@ class LiveFeed:
                 retry_after_s=HEARTBEAT_S,
                 metadata={"camera": self._camera, "limit": str(self._max_viewers)},
             )
-        viewer = Viewer(self, spec, self._variants.add(spec), shown)
+        picture = self._variants.add(spec)
+        viewer = Viewer(spec, picture=picture, shown=shown, on_leave=self._remove)
         self._viewers.add(viewer)
         self._update_worker()
         if len(self._viewers) == 1:
@@ -245,7 +139,7 @@ class LiveFeed:
         viewer.tell(self._status())
         return viewer
 
-    def remove(self, viewer: Viewer) -> None:
+    def _remove(self, viewer: Viewer) -> None:
         """Let a viewer go; with the last one the reading ends."""
         if viewer not in self._viewers:
             return
@@ -300,19 +194,6 @@ class LiveFeed:
         if self._viewers:
             self._update_worker()  # its reading may have failed meanwhile, and stopped
 
-    def check_supported(self) -> None:
-        """Refuse a camera that is known to have no live view.
-
-        Raises:
-            Unsupported: it has none.
-        """
-        device = self._supervisor.device
-        if device is not None and not device.live_view:
-            raise Unsupported(
-                f"camera {self._camera!r} has no live view; allowed: Capture",
-                metadata={"camera": self._camera},
-            )
-
     def end_streams(self) -> None:
         """Let all viewers go, as the service stops; callers of `frame` are still served."""
         for viewer in self._viewers:
@@ -331,6 +212,16 @@ class LiveFeed:
             self._watchdog.cancel()
             await asyncio.wait([self._watchdog])
 
+    def _unsupported(self) -> Unsupported | None:
+        """Return the refusal of a camera that is known to have no live view."""
+        device = self._supervisor.device
+        if device is None or device.live_view:
+            return None
+        return Unsupported(
+            f"camera {self._camera!r} has no live view; allowed: Capture",
+            metadata={"camera": self._camera},
+        )
+
     # What happens to the camera.
 
     def _on_camera_state(self, state: State) -> None:
@@ -342,10 +233,11 @@ class LiveFeed:
                 # Nothing is live before the first frame; a still or a recovery reset the count.
                 self.statistics.afresh()
                 self._progress_at = asyncio.get_running_loop().time()
-                if device is not None and not device.live_view:
-                    self._become(self._state)  # at which every viewer is refused
-                else:
+                if (unsupported := self._unsupported()) is None:
                     self._update_worker()
+                else:
+                    for viewer in self._viewers:
+                        viewer.end(unsupported)
             case State.CAPTURING:
                 if device is None or not device.capture_during_live_view:
                     self._become(LiveState.PAUSED)

@@ -11,9 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from camsvc.camera import CameraActor, CaptureResult
 from camsvc.fleet import FoundDevice
 from camsvc.frames import ControlValue
-from camsvc.live import LiveFrame, LiveStatus
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.rpc.status import status_of
+from camsvc.viewer import LiveFrame, LiveStatus
 from camsvc.worker.messages import Control, DeviceInfo
 
 _TYPES = {

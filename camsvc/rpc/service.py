@@ -9,9 +9,9 @@ from google.rpc import code_pb2, status_pb2
 from camsvc.camera import CameraActor, CaptureResult
 from camsvc.errors import InvalidRequest, Unsupported
 from camsvc.fleet import Fleet
-from camsvc.live import LiveFrame
 from camsvc.rpc import convert, requests
 from camsvc.rpc.status import Context
+from camsvc.viewer import LiveFrame
 
 
 class CameraService(api_grpc.CameraServiceServicer):

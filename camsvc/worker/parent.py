@@ -288,6 +288,8 @@ class Worker:
             self.on_live(event)
         except WorkerLost as error:
             self.kill(str(error))
+        except Exception as error:  # values of wrong types: a worker gone mad
+            self.kill(f"it sent nonsense: {error!r}")
 
     async def _listen(self) -> None:
         """Keep the last lines of stderr: libraries and crash dumps speak there."""

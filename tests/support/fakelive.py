@@ -10,9 +10,9 @@ import looptime
 from camsvc.camera import CameraActor
 from camsvc.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.frames import ImageInfo
-from camsvc.live import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.supervisor import CameraOptions
 from camsvc.variants import LiveSpec
+from camsvc.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.worker import messages as m
 
 FPS = 30

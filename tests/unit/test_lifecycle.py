@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from camsvc.lifecycle import TRANSITIONS, Event, IllegalEvent, State, apply, diagram
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from camsvc.lifecycle import State
-from camsvc.live import LiveFrame, LiveState, LiveStatus
+from camsvc.viewer import LiveFrame, LiveState, LiveStatus
 from camsvc.worker import messages as m
 from tests.support.fakelive import FPS, LiveRig
 

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from camsvc.errors import CameraServiceError
 from camsvc.lifecycle import State
-from camsvc.live import LiveState, LiveStatus
 from camsvc.variants import MAX_VARIANTS, LiveSpec
+from camsvc.viewer import LiveState, LiveStatus
 from camsvc.worker import messages as m
 from tests.support.fakelive import LiveRig, Watching
 

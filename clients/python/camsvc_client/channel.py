@@ -67,13 +67,22 @@ only the id keeps the retry from taking a second picture.
 """
 
 
-def channel_options(max_receive_bytes: int = 64 * 2**20) -> list[tuple[str, int | str]]:
+def channel_options(
+    max_receive_bytes: int = 64 * 2**20, *, live_view: bool = False
+) -> list[tuple[str, int | str]]:
     """Give the options for `grpc.insecure_channel` and its kin, blocking or asyncio.
+
+    `live_view` is for a channel of LiveView alone, read by somebody who may be slower than the
+    camera. By default gRPC lets some 4 MB of a stream wait in the transport, which at a frame a
+    second are minutes; with it, two or three frames. On a long line that costs throughput: use
+    another channel for DownloadImage.
 
     `max_receive_bytes` is the largest message taken, in bytes (gRPC's default is 4 MiB). The
     service does not learn of it: set `CaptureRequest.max_inline_bytes` to 64 KiB less.
     """
+    fresh: list[tuple[str, int | str]] = [("grpc.http2.bdp_probe", 0)] if live_view else []
     return [
+        *fresh,
         ("grpc.max_receive_message_length", max_receive_bytes),
         ("grpc.enable_retries", 1),
         ("grpc.service_config", SERVICE_CONFIG),

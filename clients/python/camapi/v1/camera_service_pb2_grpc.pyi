@@ -113,8 +113,9 @@ class CameraServiceStub:
     """
     LiveView: _grpc.UnaryStreamMultiCallable[_camera_service_pb2.LiveViewRequest, _camera_service_pb2.LiveViewResponse]
     """Shows what the camera sees, as frames and, whenever frames do not flow, status messages. The
-    first message comes within 100 ms. Newest frame wins: a slow viewer misses frames, never gets
-    old ones, and slows nobody down. The stream lives through stills, recoveries and faults (a
+    first message comes within 100 ms. Newest frame wins: a slow viewer misses frames instead of
+    falling behind, and slows nobody down. (What its own transport buffers it gets all the same: a
+    gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives through stills, recoveries and faults (a
     FAULTED camera shows as OFFLINE); it ends when the client cancels or the service stops.
 
     Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
@@ -279,8 +280,9 @@ class CameraServiceAsyncStub(CameraServiceStub):
     """
     LiveView: _aio.UnaryStreamMultiCallable[_camera_service_pb2.LiveViewRequest, _camera_service_pb2.LiveViewResponse]  # type: ignore[assignment]
     """Shows what the camera sees, as frames and, whenever frames do not flow, status messages. The
-    first message comes within 100 ms. Newest frame wins: a slow viewer misses frames, never gets
-    old ones, and slows nobody down. The stream lives through stills, recoveries and faults (a
+    first message comes within 100 ms. Newest frame wins: a slow viewer misses frames instead of
+    falling behind, and slows nobody down. (What its own transport buffers it gets all the same: a
+    gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives through stills, recoveries and faults (a
     FAULTED camera shows as OFFLINE); it ends when the client cancels or the service stops.
 
     Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
@@ -472,8 +474,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_camera_service_pb2.LiveViewResponse], _abc.AsyncIterator[_camera_service_pb2.LiveViewResponse]]:
         """Shows what the camera sees, as frames and, whenever frames do not flow, status messages. The
-        first message comes within 100 ms. Newest frame wins: a slow viewer misses frames, never gets
-        old ones, and slows nobody down. The stream lives through stills, recoveries and faults (a
+        first message comes within 100 ms. Newest frame wins: a slow viewer misses frames instead of
+        falling behind, and slows nobody down. (What its own transport buffers it gets all the same: a
+        gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives through stills, recoveries and faults (a
         FAULTED camera shows as OFFLINE); it ends when the client cancels or the service stops.
 
         Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
