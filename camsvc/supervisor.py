@@ -40,6 +40,7 @@ class CameraWorker(Protocol):
     """What a camera needs of a worker; `worker.parent.Worker` is one."""
 
     ended: "asyncio.Task[None]"
+    camera: str
 
     @property
     def notes(self) -> bytes: ...
@@ -314,6 +315,7 @@ class Supervisor:
         except TimeoutError:
             raise WorkerTimeout("the worker did not start in time") from None
         self._worker = worker
+        worker.camera = self._options.id
         self.worker_starts += 1
         worker.ended.add_done_callback(lambda _: self._on_worker_ended(worker))
         worker.on_live = lambda event: self._on_live_event(worker, event)

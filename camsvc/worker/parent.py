@@ -79,6 +79,8 @@ class Worker:
         self._last_words: deque[str] = deque(maxlen=20)
         self._killed_for = ""
         self._last_notes = b""
+        self.camera = ""
+        """The camera that has it, for the log; a warm worker is nobody's."""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
         self._liveness = asyncio.create_task(self._watch(), name=f"liveness {process.pid}")
@@ -238,6 +240,7 @@ class Worker:
             if not self._killed_for or self._last_words:
                 _log.warning(
                     "worker ended",
+                    camera=self.camera,
                     driver=self.name,
                     pid=self.pid,
                     how=self._end_text(),
@@ -273,7 +276,13 @@ class Worker:
             case m.LiveFrames() | m.LiveFailed() as event:
                 self._hand_on(event)
             case m.Log(level, message):
-                _log.log(_LEVELS.get(level, 30), message, driver=self.name, pid=self.pid)
+                _log.log(
+                    _LEVELS.get(level, 30),
+                    message,
+                    camera=self.camera,
+                    driver=self.name,
+                    pid=self.pid,
+                )
             case answer:
                 pending = self._pending.get(envelope.id)
                 if pending is not None and not pending.done():
@@ -296,7 +305,7 @@ class Worker:
         while line := await _read_line(self._stderr):
             text = line.decode(errors="replace").rstrip()
             self._last_words.append(text)
-            _log.debug("worker says", driver=self.name, pid=self.pid, line=text)
+            _log.debug("worker says", camera=self.camera, driver=self.name, pid=self.pid, line=text)
 
     async def _watch(self) -> None:
         """Kill an idle worker that does not answer. A busy one has its call's time-out."""

@@ -29,6 +29,7 @@ class LiveWorker:
         self._rig = rig
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.create_task(self._end())
+        self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.notes = b""
         self.reading: list[m.LiveVariant] = []

@@ -57,6 +57,7 @@ class FakeWorker:
         self.ended = asyncio.create_task(self._end())
         self.under_way = 0
         self.killed = False
+        self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.notes = str(next(self.numbers)).encode()
 
