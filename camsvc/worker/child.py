@@ -119,7 +119,7 @@ class Worker:
         else:
             self._live.release(slots)
 
-    def _send(self, message_id: int, message: m.Answer | m.LiveEvent | m.Started | m.Log) -> None:
+    def _send(self, message_id: int, message: m.Answer | m.LiveEvent | m.Started) -> None:
         with self._sending:
             try:
                 self._pipe.sendall(m.encode(m.Envelope(message_id, message)))

@@ -281,14 +281,6 @@ class LiveFailed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Something worth the service's log. `level` is a name of the logging module's."""
-
-    level: str
-    message: str
-
-
 Command = (
     Open
     | Recover
@@ -311,7 +303,7 @@ class Envelope:
     """One message; an answer carries its command's id, anything else 0."""
 
     id: int
-    message: Command | Answer | LiveEvent | Started | Log
+    message: Command | Answer | LiveEvent | Started
 
 
 _ALLOWED = {

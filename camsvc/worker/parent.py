@@ -275,14 +275,6 @@ class Worker:
                     self._started.set_result(None)
             case m.LiveFrames() | m.LiveFailed() as event:
                 self._hand_on(event)
-            case m.Log(level, message):
-                _log.log(
-                    _LEVELS.get(level, 30),
-                    message,
-                    camera=self.camera,
-                    driver=self.name,
-                    pid=self.pid,
-                )
             case answer:
                 pending = self._pending.get(envelope.id)
                 if pending is not None and not pending.done():
@@ -331,9 +323,6 @@ class Worker:
             with contextlib.suppress(ValueError):
                 return f"the worker was killed by {signal.Signals(-code).name}"
         return f"the worker ended with exit code {code}"
-
-
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 async def _stream(
