@@ -14,8 +14,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from camsvc.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -92,7 +90,6 @@ class LiveFeed:
         """Called when the last viewer has left."""
         supervisor.on_state.append(self._on_camera_state)
         supervisor.on_live = self._on_live
-        self._log = structlog.get_logger().bind(camera=camera)
 
     @property
     def viewers(self) -> int:
@@ -278,11 +275,11 @@ class LiveFeed:
                 image.height_px,
                 data,
             )
-            served = {self._variants.picture(id_) for id_ in image.variants}
-            for picture in served - {None}:
-                assert picture is not None
+            wanted = map(self._variants.picture, image.variants)
+            served = {picture for picture in wanted if picture is not None}
+            for picture in served:
                 self._keep(picture, frame)
-            paced = {p for p in served if p is not None and self._variants.rate(p) is not None}
+            paced = {picture for picture in served if self._variants.rate(picture) is not None}
             for viewer in self._viewers:
                 if viewer.picture in served:
                     dropped = viewer.offer(frame, paced=viewer.picture in paced)

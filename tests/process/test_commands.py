@@ -12,6 +12,7 @@ import pytest
 
 from camsvc import __version__
 from tests.support.scenes import camera
+from tests.support.waiting import finished
 
 ENDS_S = 15.0
 CAMSVC = Path(sys.executable).with_name("camsvc")
@@ -34,15 +35,7 @@ async def camsvc(*arguments: object, **environment: str) -> Ran:
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
-    try:
-        async with asyncio.timeout(ENDS_S):
-            out, err = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), err.decode())
+    return Ran(*await finished(process, within_s=ENDS_S))
 
 
 def assert_told(ran: Ran, code: int, *words: str) -> None:

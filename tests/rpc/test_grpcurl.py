@@ -16,6 +16,7 @@ from camapi.v1 import camera_pb2 as pb
 from tests.conftest import StartService
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
+from tests.support.waiting import finished
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 ENDS_S = 15.0
@@ -38,15 +39,7 @@ async def grpcurl(service: Service, *arguments: str, flags: tuple[str, ...] = ()
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    try:
-        async with asyncio.timeout(ENDS_S):
-            out, err = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode is not None
-    return Said(process.returncode, out.decode(), err.decode())
+    return Said(*await finished(process, within_s=ENDS_S))
 
 
 def asking(camera_id: str) -> tuple[str, ...]:

@@ -18,3 +18,16 @@ async def workers_gone(*, within_s: float = 2.0) -> None:
     async with asyncio.timeout(within_s):
         while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
             await asyncio.wait(tasks)
+
+
+async def finished(process: asyncio.subprocess.Process, *, within_s: float) -> tuple[int, str, str]:
+    """Return a command's exit code, output and errors; kill it when it outlasts the limit."""
+    try:
+        async with asyncio.timeout(within_s):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
