@@ -8,10 +8,10 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install demo serve test check lint fmt gen gen-check breaking diagram bench bench-live clean
+.PHONY: help install demo serve test check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set everything up in .venv
 
@@ -57,7 +57,13 @@ diagram: install ## Draw the lifecycle's diagram into ARCHITECTURE.md
 	@$(PY) scripts/diagram.py
 
 bench: install ## Measure the overhead of a capture
-	@$(PY) bench/capture.py
+	@$(PY) -m bench.capture
+
+bench-history: install ## Measure pages of the history among 100,000 captures
+	@$(PY) -m bench.history
+
+bench-group: install ## Measure how far apart a group's pictures are taken
+	@$(PY) -m bench.group
 
 bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)

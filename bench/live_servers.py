@@ -45,7 +45,9 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextlib.asynccontextmanager
-async def service(cameras: str, module: str = "camsvc") -> AsyncIterator[Server]:
+async def service(
+    cameras: str, module: str = "camsvc", data_dir: Path | None = None
+) -> AsyncIterator[Server]:
     """Run the service with the cameras of a piece of TOML."""
     with tempfile.TemporaryDirectory() as folder:
         config, log = Path(folder) / "camsvc.toml", Path(folder) / "log"
@@ -54,7 +56,7 @@ async def service(cameras: str, module: str = "camsvc") -> AsyncIterator[Server]
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", module, "serve", "--config", str(config)),
-                *("--listen", "127.0.0.1:0", "--data-dir", folder),
+                *("--listen", "127.0.0.1:0", "--data-dir", str(data_dir or folder)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,

@@ -7,8 +7,11 @@ as nobody: the next capture enters behind it.
 """
 
 import asyncio
+import itertools
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from camsvc.errors import CameraBusy, QueueFull
@@ -37,14 +40,14 @@ class Estimate:
         self._recent.append(duration_s)
 
     @property
-    def founded(self) -> bool:
-        """Whether it comes from the camera, and is not a mere default."""
-        return bool(self._recent) or self.guess_s is not None
-
-    @property
     def seconds(self) -> float:
         """The estimate."""
         return max(self._recent, default=self.guess_s or _DEFAULT_S)
+
+    @property
+    def least_s(self) -> float:
+        """What a still takes at least, as far as is known: the shortest of the last ten."""
+        return min(self._recent, default=self.guess_s or 0.0)
 
 
 @dataclass(eq=False)
@@ -56,15 +59,23 @@ class Turn:
     is_capture: bool = True
     extra_s: float = 0.0
     """What this call is expected to take beyond the camera's estimate: a longer exposure."""
+    deadline: float = math.inf
+    """When the last of those who wait for it gives up."""
     abandoned: bool = False
     entered: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     entered_ns: int = field(default_factory=time.time_ns)
     started_ns: int = 0
     started: float = 0.0
     attempts: int = 0
-    attempt_started: float | None = None
-    """When the driver call under way began; None when there is none."""
     recoveries: int = 0
+    called: float = 0.0
+    """When its last driver call began."""
+    limit: asyncio.Timeout | None = None
+    """What ends the driver call under way early, should nobody wait for it; None: there is none."""
+    position: int = 0
+    """How many captures were ahead when it was last told so."""
+    on_moved: Callable[[int], None] = lambda position: None
+    """Told the new position, once it waits behind fewer captures but still waits."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -98,36 +109,61 @@ class Admission:
         """Whether nothing is in the line."""
         return not self._line
 
-    def enter(self, turn: Turn, *, wait: bool, timeout_s: float | None = None) -> None:
+    def others_than(self, turn: Turn) -> bool:
+        """Whether anybody else waits in the line."""
+        return any(other is not turn and not other.abandoned for other in self._line)
+
+    def enter(self, turn: Turn, *, wait: bool) -> None:
         """Take the last place in the line.
 
         Raises:
-            CameraBusy: another capture is in the line, and `wait` is False or would outlast
-                `timeout_s` as far as is known.
+            CameraBusy: another capture is in the line, and `wait` is False or would outlast the
+                turn's deadline as far as is known.
             QueueFull: `queue_limit` captures wait already.
         """
         holder = self.holder
+        turn.position = self.captures
         if turn.is_capture and holder is not None:
-            too_late = timeout_s is not None and self._expected_wait_s(turn, holder) > timeout_s
-            if not wait or (too_late and self._estimate.founded):
-                hint = "" if wait else " (busy_policy WAIT would wait for it)"
-                why = f"is busy with capture {holder.id!r}{hint}"
+            if not wait:
+                why = f"is busy with capture {holder.id!r} (busy_policy WAIT would wait for it)"
                 raise self._refused(CameraBusy, holder, why)
+            if self._earliest_end_of(turn, holder) > turn.deadline:
+                raise self._too_late(holder)
             if self.captures > self._queue_limit:
                 why = f"has {self._queue_limit} captures waiting, which is its queue_limit"
                 raise self._refused(QueueFull, holder, why, limit=str(self._queue_limit))
         self._line.append(turn)
 
     async def reach_front(self, turn: Turn) -> None:
-        """Wait until every turn before this one has ended."""
+        """Wait until every turn before this one has ended.
+
+        Raises:
+            CameraBusy: so long that the turn's deadline can no longer be met, as far as is known.
+        """
+        loop = asyncio.get_running_loop()
         while (first := self._line[0]) is not turn:
-            await first.ended.wait()
-        turn.started, turn.started_ns = asyncio.get_running_loop().time(), time.time_ns()
+            try:
+                async with asyncio.timeout_at(self._latest_start(turn)):
+                    await first.ended.wait()
+            except TimeoutError:
+                # Whoever joined this capture meanwhile may have more time.
+                latest = self._latest_start(turn)
+                if latest is not None and latest <= loop.time():
+                    raise self._too_late(self._line[0]) from None
+        turn.started, turn.started_ns = loop.time(), time.time_ns()
 
     def leave(self, turn: Turn) -> None:
-        """Give the place up, from anywhere in the line."""
+        """Give the place up, from anywhere in the line, and tell those behind of theirs."""
         self._line.remove(turn)
         turn.ended.set()
+        ahead = 0
+        for waiting in self._line:
+            if not self._counts(waiting):
+                continue
+            if 0 < ahead < waiting.position:
+                waiting.position = ahead
+                waiting.on_moved(ahead)
+            ahead += 1
 
     def expected_end(self, turn: Turn) -> float:
         """Return when a turn should end, in the event loop's time."""
@@ -140,10 +176,26 @@ class Admission:
         # Overdue: what has lasted twice as long as thought may well last as long again.
         return expected if expected > now else now + max(seconds, now - expected)
 
-    def _expected_wait_s(self, turn: Turn, holder: Turn) -> float:
-        """Return when a turn that has yet to enter should end, in seconds from now."""
-        holder_s = self.expected_end(holder) - asyncio.get_running_loop().time()
-        return holder_s + self._estimate.seconds * (self.queued + 1) + turn.extra_s
+    def _earliest_end_of(self, turn: Turn, holder: Turn) -> float:
+        """Return when a turn that has yet to enter ends at the earliest, as far as is known.
+
+        Not when it should end: one slow still among ten would turn away who can be served.
+        """
+        least_s, now = self._estimate.least_s, asyncio.get_running_loop().time()
+        free = max(now, (holder.started or now) + least_s + holder.extra_s)
+        return free + least_s * (self.queued + 1) + turn.extra_s
+
+    def _latest_start(self, turn: Turn) -> float | None:
+        """Return when the first in the line has to have ended for a turn's deadline to be met."""
+        if turn.deadline == math.inf or not turn.is_capture:
+            return None
+        between = itertools.islice(self._line, 1, self._line.index(turn))
+        stills = 1 + sum(map(self._counts, between))
+        return turn.deadline - turn.extra_s - self._estimate.least_s * stills
+
+    def _too_late(self, holder: Turn) -> CameraBusy | QueueFull:
+        why = f"is busy with capture {holder.id!r}, and the deadline can no longer be met"
+        return self._refused(CameraBusy, holder, why)
 
     def _described(self, turn: Turn) -> dict[str, str]:
         """Return who holds the camera, for an error's metadata."""

@@ -26,7 +26,7 @@ ConfigOption = Annotated[
         "--config", "-c", metavar="FILE", help="Settings, TOML. Without: one simulated camera."
     ),
 ]
-_BAD_SETTINGS, _BAD_ADDRESS, _PROBLEMS = 2, 3, 1
+_BAD_SETTINGS, _BAD_ADDRESS, _BAD_DATA, _PROBLEMS = 2, 3, 4, 1
 
 
 def _show_version(value: bool) -> None:
@@ -52,14 +52,13 @@ def serve(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for pictures and history; not used yet."),
+        typer.Option(metavar="DIR", help="Folder for pictures and history, made when missing."),
     ] = None,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
     # gRPC's own lines on stderr are no JSON, and say of a taken port what we say more clearly.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # Its own lines, in a form of their own, say nothing that ours do not.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from camsvc.archive import ArchiveError  # noqa: PLC0415
     from camsvc.rpc.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
     from camsvc.serve import serve as run  # noqa: PLC0415
 
@@ -72,20 +71,23 @@ def serve(
             "choose another with --listen HOST:PORT",
             _BAD_ADDRESS,
         )
+    except ArchiveError as error:
+        _fail(str(error), _BAD_DATA)
 
 
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Read the settings and say what they mean, or what is wrong with them."""
-    from camsvc.fleet import Fleet  # noqa: PLC0415
+    from camsvc.fleet import options_of  # noqa: PLC0415
 
     settings = _load(config)
     _say(f"[green]ok[/]: {escape(str(config or 'no file, the defaults'))}")
     _say(escape(f"  listen {settings.service.listen}"))
-    for actor in Fleet(settings.cameras).cameras.values():
+    _say(escape(f"  data {settings.service.data_dir}"))
+    for options in map(options_of, settings.cameras):
         _say(
-            f"  camera {actor.options.id}: driver {escape(actor.options.driver)}, a capture "
-            f"answers within {actor.worst_case_s():g} s at worst"
+            f"  camera {options.id}: driver {escape(options.driver)}, a capture "
+            f"answers within {options.worst_case_s():g} s at worst"
         )
 
 

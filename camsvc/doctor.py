@@ -1,17 +1,20 @@
 """`camsvc discover` and `camsvc doctor`: what is attached, and what is wrong with it."""
 
 import asyncio
+import os
+import tempfile
 import time
 from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
 
+from camsvc import discovery
 from camsvc.errors import CameraServiceError, DriverFault, WorkerLost, WorkerTimeout
-from camsvc.fleet import Fleet
 from camsvc.settings import CameraSettings, Settings
 from camsvc.worker import messages as m
-from camsvc.worker.parent import Launch, Worker
+from camsvc.worker.parent import Worker
+from camsvc.worker.standby import StandbyPool
 
 _START_S = 20.0
 _DIAGNOSE_S = 10.0
@@ -20,11 +23,11 @@ _CLOSE_S = 5.0
 
 async def discover(settings: Settings, out: Console) -> None:
     """Print the devices that the drivers find."""
-    fleet = Fleet(settings.cameras)
+    pool = StandbyPool()
     try:
-        found = await fleet.discover()
+        found = await discovery.discover(settings.cameras, pool)
     finally:
-        await fleet.close()
+        await pool.close()
     for item in found.devices:
         state = f"configured as {item.device.camera}" if item.device.camera else "not configured"
         out.print(f"[bold]{item.driver}[/]: {escape(item.device.name)} ({state})", highlight=False)
@@ -51,11 +54,10 @@ class _Examination:
     async def run(self) -> bool:
         settings = self._settings
         self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
-        launch = Launch.of(settings.driver_path, settings.python, settings.env)
         started = time.monotonic()
         try:
             async with asyncio.timeout(_START_S):
-                worker = await Worker.start(launch)
+                worker = await Worker.start(discovery.launch_of(settings))
         except (WorkerLost, TimeoutError) as error:
             self._bad(
                 f"the driver's worker does not start: {error}",
@@ -86,12 +88,15 @@ class _Examination:
             assert isinstance(opened, m.Opened)
             self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
             started = time.monotonic()
-            captured = await worker.call(m.Capture(m.Shot()), settings.attempt_timeout_s)
+            with tempfile.TemporaryDirectory() as folder:
+                capture = m.Capture(m.Shot(), os.path.join(folder, "picture"), inline_bytes=0)
+                captured = await worker.call(capture, settings.attempt_timeout_s)
             assert isinstance(captured, m.Captured)
             image = captured.image
             self._good(
                 f"test capture in {time.monotonic() - started:.2f} s "
-                f"(driver {captured.driver_s:.3f} s, encoding {captured.encode_s:.3f} s): "
+                f"(driver {captured.driver_s:.3f} s, encoding {captured.encode_s:.3f} s, "
+                f"writing {captured.store_s:.3f} s): "
                 f"{image.mime_type}, {image.width_px}x{image.height_px}, "
                 f"{image.size_bytes / 1e6:.2f} MB"
             )

@@ -29,6 +29,8 @@ _KEPT_BYTES = 16 << 20
 LIVE_SLOTS = range(16)
 STILL_SLOT = 16
 """The last one, so that its memory can be given back."""
+NO_SLOT = -1
+"""In place of a slot: the picture is in a file only."""
 
 
 @dataclass(frozen=True, slots=True)

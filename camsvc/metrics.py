@@ -6,6 +6,7 @@ event loop, which owns those counts; only the HTTP is on a thread of its own.
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
@@ -19,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from camsvc.archive import Archive
 from camsvc.camera import CameraActor
 from camsvc.fleet import Fleet
 from camsvc.lifecycle import State
@@ -38,6 +40,12 @@ _GAUGES: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
         lambda a: a.live.variants,
     ),
     "camsvc_live_fps": ("Live frames per second.", lambda a: a.live.statistics.fps()),
+}
+
+_STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
+    "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.total_bytes),
+    "camsvc_journal_backlog": ("Writes that wait for the disk.", lambda a: a.backlog),
+    "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.last_sequence),
 }
 
 _COUNTERS: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
@@ -77,10 +85,11 @@ _COUNTERS: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
 
 
 class FleetCollector(Collector):
-    """Reads a fleet's counts at each scrape."""
+    """Reads a fleet's counts, and its archive's, at each scrape."""
 
-    def __init__(self, fleet: Fleet, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, fleet: Fleet, archive: Archive, loop: asyncio.AbstractEventLoop) -> None:
         self._fleet = fleet
+        self._archive = archive
         self._loop = loop
 
     def describe(self) -> Iterable[Metric]:
@@ -91,9 +100,19 @@ class FleetCollector(Collector):
         """Return the metrics as they are now (on the thread of the HTTP server)."""
         done: concurrent.futures.Future[list[Metric]] = concurrent.futures.Future()
         self._loop.call_soon_threadsafe(lambda: done.set_result(list(self._read())))
-        return done.result(_SCRAPE_S)
+        return [*done.result(_SCRAPE_S), *self._disk()]
+
+    def _disk(self) -> Iterator[Metric]:
+        with contextlib.suppress(OSError):
+            yield GaugeMetricFamily(
+                "camsvc_storage_free_bytes",
+                "Bytes free where the pictures are kept.",
+                self._archive.free_bytes(),
+            )
 
     def _read(self) -> Iterator[Metric]:
+        for name, (text, read) in _STORAGE.items():
+            yield GaugeMetricFamily(name, text, read(self._archive))
         cameras = self._fleet.cameras
         for name, (text, gauge) in _GAUGES.items():
             family: Family = GaugeMetricFamily(name, text, labels=["camera"])
@@ -145,13 +164,13 @@ class FleetCollector(Collector):
         yield seconds
 
 
-def serve_metrics(fleet: Fleet, listen: str) -> None:
+def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
     """Serve the metrics until the process ends; call on the event loop that owns the fleet.
 
     Where `listen` cannot be bound, the log says so and the cameras are served all the same.
     """
     registry = CollectorRegistry()
-    registry.register(FleetCollector(fleet, asyncio.get_running_loop()))
+    registry.register(FleetCollector(fleet, archive, asyncio.get_running_loop()))
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
     host, _, port = listen.rpartition(":")

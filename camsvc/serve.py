@@ -8,8 +8,10 @@ from collections.abc import Callable
 import structlog
 
 from camsvc import unix
+from camsvc.archive import Archive
 from camsvc.fleet import Fleet
 from camsvc.metrics import serve_metrics
+from camsvc.retention import Policy, Retention
 from camsvc.rpc.server import Server
 from camsvc.settings import Settings
 
@@ -22,12 +24,22 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, then let captures under way end within the grace.
 
     Raises:
+        ArchiveError: the data folder is of no use.
         AddressInUse: the address to listen on is taken.
     """
     unix.pool_pictures()
-    fleet = Fleet(settings.cameras)
+    archive = await Archive.open(settings.service.data_dir, settings.service.min_free_bytes)
+    try:
+        await _serve(settings, archive)
+    finally:
+        await archive.close()
+
+
+async def _serve(settings: Settings, archive: Archive) -> None:
+    fleet = Fleet(settings.cameras, archive)
     server = Server(
         fleet,
+        archive,
         listen=settings.service.listen,
         inline_limit_bytes=settings.service.inline_limit_bytes,
     )
@@ -36,12 +48,17 @@ async def serve(settings: Settings) -> None:
     host = settings.service.listen.rpartition(":")[0]
     _log.info("serving", listen=f"{host}:{server.port}", cameras=list(fleet.cameras))
     if settings.service.metrics_listen:
-        serve_metrics(fleet, settings.service.metrics_listen)
+        serve_metrics(fleet, archive, settings.service.metrics_listen)
     fleet.start()
+    retention = asyncio.create_task(
+        Retention(archive, Policy(**settings.retention.model_dump())).run(), name="retention"
+    )
     await stopping.wait()
     _log.info("stopping", grace_s=settings.service.grace_s)
     await server.stop(settings.service.grace_s)
     await fleet.close()
+    retention.cancel()
+    await asyncio.wait([retention])
     _log.info("stopped")
 
 

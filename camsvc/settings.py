@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -20,6 +26,7 @@ from camsvc.settings_cameras import (
     CameraSettings,
     Count,
     Fault,
+    Number,
     OpenCVCameraSettings,
     PluginCameraSettings,
     SecondsOrZero,
@@ -33,6 +40,7 @@ __all__ = [
     "Fault",
     "OpenCVCameraSettings",
     "PluginCameraSettings",
+    "RetentionSettings",
     "ServiceSettings",
     "Settings",
     "SettingsError",
@@ -73,6 +81,12 @@ class ServiceSettings(Table):
         default_factory=lambda: platformdirs.user_data_path("camsvc"),
         description="folder of the pictures and their journal, made when missing",
     )
+    # Enough for the journal to go on, and to delete captures.
+    min_free_bytes: Annotated[Count, Field(ge=0)] = Field(
+        4 * 2**20,
+        description="bytes to leave free on the disk of data_dir: a capture whose picture might "
+        "need them is refused",
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="how logs are written; auto is console on a terminal, else json"
     )
@@ -91,8 +105,29 @@ class ServiceSettings(Table):
     )
 
 
+class RetentionSettings(Table):
+    """`[retention]`: for how long captures are kept."""
+
+    max_age_days: Annotated[Number, Field(ge=0, le=36_500)] = Field(
+        0.0, description="days after which a capture is deleted, with its events; 0: never"
+    )
+    max_bytes: Annotated[Count, Field(ge=0)] = Field(
+        0, description="bytes that pictures may take; beyond, the oldest go; 0: no limit"
+    )
+    pinned_label: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_.-]{0,62}(=.*)?)?$",
+        description='label "key" or "key=value" of captures that are kept for ever; "": none',
+    )
+    # About 500 bytes each, and some 4 of a capture: a year of a scan a day.
+    max_events: Annotated[Count, Field(ge=1000)] = Field(
+        400_000, description="events to keep; beyond, the oldest go"
+    )
+
+
 _TABLES: dict[str, type[BaseModel]] = {
     "service": ServiceSettings,
+    "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
     "plugin": PluginCameraSettings,
@@ -105,6 +140,9 @@ class Settings(Table):
 
     service: ServiceSettings = Field(
         default_factory=ServiceSettings, description="what all cameras share"
+    )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="for how long captures are kept"
     )
     cameras: tuple[AnyCameraSettings, ...] = Field(description="the cameras")
 
@@ -123,12 +161,25 @@ class Settings(Table):
 
 
 class _Environment(BaseSettings):
-    """The variables CAMSVC_SERVICE__LISTEN and so on."""
+    """The variables CAMSVC_SERVICE__LISTEN, CAMSVC_RETENTION__MAX_BYTES and so on."""
 
     model_config = SettingsConfigDict(
         env_prefix=_ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
     )
+
+
+class _ServiceEnvironment(_Environment):
     service: dict[str, Any] = Field(default_factory=dict)
+
+
+class _RetentionEnvironment(_Environment):
+    retention: dict[str, Any] = Field(default_factory=dict)
+
+
+_ENVIRONMENTS = {"service": _ServiceEnvironment, "retention": _RetentionEnvironment}
+
+_SHARED: dict[str, type[BaseModel]] = {"service": ServiceSettings, "retention": RetentionSettings}
+"""The tables that the environment may set keys of."""
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -145,13 +196,15 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Setti
         raw = _read(path)
     origin = {"": "settings" if path is None else str(path)}
     given = {**(overrides or {})}
-    line = {k: v for k, v in given.pop("service", {}).items() if v is not None}
-    variables = _variables()
-    service = raw.get("service", {})
-    if isinstance(service, dict):
-        raw["service"] = {**service, **variables, **line}
-        origin |= {key: f"{_ENV_PREFIX}SERVICE__{key.upper()} (environment)" for key in variables}
-        origin |= dict.fromkeys(line, "command line")
+    for name, model in _SHARED.items():
+        line = {k: v for k, v in given.pop(name, {}).items() if v is not None}
+        variables = _variables(name, model)
+        table = raw.get(name, {})
+        if isinstance(table, dict):
+            raw[name] = {**table, **variables, **line}
+            prefix = f"{_ENV_PREFIX}{name.upper()}__"
+            origin |= {key: f"{prefix}{key.upper()} (environment)" for key in variables}
+            origin |= dict.fromkeys(line, "command line")
     raw |= {key: value for key, value in given.items() if value is not None}
     raw.setdefault("cameras", [])
     try:
@@ -177,21 +230,22 @@ def _read(path: Path) -> dict[str, Any]:
     raise SettingsError(f"{path}: {problem}")
 
 
-def _variables() -> dict[str, Any]:
+def _variables(table: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Return what the environment sets of a table."""
     try:
-        given = _Environment().service
+        given: dict[str, Any] = getattr(_ENVIRONMENTS[table](), table)
     except (UnreadableVariable, ValidationError):
-        value = os.environ.get(f"{_ENV_PREFIX}SERVICE")
+        name = f"{_ENV_PREFIX}{table.upper()}"
         raise SettingsError(
-            f"{_ENV_PREFIX}SERVICE (environment): {value!r} is not a JSON object; set single keys "
-            f"instead, such as {_ENV_PREFIX}SERVICE__LISTEN"
+            f"{name} (environment): {os.environ.get(name)!r} is not a JSON object; set single "
+            f"keys instead, such as {name}__{next(iter(model.model_fields)).upper()}"
         ) from None
-    return {key: _typed(key, value) for key, value in given.items()}
+    return {key: _typed(model, key, value) for key, value in given.items()}
 
 
-def _typed(key: str, text: object) -> object:
+def _typed(model: type[BaseModel], key: str, text: object) -> object:
     """Return a variable's text as the number that it stands for where the key takes one."""
-    field = ServiceSettings.model_fields.get(key)
+    field = model.model_fields.get(key)
     if not isinstance(text, str) or field is None or field.annotation not in (int, float):
         return text
     for number in (int, float):

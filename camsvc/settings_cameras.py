@@ -139,7 +139,7 @@ _PICTURE_FAULTS = ("stale", "corrupt")
 class Fault(Table):
     """`[[cameras.faults]]`: one scripted fault of a simulated camera."""
 
-    on: Literal["open", "read", "capture", "set_controls", "close"] = Field(
+    on: Literal["open", "read", "prepare", "capture", "set_controls", "close"] = Field(
         description="the call that it strikes"
     )
     kind: Literal[
@@ -193,9 +193,15 @@ class SimulatedCameraSettings(CameraSettings):
     capture_duration_s: SecondsOrZero = Field(
         0.1, description="seconds that a still takes, beside its exposure"
     )
+    prepare_duration_s: SecondsOrZero = Field(
+        0.0, description="seconds that it takes before the trigger, as for mirror and focus"
+    )
     open_duration_s: SecondsOrZero = Field(0.0, description="seconds that opening takes")
     capture_during_live_view: Flag = Field(
         False, description="whether it takes stills without pausing its live view"
+    )
+    reports_progress: Flag = Field(
+        False, description="whether it tells how far a still is, where that takes 0.5 s or more"
     )
     faults: tuple[Fault, ...] = Field((), description="what is to go wrong")
 

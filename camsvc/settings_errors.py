@@ -23,7 +23,7 @@ def explain(
     """Return the problems that pydantic found, one line each, as where, what, what is allowed.
 
     `raw` is what was validated. `tables` are the models by their name in pydantic's locations.
-    `origin` says where the service's keys came from; its "" is where all others did.
+    `origin` says where the shared tables' keys came from; its "" is where all others did.
     """
     lines = [
         f"{_origin(problem['loc'], origin)}: {_line(problem, raw, tables)}"
@@ -33,7 +33,7 @@ def explain(
 
 
 def _origin(loc: Sequence[int | str], origin: Mapping[str, str]) -> str:
-    key = str(loc[1]) if loc[:1] == ("service",) and len(loc) > 1 else ""
+    key = str(loc[1]) if len(loc) > 1 and loc[0] in ("service", "retention") else ""
     return origin.get(key, origin[""])
 
 
@@ -44,7 +44,7 @@ def _line(  # noqa: PLR0911 - a table of problems, one return each
     value = _shown(problem["input"])
     match problem["type"]:
         case "extra_forbidden":
-            known = list(table.model_fields) if table else ["service", "cameras"]
+            known = list(table.model_fields) if table else ["service", "retention", "cameras"]
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             return f"{place}unknown key {key!r}; {hint}allowed: {', '.join(known)}"

@@ -45,12 +45,13 @@ class CameraWorker(Protocol):
     @property
     def notes(self) -> bytes: ...
     async def call(self, command: m.Command, timeout_s: float) -> m.Answer: ...
-    def take_image(self, image: ImageInfo) -> bytes: ...
+    def take_image(self, image: ImageInfo) -> bytes | None: ...
     def kill(self, why: str, *, dump_stack: bool = False) -> None: ...
-    def tell(self, command: m.SetLive) -> None: ...
+    def tell(self, command: m.SetLive | m.Unprepare) -> None: ...
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]: ...
 
     on_live: "Callable[[m.LiveEvent], None]"
+    on_progress: Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class CameraOptions:
     stall_timeout_s: float = 2.0
     max_viewers: int = 64
 
+    def worst_case_s(self, exposure_s: float = 0.0) -> float:
+        """Return the longest a capture may take: every attempt in full, each after an opening."""
+        return self.attempts * (self.open_timeout_s + self.attempt_timeout_s + exposure_s)
+
 
 class Supervisor:
     """Holds a camera's worker. Every method must be called on the event loop."""
@@ -83,6 +88,8 @@ class Supervisor:
         self.fault: CameraServiceError | None = None
         self.device: m.DeviceInfo | None = None
         self.on_state: list[Callable[[State], None]] = []
+        self.on_away: Callable[[CameraServiceError], None] = lambda error: None
+        """Told when the camera does not come back soon: it has to be waited for, or an operator."""
         self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
@@ -149,6 +156,7 @@ class Supervisor:
     def give_up(self, fault: DriverFault) -> None:
         """Stop trying: an operator must act."""
         self.fault = CameraFaulted(str(fault))
+        self.on_away(self.fault)
         self._log.error("camera faulted", error=str(fault))
         self._drop_worker("the camera is faulted")
         self._apply(Event.FAULT)
@@ -280,6 +288,8 @@ class Supervisor:
             self._log.debug("recovering", rung=rung.name, delay_s=delay_s, error=str(error))
             started = loop.time()
             self._retry_at = started + delay_s
+            if rung is Rung.BACK_OFF:
+                self.on_away(self.unavailable(f"is away: {error}"))
             try:
                 await asyncio.sleep(delay_s)
                 await self._climb(rung)

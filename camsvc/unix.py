@@ -7,6 +7,7 @@ their counterparts there (a temporary file, `socket.share`, inherited handles, j
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import os
 import resource
 import signal
@@ -85,3 +86,42 @@ def ask_for_stack(pid: int) -> None:
     """Have a process that called `report_crashes` say where it hangs; it goes on."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGUSR1)
+
+
+def drop_cached(fd: int) -> None:
+    """Give back the memory that the system caches a synced file in; where it cannot, it stays."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Make the names in a folder last: what was renamed into it is there after a power cut.
+
+    Windows cannot, and does it by itself. Raises OSError.
+    """
+    if sys.platform != "win32":
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def lock_file(path: str | os.PathLike[str]) -> int | None:
+    """Take the lock on a file, made when missing, and write this process's id into it.
+
+    The lock is held until the descriptor that is returned is closed, or the process has ended.
+    None when another process holds it. Raises OSError.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except BaseException as error:
+        os.close(fd)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return fd

@@ -128,7 +128,11 @@ def main() -> None:
         command = [sys.executable, "-m", "camsvc", "serve"]
         with log_path.open("wb") as log:
             service = subprocess.Popen(
-                [*command, "--config", str(config), "--listen", "127.0.0.1:0"], stderr=log
+                [
+                    *(*command, "--config", str(config), "--listen", "127.0.0.1:0"),
+                    *("--data-dir", str(Path(folder) / "data")),
+                ],
+                stderr=log,
             )
         try:
             address = serving_at(log_path, service)

@@ -60,12 +60,24 @@ class Driver(ABC):
     """Set by the worker while a command waits for `read` to end: a still should not wait for a
     frame that nobody will miss."""
 
+    progress: Callable[[int], None] = staticmethod(lambda percent: None)
+    """Set by the worker; to be called during `capture`, from any thread, with how far it is: 0 to
+    100. Cheap, so that it may be called as often as the camera says something."""
+
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:  # noqa: B027
         """Keep `settings`, the camera's resolved table. Nothing may block or fail here."""
 
     @abstractmethod
     def open(self) -> DeviceInfo:
         """Open the device and return what it is and can do."""
+
+    def prepare(self, shot: Shot) -> None:  # noqa: B027 - most cameras are always ready
+        """Do what has to come before the trigger, so that `capture` can release it at once.
+
+        Called before `capture` where several cameras take their pictures together, with the same
+        shot, whose controls are set already. Anything else may come instead; the next `capture`
+        may be one without it. Default: nothing.
+        """
 
     @abstractmethod
     def capture(self, shot: Shot) -> Frame:

@@ -98,6 +98,17 @@ class OpenCVCamera(Driver):
             self._last = self._retrieve()
         return self._info()
 
+    def prepare(self, shot: Shot) -> None:
+        """Drop a live stream's backlog, so that little of it is left to drop at the trigger.
+
+        A device's buffers fill again at once, so they are emptied by `capture` alone.
+
+        Raises:
+            DriverError: no frame comes, or the stream is behind.
+        """
+        if self._live:
+            self._catch_up()
+
     def capture(self, shot: Shot) -> Frame:
         """Return a frame begun after this call, or the next one of a file.
 

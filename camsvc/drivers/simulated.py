@@ -27,10 +27,16 @@ _DEFAULTS = {
     "height_px": 720,
     "fps": 30.0,
     "capture_duration_s": 0.1,
+    "prepare_duration_s": 0.0,
     "open_duration_s": 0.0,
     "capture_during_live_view": False,
+    "reports_progress": False,
 }
 _FOR_EVER_S = 10**6
+_PROGRESS_STEPS = 10
+_PROGRESS_FROM_S = 0.5
+"""Stills that take less are over before anybody could look."""
+_ACTUATIONS = "shutter_actuations"
 
 CONTROLS = (
     Control(
@@ -53,6 +59,13 @@ CONTROLS = (
         unit="us",
     ),
     Control("gain", "float", 1.0, minimum=1.0, maximum=16.0),
+    Control(
+        _ACTUATIONS,
+        "int",
+        0,
+        access="read",
+        description="Exposures for stills so far, as a DSLR counts them; live view has none.",
+    ),
 )
 
 
@@ -74,8 +87,8 @@ class Fault:
 class SimulatedCamera(Driver):
     """Any size, any rate, scripted faults.
 
-    Calls, frames and a disconnection under way are kept in the notes, so that they are counted
-    over restarts of the worker.
+    Calls, frames, exposures and a disconnection under way are kept in the notes, so that they are
+    counted over restarts of the worker.
     """
 
     name = "simulated"
@@ -85,6 +98,8 @@ class SimulatedCamera(Driver):
         self._size = (int(known["width_px"]), int(known["height_px"]))
         self._fps = float(known["fps"])
         self._capture_s = float(known["capture_duration_s"])
+        self._prepare_s = float(known["prepare_duration_s"])
+        self._tells = bool(known["reports_progress"])
         self._open_s = float(known["open_duration_s"])
         self._both = bool(known["capture_during_live_view"])
         self._next_read = 0.0
@@ -97,6 +112,8 @@ class SimulatedCamera(Driver):
         self._values: dict[str, ControlValue] = {
             control.name: control.value for control in CONTROLS if control.value is not None
         }
+        self._values[_ACTUATIONS] = kept.get("actuations", 0)
+        self._prepared = False
         self._last: Frame | None = None
 
     def open(self) -> DeviceInfo:
@@ -106,22 +123,33 @@ class SimulatedCamera(Driver):
         width, height = self._size
         return DeviceInfo(
             model="Simulated camera",
+            make="camsvc",
             formats=["JPEG", "PNG"],
             serial="SIM-0001",
             has_controls=True,
             sizes=[self._size],
             capture_during_live_view=self._both,
-            expected_capture_s=self._capture_s + 0.01,
+            expected_capture_s=self._prepare_s + self._capture_s + 0.01,
             details={"size": f"{width}x{height}", "fps": f"{self._fps:g}"},
         )
+
+    def prepare(self, shot: Shot) -> None:
+        self._call("prepare")
+        time.sleep(self._prepare_s)
+        self._prepared = True
 
     def capture(self, shot: Shot) -> Frame:
         kind = self._call("capture")
         if kind == "stale" and self._last is not None:
             return self._last
+        if not self._prepared:
+            time.sleep(self._prepare_s)
+        self._prepared = False
         acquired_ns = time.time_ns()
+        self._values[_ACTUATIONS] = int(self._values[_ACTUATIONS]) + 1
+        self._keep()
         exposure_us = int(self._values["exposure_duration_us"])
-        time.sleep(self._capture_s + exposure_us / 1e6)
+        self._expose(self._capture_s + exposure_us / 1e6)
         return self._damaged(self._paint(acquired_ns, exposure_us), kind)
 
     def read(self) -> Frame | None:
@@ -131,6 +159,7 @@ class SimulatedCamera(Driver):
         if self.wanted.wait(due - now):
             return None
         self._next_read = due
+        self._prepared = False
         kind = self._call("read")
         if kind == "stale" and self._last is not None:
             return self._last
@@ -150,6 +179,7 @@ class SimulatedCamera(Driver):
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._call("set_controls")
+        self._prepared = False
         self._values |= values
 
     def close(self) -> None:
@@ -158,6 +188,16 @@ class SimulatedCamera(Driver):
     @classmethod
     def discover(cls) -> list[Device]:
         return [Device(address="simulated", name="Simulated camera, always there")]
+
+    def _expose(self, duration_s: float) -> None:
+        if not self._tells or duration_s < _PROGRESS_FROM_S:
+            time.sleep(duration_s)
+            return
+        started = time.monotonic()
+        for step in range(1, _PROGRESS_STEPS + 1):
+            due = started + duration_s * step / _PROGRESS_STEPS
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.progress(100 * step // _PROGRESS_STEPS)
 
     def _paint(self, acquired_ns: int, exposure_us: int) -> Frame:
         self._frames += 1
@@ -184,7 +224,12 @@ class SimulatedCamera(Driver):
         )
 
     def _keep(self) -> None:
-        kept = {"calls": self._calls, "frames": self._frames, "back_at": self._back_at}
+        kept = {
+            "calls": self._calls,
+            "frames": self._frames,
+            "actuations": self._values[_ACTUATIONS],
+            "back_at": self._back_at,
+        }
         self._notes.keep(json.dumps(kept).encode())
 
     def _call(self, on: str) -> str:

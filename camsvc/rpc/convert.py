@@ -8,8 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from camsvc.camera import CameraActor, CaptureResult
-from camsvc.fleet import FoundDevice
+from camsvc.camera import CameraActor
+from camsvc.discovery import FoundDevice
 from camsvc.frames import ControlValue
 from camsvc.recovery import Rung, RungStatistics
 from camsvc.rpc.status import status_of
@@ -129,39 +129,8 @@ def camera(actor: CameraActor) -> pb.Camera:
             )
         )
     if device is not None:
+        message.warnings.extend(device.warnings)
         message.capabilities.CopyFrom(_capabilities(device))
-    return message
-
-
-def capture(result: CaptureResult) -> pb.Capture:
-    """Return a still that was taken, without its bytes."""
-    image = result.image
-    message = pb.Capture(
-        capture_id=result.capture_id,
-        camera=result.camera,
-        request_id=result.request_id,
-        state=pb.Capture.STATE_SUCCEEDED,
-        acquisition_time=timestamp(image.acquisition_time_ns),
-        create_time=timestamp(result.create_time_ns),
-        image=pb.CaptureImage(
-            mime_type=image.mime_type,
-            width_px=image.width_px,
-            height_px=image.height_px,
-            size_bytes=image.size_bytes,
-            sha256=image.sha256,
-        ),
-        controls=settings(image.controls),
-        labels=result.labels,
-        attempts=result.attempts,
-        recoveries=result.recoveries,
-        timing=pb.CaptureTiming(
-            queue=duration(result.queue_s),
-            driver=duration(result.driver_s),
-            total=duration(result.total_s),
-        ),
-    )
-    if image.exposure_us is not None:
-        message.exposure_duration.CopyFrom(duration(image.exposure_us / 1e6))
     return message
 
 

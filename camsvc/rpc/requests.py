@@ -9,6 +9,7 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.message import Message
 
+from camsvc.capture_job import Order
 from camsvc.errors import InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.variants import LiveSpec
@@ -36,7 +37,7 @@ def camera_id(value: str, field: str = "camera") -> str:
     if not _CAMERA_ID.fullmatch(value):
         raise InvalidRequest(
             field,
-            f"{_short(value)} is not a camera id; allowed: a lower-case letter, then up to 62 "
+            f"{short(value)} is not a camera id; allowed: a lower-case letter, then up to 62 "
             "lower-case letters, digits and hyphens",
         )
     return value
@@ -53,7 +54,7 @@ def request_id(value: str) -> str:
     if parsed is None or str(parsed) != value.lower():
         raise InvalidRequest(
             "request_id",
-            f"{_short(value)} is not a UUID; allowed: none, or for example "
+            f"{short(value)} is not a UUID; allowed: none, or for example "
             "'3f2a8c1e-5b7d-4e9f-8a6b-0c1d2e3f4a5b'",
         )
     return str(parsed)
@@ -67,7 +68,7 @@ def labels(values: Mapping[str, str]) -> dict[str, str]:
         if not _LABEL_KEY.fullmatch(key):
             raise InvalidRequest(
                 "labels",
-                f"the key {_short(key)} is not allowed; allowed: a lower-case letter, then up to "
+                f"the key {short(key)} is not allowed; allowed: a lower-case letter, then up to "
                 "62 lower-case letters, digits and _ . -",
             )
         size = len(value.encode())
@@ -88,25 +89,23 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
             raise InvalidRequest("controls", f"allowed: up to {_MAX_CONTROLS} controls in a call")
         if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_NAME_BYTES:
             raise InvalidRequest(
-                f"{field}.name", f"{_short(setting.name)} is no control's name; see ListControls"
+                f"{field}.name", f"{short(setting.name)} is no control's name; see ListControls"
             )
         if setting.name in values:
-            raise InvalidRequest(f"{field}.name", f"{_short(setting.name)} stands there twice")
+            raise InvalidRequest(f"{field}.name", f"{short(setting.name)} stands there twice")
         kind = setting.value.WhichOneof("kind")
         if kind is None:
-            raise InvalidRequest(
-                f"{field}.value", f"the value of {_short(setting.name)} is missing"
-            )
+            raise InvalidRequest(f"{field}.value", f"the value of {short(setting.name)} is missing")
         value: ControlValue = getattr(setting.value, kind)
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidRequest(
                 f"{field}.value",
-                f"{value} is no value for {_short(setting.name)}; allowed: a finite number",
+                f"{value} is no value for {short(setting.name)}; allowed: a finite number",
             )
         if isinstance(value, str) and len(value.encode()) > _MAX_CONTROL_TEXT_BYTES:
             raise InvalidRequest(
                 f"{field}.value",
-                f"{_short(value)} has {len(value.encode())} bytes; "
+                f"{short(value)} has {len(value.encode())} bytes; "
                 f"allowed: up to {_MAX_CONTROL_TEXT_BYTES}",
             )
         values[setting.name] = value
@@ -165,6 +164,55 @@ def max_age_s(request: api.GetFrameRequest) -> float | None:
     return seconds
 
 
+def order(request: api.CaptureRequest, inline_limit_bytes: int, *, in_group: bool = False) -> Order:
+    """Return a still as it is asked for, every field checked.
+
+    In a group, pictures are never inline.
+    """
+    limit = inline_limit(request, inline_limit_bytes)
+    inline = delivers_inline(request) and not in_group
+    return Order(
+        shot=shot(request),
+        request_id=request_id(request.request_id),
+        labels=labels(request.labels),
+        inline_bytes=limit if inline else 0,
+        wait=waits(request),
+    )
+
+
+def group(request: api.CaptureGroupRequest) -> list[Order]:
+    """Return the stills of a group, in the order of the requests."""
+    if not request.requests:
+        raise InvalidRequest("requests", "none is given; allowed: one for each camera, from 1 on")
+    orders, cameras = [], set()
+    for index, member in enumerate(request.requests):
+        field = f"requests[{index}]"
+        try:
+            camera_id(member.camera)
+            orders.append(order(member, 0, in_group=True))
+        except InvalidRequest as error:
+            (violation,) = error.violations
+            raise InvalidRequest(f"{field}.{violation.field}", violation.description) from None
+        if member.camera in cameras:
+            raise InvalidRequest(
+                f"{field}.camera",
+                f"{short(member.camera)} stands there twice; allowed: one request per camera",
+            )
+        cameras.add(member.camera)
+    return orders
+
+
+def delivers_inline(request: api.CaptureRequest) -> bool:
+    """Return whether the picture is wanted in the response."""
+    known = api.CaptureRequest.Delivery
+    if request.delivery not in known.values():
+        raise InvalidRequest(
+            "delivery",
+            f"{request.delivery} is no delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
+        )
+    return request.delivery != known.DELIVERY_REFERENCE
+
+
 def waits(request: api.CaptureRequest) -> bool:
     """Return whether a busy camera is waited for."""
     known = api.CaptureRequest.BusyPolicy
@@ -197,5 +245,6 @@ def _within(message: Message, field: str, maximum: int) -> int | None:
     return value
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
+    """Return a value as it is shown in a message."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")

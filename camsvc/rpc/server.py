@@ -7,6 +7,7 @@ from camapi.v1 import camera_service_pb2, camera_service_pb2_grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from camsvc.archive import Archive
 from camsvc.fleet import Fleet
 from camsvc.lifecycle import State
 from camsvc.rpc.health import Health
@@ -39,16 +40,19 @@ class AddressInUse(Exception):
 class Server:
     """Serves a fleet until stopped."""
 
-    def __init__(self, fleet: Fleet, *, listen: str, inline_limit_bytes: int) -> None:
+    def __init__(
+        self, fleet: Fleet, archive: Archive, *, listen: str, inline_limit_bytes: int
+    ) -> None:
         """Bind the address.
 
         Raises:
             AddressInUse: it is taken, or is not this machine's.
         """
         self._fleet = fleet
+        self._archive = archive
         self._health = Health()
         self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
-        service = CameraService(fleet, inline_limit_bytes)  # type: ignore[abstract]
+        service = CameraService(fleet, archive, inline_limit_bytes)
         camera_service_pb2_grpc.add_CameraServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -75,7 +79,8 @@ class Server:
         """
         self._health.stop()
         for actor in self._fleet.cameras.values():
-            actor.live.end_streams()
+            actor.prepare_to_stop()
+        self._archive.end_streams()
         await self._server.stop(grace_s)
 
     def _watch(self, camera_id: str, state: State) -> None:

@@ -1,27 +1,28 @@
-"""camapi.v1.CameraService: a method looks up, calls, converts."""
+"""camapi.v1.CameraService, the part about cameras: a method looks up, calls, converts."""
 
 from collections.abc import AsyncIterator
 
 from camapi.v1 import camera_service_pb2 as api
-from camapi.v1 import camera_service_pb2_grpc as api_grpc
 from google.rpc import code_pb2, status_pb2
 
-from camsvc.camera import CameraActor, CaptureResult
-from camsvc.errors import InvalidRequest, Unsupported
+from camsvc.archive import Archive
+from camsvc.camera import CameraActor
+from camsvc.capture_job import Taken
+from camsvc.errors import CameraNotFound, InvalidRequest
 from camsvc.fleet import Fleet
-from camsvc.rpc import convert, requests
+from camsvc.group import Member, Outcome, capture_group, skew_s
+from camsvc.records import CaptureRecord
+from camsvc.rpc import convert, convert_history, requests
+from camsvc.rpc.history import HistoryCalls
 from camsvc.rpc.status import Context
 from camsvc.viewer import LiveFrame
 
 
-class CameraService(api_grpc.CameraServiceServicer):
-    """The contract on top of the fleet. Errors leave as exceptions; see `status`.
+class CameraService(HistoryCalls):
+    """The contract on top of the fleet and the archive. Errors leave as exceptions."""
 
-    Calls of the contract that are not here are answered UNIMPLEMENTED by the generated base.
-    """
-
-    def __init__(self, fleet: Fleet, inline_limit_bytes: int) -> None:
-        self._fleet = fleet
+    def __init__(self, fleet: Fleet, archive: Archive, inline_limit_bytes: int) -> None:
+        super().__init__(fleet, archive)
         self._inline_limit_bytes = inline_limit_bytes
 
     async def ListCameras(
@@ -42,21 +43,40 @@ class CameraService(api_grpc.CameraServiceServicer):
     ) -> bytes:
         """Take a still."""
         actor = self._camera(request.camera)
-        shot = requests.shot(request)
-        wait = requests.waits(request)
-        limit = requests.inline_limit(request, self._inline_limit_bytes)
-        _refuse_reference(request)
-        result = await actor.capture(
-            shot,
-            request_id=requests.request_id(request.request_id),
-            labels=requests.labels(request.labels),
-            wait=wait,
-            timeout_s=context.time_remaining(),
+        order = requests.order(request, self._inline_limit_bytes)
+        taken = await actor.capture(order, context.time_remaining())
+        response = api.CaptureResponse(
+            capture=convert_history.capture(taken.record), replayed=taken.replayed
         )
-        if len(result.data) > limit:
-            raise _too_large(result, limit)
-        response = api.CaptureResponse(capture=convert.capture(result))
-        return convert.with_bytes(response, response.IMAGE_DATA_FIELD_NUMBER, result.data)
+        if not requests.delivers_inline(request):
+            return response.SerializeToString()
+        data = await self._inline(taken, order.inline_bytes)
+        return convert.with_bytes(response, response.IMAGE_DATA_FIELD_NUMBER, data)
+
+    async def CaptureGroup(
+        self, request: api.CaptureGroupRequest, context: Context
+    ) -> api.CaptureGroupResponse:
+        """Take a still with each of several cameras at once."""
+        orders = requests.group(request)
+        outcomes: dict[str, Outcome] = {}
+        members: dict[str, Member] = {}
+        for member, order in zip(request.requests, orders, strict=True):
+            try:
+                members[member.camera] = Member(self._fleet.camera(member.camera), order)
+            except CameraNotFound as error:
+                outcomes[member.camera] = error
+        taken = await capture_group(list(members.values()), context.time_remaining())
+        outcomes |= dict(zip(members, taken, strict=True))
+        response = api.CaptureGroupResponse(
+            results=[
+                convert_history.group_result(member.camera, outcomes[member.camera])
+                for member in request.requests
+            ]
+        )
+        skew = skew_s(taken)
+        if skew is not None:
+            response.acquisition_skew.CopyFrom(convert.duration(skew))
+        return response
 
     async def LiveView(  # type: ignore[override]  # see convert.live_frame
         self, request: api.LiveViewRequest, context: Context
@@ -123,34 +143,28 @@ class CameraService(api_grpc.CameraServiceServicer):
             response.failures.add(driver=driver, error=error)
         return response
 
+    async def _inline(self, taken: Taken, limit: int) -> bytes:
+        """Return a picture's bytes, if they may be sent inline."""
+        assert taken.record.image is not None
+        size = taken.record.image.size_bytes
+        if size > limit:
+            raise _too_large(taken.record, size, limit)
+        return taken.data or await self._archive.read(taken.record.capture_id)
+
     def _camera(self, camera_id: str) -> CameraActor:
         return self._fleet.camera(requests.camera_id(camera_id))
 
 
-def _too_large(result: CaptureResult, limit: int) -> InvalidRequest:
-    size = len(result.data)
+def _too_large(record: CaptureRecord, size: int, limit: int) -> InvalidRequest:
     return InvalidRequest(
         "max_inline_bytes",
-        f"the picture has {size} bytes and {limit} may be sent inline; raise max_inline_bytes "
-        "and your client's receive limit, or ask for a smaller picture by image.max_width_px "
-        "or image.quality_percent",
+        f"the picture has {size} bytes and {limit} may be sent inline; it is kept as capture "
+        f"{record.capture_id!r}: fetch it with DownloadImage, or raise max_inline_bytes and your "
+        "client's receive limit, or ask for a smaller picture by image.max_width_px or "
+        "image.quality_percent",
         metadata={
-            "capture_id": result.capture_id,
+            "capture_id": record.capture_id,
             "size_bytes": str(size),
             "limit_bytes": str(limit),
         },
     )
-
-
-def _refuse_reference(request: api.CaptureRequest) -> None:
-    known = api.CaptureRequest.Delivery
-    if request.delivery not in known.values():
-        raise InvalidRequest(
-            "delivery",
-            f"{request.delivery} is no delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
-        )
-    if request.delivery == known.DELIVERY_REFERENCE:
-        raise Unsupported(
-            "DELIVERY_REFERENCE is not to be had, as this version keeps no pictures; allowed: "
-            "DELIVERY_INLINE"
-        )

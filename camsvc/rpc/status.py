@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -22,7 +22,7 @@ _MAX_CAMERA_ID = 63
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[Any]]
-StreamHandler = Callable[[Any, Context], AsyncIterator[Any]]
+StreamHandler = Callable[[Any, Context], AsyncGenerator[Any, None]]
 
 
 def status_of(error: errors.CameraServiceError) -> status_pb2.Status:
@@ -46,7 +46,7 @@ def status_of(error: errors.CameraServiceError) -> status_pb2.Status:
     )
     for detail in details:
         packed = any_pb2.Any()
-        packed.Pack(detail)
+        packed.Pack(detail, deterministic=True)  # the same error always reads the same
         status.details.append(packed)
     return status
 
@@ -101,9 +101,13 @@ def _answering(handler: Handler) -> Handler:
 
 
 def _streaming(handler: StreamHandler) -> StreamHandler:
-    async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with _errors_as_status(request, context):
-            async for response in handler(request, context):
+    async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+        # Closed at once when the client leaves, not when the garbage collector comes by.
+        async with (
+            _errors_as_status(request, context),
+            contextlib.aclosing(handler(request, context)) as responses,
+        ):
+            async for response in responses:
                 yield response
 
     return stream

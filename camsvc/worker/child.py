@@ -2,10 +2,12 @@
 
 A second thread reads the pipe. It answers pings, and ends the process at end-of-file: then the
 service has gone. Only the standard library and the driver's own library are imported here.
+
+A still has three steps: made ready for, taken, and what it needed put back. `Prepare` does the
+first ahead of time; whatever is between, nothing is read of the camera, and the last is done.
 """
 
 import contextlib
-import hashlib
 import importlib
 import os
 import queue
@@ -14,16 +16,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from camsvc import errors, unix
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
-from camsvc.frames import STILL_SLOT, ControlValue, ImageInfo, SharedBlock
-from camsvc.worker import imaging
+from camsvc.frames import STILL_SLOT, ControlValue, SharedBlock
+from camsvc.worker import exif
 from camsvc.worker import messages as m
 from camsvc.worker.live import LiveReader, failure
+from camsvc.worker.still import StillWriter
 
 
 def main(arguments: list[str]) -> None:
@@ -49,7 +52,16 @@ def _load(path: str) -> type[Driver] | errors.DriverFault:
         )
     with contextlib.suppress(ImportError):  # then pictures must come encoded
         importlib.import_module("cv2")
+    exif.pillow()
     return cast(type[Driver], found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What the camera has been made ready for, and the controls as they were before."""
+
+    shot: m.Shot
+    before: dict[str, ControlValue]
 
 
 class Worker:
@@ -66,16 +78,19 @@ class Worker:
         self._loaded = driver_class
         self._driver: Driver | None = None
         self._device: m.DeviceInfo | None = None
+        self._ready: _Ready | None = None
+        self._percent: int | None = None
+        """What was told last of the still under way; None: none is."""
         self._commands: queue.SimpleQueue[m.Envelope] = queue.SimpleQueue()
         self._wanted = threading.Event()
-        self._still_slot_free = threading.Event()
-        self._still_slot_free.set()
         self._sending = threading.Lock()
+        self._still = StillWriter(block)
         self._live = LiveReader(block, lambda event: self._send(0, event))
         self._handlers: dict[type, Callable[..., m.Answer]] = {
             m.Open: self._open,
             m.Recover: self._recover,
             m.Close: self._close,
+            m.Prepare: self._prepare,
             m.Capture: self._capture,
             m.ListControls: self._list_controls,
             m.SetControls: self._set_controls,
@@ -91,14 +106,19 @@ class Worker:
             if self._commands.empty():
                 self._wanted.clear()
             try:
-                envelope = self._commands.get(timeout=self._live.pause_s)
+                pause_s = None if self._ready else self._live.pause_s
+                envelope = self._commands.get(timeout=pause_s)
             except queue.Empty:
                 self._live.read(self._opened)
                 continue
-            if isinstance(envelope.message, m.SetLive):
-                self._live.want(envelope.message.variants, self._driver)
-            else:
-                self._send(envelope.id, self._carry_out(envelope.message))
+            match envelope.message:
+                case m.SetLive(variants):
+                    self._live.want(variants, self._driver)
+                case m.Unprepare():
+                    with contextlib.suppress(Exception):  # the next command meets it again
+                        self._put_back()
+                case command:
+                    self._send(envelope.id, self._carry_out(command))
 
     def _receive_all(self) -> None:
         while (envelope := m.receive(self._pipe)) is not None:
@@ -114,12 +134,11 @@ class Worker:
 
     def _release(self, slots: list[int]) -> None:
         if STILL_SLOT in slots:
-            self._block.trim(STILL_SLOT)
-            self._still_slot_free.set()
+            self._still.release()
         else:
             self._live.release(slots)
 
-    def _send(self, message_id: int, message: m.Answer | m.LiveEvent | m.Started) -> None:
+    def _send(self, message_id: int, message: m.Answer | m.Event | m.Started) -> None:
         with self._sending:
             try:
                 self._pipe.sendall(m.encode(m.Envelope(message_id, message)))
@@ -128,17 +147,31 @@ class Worker:
 
     def _carry_out(self, command: object) -> m.Answer:
         try:
+            if self._ready and not self._closes_or_takes(command):
+                self._put_back()
             return self._handlers[type(command)](command)
         except Exception as error:  # a driver may raise whatever its library does
             return failure(error)
+
+    def _closes_or_takes(self, command: object) -> bool:
+        """Whether a command heeds by itself that the camera is ready for a still."""
+        match command:
+            case m.Capture(shot):
+                return self._ready is not None and shot == self._ready.shot
+            case _:
+                return isinstance(command, m.Close)
 
     def _open(self, command: m.Open) -> m.Answer:
         notes = Notes(command.notes, self._block.write_notes)
         self._block.write_notes(command.notes)
         self._driver = self._driver_class(command.settings, notes)
         self._driver.wanted = self._wanted
+        self._driver.progress = self._tell
+        device = self._driver.open()
         self._device = replace(
-            self._driver.open(), live_view=self._driver_class.read is not Driver.read
+            device,
+            live_view=self._driver_class.read is not Driver.read,
+            warnings=[*device.warnings, *exif.warnings()],
         )
         self._apply(command.controls)
         return m.Opened(self._device)
@@ -149,27 +182,33 @@ class Worker:
         return m.Done()
 
     def _close(self, _: m.Close) -> m.Answer:
-        driver, self._driver = self._driver, None
+        driver = self._driver
         if driver is not None:
-            try:
-                self._live.stop(driver)
-            finally:
-                driver.close()
+            with contextlib.ExitStack() as steps:  # each is done, whatever becomes of the others
+                steps.callback(self._forget, driver)
+                steps.callback(self._live.stop, driver)
+                self._put_back()
+        return m.Done()
+
+    def _forget(self, driver: Driver) -> None:
+        self._driver = None
+        driver.close()
+
+    def _prepare(self, command: m.Prepare) -> m.Answer:
+        try:
+            self._make_ready(command.shot)
+            self._opened.prepare(command.shot)
+        except Exception:
+            self._put_back()
+            raise
         return m.Done()
 
     def _capture(self, command: m.Capture) -> m.Answer:
-        shot, driver, device = command.shot, self._opened, self._device
-        assert device is not None
-        if shot.format not in device.formats:
-            formats = ", ".join(device.formats)
-            raise errors.Unsupported(
-                f"format {shot.format} is not to be had; this camera has: {formats}"
-            )
-        if not device.capture_during_live_view:
-            self._live.suspend(driver)
-        before = self._values_of(shot.controls)
-        self._apply(shot.controls)
+        shot, driver = command.shot, self._opened
         try:
+            if self._ready is None:
+                self._make_ready(shot)
+            self._percent = -1
             started = time.perf_counter()
             asked_ns = time.time_ns()
             frame = driver.capture(shot)
@@ -181,29 +220,44 @@ class Worker:
                 )
             values = {c.name: c.value for c in driver.controls() if c.value is not None}
         finally:
-            self._apply(before)
-        return self._hand_over(frame, shot, values, driver_s)
+            self._percent = None
+            self._put_back()
+        assert self._device is not None
+        return self._still.hand_over(frame, command, self._device, values, driver_s)
 
-    def _hand_over(
-        self, frame: Frame, shot: m.Shot, values: dict[str, ControlValue], driver_s: float
-    ) -> m.Captured:
-        started = time.perf_counter()
-        data, output = imaging.finish(frame, shot)
-        self._still_slot_free.wait()
-        self._still_slot_free.clear()
-        self._block.write(STILL_SLOT, data)
-        image = ImageInfo(
-            slot=STILL_SLOT,
-            size_bytes=len(data),
-            mime_type=output.mime_type,
-            width_px=output.width_px,
-            height_px=output.height_px,
-            acquisition_time_ns=frame.acquisition_time_ns,
-            sha256=hashlib.sha256(data).hexdigest(),
-            exposure_us=frame.exposure_us,
-            controls=values,
-        )
-        return m.Captured(image, driver_s, time.perf_counter() - started)
+    def _make_ready(self, shot: m.Shot) -> None:
+        """Do what can be done before the trigger; to be followed by `_put_back`, also if it fails.
+
+        Raises:
+            Unsupported, InvalidRequest: the camera cannot do what the shot asks for.
+        """
+        driver, device = self._opened, self._device
+        assert device is not None
+        if shot.format not in device.formats:
+            formats = ", ".join(device.formats)
+            raise errors.Unsupported(
+                f"format {shot.format} is not to be had; this camera has: {formats}"
+            )
+        if not device.capture_during_live_view:
+            self._live.suspend(driver)
+        controls = driver.controls() if shot.controls else []
+        wanted = checked(controls, shot.controls)
+        before = {c.name: c.value for c in controls if c.name in wanted and c.value is not None}
+        self._ready = _Ready(shot, before)
+        if wanted:
+            driver.set_controls(wanted)
+
+    def _put_back(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            self._apply(ready.before)
+
+    def _tell(self, percent: int) -> None:
+        """Tell how far the still under way is, on whatever thread the driver calls this."""
+        percent = min(100, max(0, int(percent)))
+        if self._percent is not None and percent != self._percent:
+            self._percent = percent
+            self._send(0, m.Progress(percent))
 
     def _list_controls(self, _: m.ListControls) -> m.Answer:
         return m.Controls(self._opened.controls())
@@ -238,9 +292,3 @@ class Worker:
     def _apply(self, values: dict[str, ControlValue]) -> None:
         if values:
             self._opened.set_controls(checked(self._opened.controls(), values))
-
-    def _values_of(self, names: dict[str, ControlValue]) -> dict[str, ControlValue]:
-        if not names:
-            return {}
-        controls = self._opened.controls()
-        return {c.name: c.value for c in controls if c.name in names and c.value is not None}

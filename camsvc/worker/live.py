@@ -120,7 +120,13 @@ def failure(error: Exception) -> m.Failed:
         case errors.InvalidRequest():
             violation = error.violations[0]
             return m.Failed("InvalidRequest", violation.description, violation.field)
-        case errors.Unsupported() | errors.DriverFault() | errors.DriverError():
+        case (
+            errors.Unsupported()
+            | errors.StorageFull()
+            | errors.CameraUnavailable()
+            | errors.DriverFault()
+            | errors.DriverError()
+        ):
             return m.Failed(type(error).__name__, str(error))
         case _:
             return m.Failed("DriverError", f"{type(error).__name__}: {error}")

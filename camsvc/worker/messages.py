@@ -56,7 +56,8 @@ class DeviceInfo:
 
     `expected_capture_s` is the driver's own guess of a still's duration, until the service has
     seen some. `formats` are names of the contract's image formats, `sizes` are (width, height) in
-    pixels, empty when unknown.
+    pixels, empty when unknown. `make` is the maker's name where it is known apart from the model.
+    `warnings` are what a person should look at soon, one plain sentence each.
     """
 
     model: str
@@ -68,6 +69,8 @@ class DeviceInfo:
     capture_during_live_view: bool = False
     expected_capture_s: float = 1.0
     details: dict[str, str] = field(default_factory=dict)
+    make: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,29 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
-    """Take a still. Answered by `Captured`, whose slot the service then owns."""
+class Prepare:
+    """Make ready for a still that `Capture` will ask for soon. Answered by `Done`."""
 
     shot: Shot
+
+
+@dataclass(frozen=True, slots=True)
+class Unprepare:
+    """Undo a `Prepare` that no `Capture` will follow. Not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Take a still, and write it to the new file `path`, synced. Answered by `Captured`.
+
+    It waits in the slot too, which the service then owns, where it has at most `inline_bytes`.
+    `comment` goes into the picture's EXIF.
+    """
+
+    shot: Shot
+    path: str
+    inline_bytes: int
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +240,15 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A still waits in its slot. `driver_s` is the driver's part, `encode_s` the encoder's."""
+    """A still is in its file, and in its slot unless that is `NO_SLOT`.
+
+    `driver_s` is the driver's part, `encode_s` the encoder's, `store_s` that of writing the file.
+    """
 
     image: ImageInfo
     driver_s: float
     encode_s: float
+    store_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +287,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the still under way is, 0 to 100, as the driver knows it."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class LiveFrames:
     """A live frame, in each variant that wants it. `encode_s` is what encoding them took.
 
@@ -285,6 +318,8 @@ Command = (
     Open
     | Recover
     | Close
+    | Prepare
+    | Unprepare
     | Capture
     | ListControls
     | SetControls
@@ -295,6 +330,7 @@ Command = (
     | Release
 )
 LiveEvent = LiveFrames | LiveFailed
+Event = LiveEvent | Progress
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 
 
@@ -303,7 +339,7 @@ class Envelope:
     """One message; an answer carries its command's id, anything else 0."""
 
     id: int
-    message: Command | Answer | LiveEvent | Started
+    message: Command | Answer | Event | Started
 
 
 _ALLOWED = {

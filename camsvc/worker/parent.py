@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from camsvc import errors, unix
 from camsvc.errors import WorkerLost, WorkerTimeout
-from camsvc.frames import ImageInfo, SharedBlock
+from camsvc.frames import NO_SLOT, ImageInfo, SharedBlock
 from camsvc.worker import messages as m
 
 _log = structlog.get_logger()
@@ -38,6 +38,10 @@ _DRAIN_S = 0.5
 LIVENESS_INTERVAL_S = 5.0
 """An idle worker is pinged this often, and killed when it takes as long to answer."""
 
+
+_T = TypeVar("_T")
+_DISK_RETRY_S = 1.0
+"""When a client may come back whose picture could not be written."""
 
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -82,6 +86,8 @@ class Worker:
         self.camera = ""
         """The camera that has it, for the log; a warm worker is nobody's."""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.on_progress: Callable[[int], None] = lambda percent: None
+        """Called with 0 to 100 while a call is pending, where the driver knows how far it is."""
         self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
         self._liveness = asyncio.create_task(self._watch(), name=f"liveness {process.pid}")
 
@@ -151,6 +157,8 @@ class Worker:
 
         Raises:
             DriverError, DriverFault, Unsupported, InvalidRequest: the driver's own.
+            StorageFull, CameraUnavailable: a picture could not be written; the camera is well.
+            StorageFull: there was no room for the picture that was taken.
             WorkerTimeout: no answer within `timeout_s`; the worker still hangs then.
             WorkerLost: the worker ended before it answered.
         """
@@ -172,18 +180,24 @@ class Worker:
             raise _as_error(result)
         return result
 
-    def take_image(self, image: ImageInfo) -> bytes:
-        """Copy a picture out of the shared memory and give its slot back.
+    def take_image(self, image: ImageInfo) -> bytes | None:
+        """Copy a picture out of the shared memory and give its slot back; None: it is in none.
 
         Raises:
             WorkerLost: the worker announced what it did not write.
         """
+        if image.slot == NO_SLOT:
+            return None
         try:
             return self._block.read(image.slot, image.size_bytes)
         finally:
+            self._release(image)
+
+    def _release(self, image: ImageInfo) -> None:
+        if image.slot != NO_SLOT:
             self._send(0, m.Release([image.slot]))
 
-    def tell(self, command: m.SetLive) -> None:
+    def tell(self, command: m.SetLive | m.Unprepare) -> None:
         """Send a command that is not answered."""
         self._send(0, command)
 
@@ -274,19 +288,24 @@ class Worker:
                 elif not self._started.done():
                     self._started.set_result(None)
             case m.LiveFrames() | m.LiveFailed() as event:
-                self._hand_on(event)
+                self._hand_on(self.on_live, event)
+            case m.Progress(percent):
+                if type(percent) is not int or not 0 <= percent <= 100:
+                    self.kill("it sent nonsense: progress that is not 0 to 100 percent")
+                elif self._pending:
+                    self._hand_on(self.on_progress, percent)
             case answer:
                 pending = self._pending.get(envelope.id)
                 if pending is not None and not pending.done():
                     pending.set_result(answer)  # type: ignore[arg-type]
                 elif isinstance(answer, m.Captured):  # whoever asked has left
-                    self._send(0, m.Release([answer.image.slot]))
+                    self._release(answer.image)
 
-    def _hand_on(self, event: m.LiveEvent) -> None:
+    def _hand_on(self, to: Callable[[_T], None], event: _T) -> None:
         if not self.alive:
             return
         try:
-            self.on_live(event)
+            to(event)
         except WorkerLost as error:
             self.kill(str(error))
         except Exception as error:  # values of wrong types: a worker gone mad
@@ -350,8 +369,11 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
 def _as_error(failed: m.Failed) -> Exception:
     if failed.kind == "InvalidRequest":
         return errors.InvalidRequest(failed.field, failed.message)
+    if failed.kind == "CameraUnavailable":
+        return errors.CameraUnavailable(failed.message, retry_after_s=_DISK_RETRY_S)
     kinds: dict[str, type[Exception]] = {
         "Unsupported": errors.Unsupported,
         "DriverFault": errors.DriverFault,
+        "StorageFull": errors.StorageFull,
     }
     return kinds.get(failed.kind, errors.DriverError)(failed.message)

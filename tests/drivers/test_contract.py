@@ -3,9 +3,12 @@
 A new driver adds one line to `SETTINGS`.
 """
 
+import asyncio
+import hashlib
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,9 +17,12 @@ import pytest
 from camsvc.drivers import BUILTIN
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
-from camsvc.frames import ControlValue
+from camsvc.errors import DriverError
+from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue
 from camsvc.worker import imaging
+from camsvc.worker import messages as m
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
+from camsvc.worker.parent import Launch, Worker
 from tests.support.videos import Videos
 
 SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
@@ -25,6 +31,8 @@ SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
 }
 
 FORMATS = {"JPEG", "PNG", "RAW"}
+CALL_S = 20.0
+ANY_SIZE = 1 << 30
 TYPES = {"bool": bool, "int": int, "float": float, "string": str}
 
 
@@ -168,3 +176,120 @@ def test_a_diagnosis_finds_the_device_well(
     driver_class: type[Driver], settings: dict[str, object]
 ) -> None:
     assert all(finding.ok for finding in driver_class.diagnose(settings))
+
+
+# In its worker.
+
+
+@pytest.fixture
+async def worker(name: str, settings: dict[str, object]) -> AsyncIterator[Worker]:
+    """Give the driver's worker, its device open."""
+    async with asyncio.timeout(CALL_S):
+        worker = await Worker.start(Launch(BUILTIN[name]))
+    await worker.call(m.Open(settings, {}, b""), CALL_S)
+    yield worker
+    worker.kill("the test is over")
+    await worker.ended
+
+
+async def capture(
+    worker: Worker, path: Path, shot: Shot | None = None, inline_bytes: int = ANY_SIZE
+) -> m.Captured:
+    command = m.Capture(shot or Shot(), str(path), inline_bytes)
+    answer = await worker.call(command, CALL_S)
+    assert isinstance(answer, m.Captured)
+    return answer
+
+
+async def values_in(worker: Worker) -> dict[str, ControlValue | None]:
+    answer = await worker.call(m.ListControls(), CALL_S)
+    assert isinstance(answer, m.Controls)
+    return {control.name: control.value for control in answer.controls}
+
+
+async def another_value(worker: Worker) -> dict[str, ControlValue]:
+    """Return a control with a value that it does not have at present."""
+    answer = await worker.call(m.ListControls(), CALL_S)
+    assert isinstance(answer, m.Controls)
+    for control in (c for c in answer.controls if c.access == "read_write"):
+        for value in _extremes(control):
+            if value != control.value:
+                return {control.name: value}
+    pytest.skip("it has no control that can be set")
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+async def test_a_still_is_whole_in_its_file_and_in_its_slot(
+    worker: Worker, tmp_path: Path, image_format: str
+) -> None:
+    path = tmp_path / "picture"
+    answer = await capture(worker, path, Shot(format=image_format))
+    data = path.read_bytes()
+    assert answer.image.slot == STILL_SLOT
+    assert worker.take_image(answer.image) == data
+    assert answer.image.size_bytes == len(data)
+    assert answer.image.sha256 == hashlib.sha256(data).hexdigest()
+    assert answer.image.mime_type == f"image/{image_format.lower()}"
+    assert answer.store_s > 0
+    again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert again is not None
+    assert again.shape == (answer.image.height_px, answer.image.width_px, 3)
+
+
+async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
+    worker: Worker, tmp_path: Path
+) -> None:
+    path = tmp_path / "picture"
+    answer = await capture(worker, path, inline_bytes=0)
+    assert answer.image.slot == NO_SLOT
+    assert worker.take_image(answer.image) is None
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == answer.image.sha256
+    # The slot is still there for the next.
+    answer = await capture(worker, tmp_path / "next")
+    assert worker.take_image(answer.image) == (tmp_path / "next").read_bytes()
+
+
+async def test_a_still_is_written_over_nothing(worker: Worker, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_text("somebody's")
+    with pytest.raises(DriverError) as caught:
+        await capture(worker, path)
+    assert str(tmp_path) not in str(caught.value)
+    assert path.read_text() == "somebody's"
+    answer = await capture(worker, tmp_path / "next")
+    assert worker.take_image(answer.image), "the slot was given back"
+
+
+async def test_a_still_that_was_prepared_is_taken_after_it_was_asked_for(
+    worker: Worker, tmp_path: Path
+) -> None:
+    for number in range(2):
+        await worker.call(m.Prepare(Shot()), CALL_S)
+        asked_ns = time.time_ns()
+        answer = await capture(worker, tmp_path / str(number))
+        assert asked_ns <= answer.image.acquisition_time_ns <= time.time_ns()
+        assert worker.take_image(answer.image)
+
+
+async def test_a_prepared_stills_controls_hold_for_it_alone(worker: Worker, tmp_path: Path) -> None:
+    wanted = await another_value(worker)
+    (control,) = wanted
+    before = (await values_in(worker))[control]
+    shot = Shot(controls=wanted)
+    await worker.call(m.Prepare(shot), CALL_S)
+    answer = await capture(worker, tmp_path / "picture", shot)
+    assert answer.image.controls[control] == wanted[control]
+    assert (await values_in(worker))[control] == before
+
+
+async def test_what_was_prepared_in_vain_is_undone(worker: Worker, tmp_path: Path) -> None:
+    wanted = await another_value(worker)
+    (control,) = wanted
+    before = (await values_in(worker))[control]
+    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    assert (await values_in(worker))[control] == before
+    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    answer = await capture(worker, tmp_path / "another shot")
+    assert answer.image.controls[control] == before
+    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    await worker.call(m.Close(), CALL_S)

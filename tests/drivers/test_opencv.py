@@ -300,6 +300,21 @@ def test_a_live_stream_gives_no_picture_from_before_the_request() -> None:
         assert streamed_s == pytest.approx(times[second] - times[first], abs=0.4)
 
 
+def test_a_prepared_still_of_a_live_stream_has_no_backlog_to_drop() -> None:
+    with _live_stream() as url:
+        driver = OpenCVCamera({"source": url}, Notes())
+        _open_when_up(driver)
+        try:
+            time.sleep(1.5)  # as above; that is some 37 pictures
+            driver.prepare(Shot())
+            read, asked_ns = driver._pictures_read, time.time_ns()
+            frame = driver.capture(Shot())
+        finally:
+            driver.close()
+    assert frame.acquisition_time_ns >= asked_ns
+    assert driver._pictures_read - read < 15
+
+
 def _numbered_pictures(count: int) -> Video:
     raw = subprocess.run(
         ffmpeg(

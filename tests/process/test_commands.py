@@ -27,6 +27,12 @@ class Ran:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def _data_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is served here out of the user's own data folder."""
+    monkeypatch.setenv("CAMSVC_SERVICE__DATA_DIR", str(tmp_path / "data"))
+
+
 async def camsvc(*arguments: object, **environment: str) -> Ran:
     process = await asyncio.create_subprocess_exec(
         *(str(CAMSVC), *map(str, arguments)),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from camsvc.archive import Archive
 from camsvc.camera import CameraActor
+from camsvc.capture_job import Order
 from camsvc.lifecycle import State
 from camsvc.supervisor import CameraOptions
 from camsvc.worker import messages as m
@@ -90,7 +92,7 @@ async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_startin
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "is stopped"])
 async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
-    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch, number: int
+    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
 ) -> None:
     monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.3)
     options = CameraOptions(id="sim0", driver="simulated")
@@ -100,10 +102,11 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         taken.append(await pool.take(LAUNCH))
         return taken[-1]
 
-    actor = CameraActor(options, take)
+    archive = await Archive.open(tmp_path)
+    actor = CameraActor(options, take, archive)
     states: list[State] = []
     actor.supervisor.on_state.append(states.append)
-    await actor.capture(m.Shot(), timeout_s=START_S)
+    await actor.capture(Order(m.Shot()), START_S)
     await warm(pool)
     states.clear()
     os.kill(taken[-1].pid, number)
@@ -113,6 +116,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
 
     await until(back, "the camera is back")
     assert taken[0].pid != taken[1].pid
-    await actor.capture(m.Shot(), timeout_s=START_S)
+    await actor.capture(Order(m.Shot()), START_S)
     await actor.close()
+    await archive.close()
     await end(*taken)

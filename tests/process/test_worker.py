@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from camsvc.errors import DriverFault, WorkerLost, WorkerTimeout
+from camsvc.worker import exif, parent
 from camsvc.worker import messages as m
-from camsvc.worker import parent
 from camsvc.worker.parent import Launch, Worker
-from tests.support.misdeeds import EXIT_CODE
+from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.waiting import workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -119,7 +119,14 @@ async def test_what_it_said_before_its_death_is_heard(start: StartWorker) -> Non
 
 
 @pytest.mark.parametrize(
-    "deed", ["send_nonsense", "send_a_command_to_run", "announce_too_long_a_message"]
+    "deed",
+    [
+        "send_nonsense",
+        "send_a_command_to_run",
+        "announce_too_long_a_message",
+        "tell_of_too_much_progress",
+        "tell_of_progress_that_is_no_number",
+    ],
 )
 async def test_a_worker_that_sends_nonsense_is_killed(
     start: StartWorker, deed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +270,11 @@ async def test_another_interpreter_runs_the_worker_without_the_services_packages
         "camsvc": str(Path(parent.__file__).parents[1]),
         "service's packages": "",
     }
+    # It has no Pillow either.
+    assert answer.device.warnings == [exif.NO_PILLOW]
+    path = tmp_path / "picture"
+    await worker.call(m.Capture(m.Shot(), str(path), 0, '{"plant": "7"}'), CALL_S)
+    assert path.read_bytes() == TINY_JPEG
     worker.kill("enough")
     with contextlib.suppress(WorkerLost):
         await worker.call(m.Ping(), CALL_S)

@@ -15,6 +15,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
 from google.protobuf.message import Message
 
+from tests.support.history import exposures
 from tests.support.pictures import number
 from tests.support.scenes import camera
 from tests.support.service import Service
@@ -219,12 +220,6 @@ CASES = [
         ("bytes", "100", "max_width_px"),
         "max_inline_bytes",
     ),
-    Case(
-        "REFERENCE",
-        capture(delivery=api.CaptureRequest.DELIVERY_REFERENCE),
-        UNSUPPORTED,
-        ("DELIVERY_REFERENCE", "DELIVERY_INLINE"),
-    ),
 ]
 
 
@@ -275,7 +270,12 @@ async def test_the_camera_is_as_well_as_before(service: Service) -> None:
     shown = (await service.camera()).camera
     assert shown.state == pb.Camera.STATE_READY
     assert not any(rung.count for rung in shown.statistics.recoveries)
-    assert [c.value for c in second.capture.controls] == [c.value for c in first.capture.controls]
+    assert exposures(second.capture) == exposures(first.capture) + 1 + PICTURES_TAKEN
+    before, after = (
+        [control for control in taken.capture.controls if control.name != "shutter_actuations"]
+        for taken in (first, second)
+    )
+    assert before == after
 
 
 async def test_an_absurd_exposure_does_not_spoil_what_others_are_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from camsvc.supervisor import CameraOptions
 from camsvc.variants import LiveSpec
 from camsvc.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.worker import messages as m
+from tests.support.fakearchive import FakeArchive
 
 FPS = 30
 COMMAND_S = 0.1
@@ -31,6 +32,7 @@ class LiveWorker:
         self.ended = asyncio.create_task(self._end())
         self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.on_progress: Callable[[int], None] = lambda percent: None
         self.notes = b""
         self.reading: list[m.LiveVariant] = []
         self.released = 0
@@ -42,8 +44,9 @@ class LiveWorker:
     async def _end(self) -> None:
         await asyncio.wait([self._gone])
 
-    def tell(self, command: m.SetLive) -> None:
-        self.reading = command.variants
+    def tell(self, command: m.SetLive | m.Unprepare) -> None:
+        if isinstance(command, m.SetLive):
+            self.reading = command.variants
 
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
         self.released += len(images)
@@ -80,7 +83,7 @@ class LiveWorker:
             case m.Open():
                 return m.Opened(self._rig.device)
             case m.Capture():
-                return m.Captured(ImageInfo(16, 5, "image/jpeg", 1, 1, 1, ""), 0.1, 0.0)
+                return m.Captured(ImageInfo(16, 5, "image/jpeg", 1, 1, 1, ""), 0.1, 0.0, 0.0)
             case m.ListControls() | m.SetControls():
                 return m.Controls([])
             case _:
@@ -168,7 +171,7 @@ class LiveRig:
         self.watching: list[Watching] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.actor: CameraActor = self.run(
-            self.made(lambda: CameraActor(replace(OPTIONS, **options), self._take))
+            self.made(lambda: CameraActor(replace(OPTIONS, **options), self._take, FakeArchive()))
         )
         self.live, self.supervisor = self.actor.live, self.actor.supervisor
 

@@ -21,6 +21,8 @@ from camsvc.worker import messages as m
 
 EXIT_CODE = 7
 ANNOUNCED_BYTES = 100_000
+TINY_JPEG = bytes.fromhex("ffd8 ffc0000b080001000101011100 ffda0008010100003f00 00 ffd9")
+"""One pixel that nobody decodes."""
 _SERVICES_PACKAGES = ("grpc", "pydantic", "structlog")
 
 DEEDS: dict[str, Callable[[], object]] = {}
@@ -53,7 +55,7 @@ class Misdeeds(Driver):
         )
 
     def capture(self, shot: m.Shot) -> Frame:
-        raise NotImplementedError
+        return Frame(time.time_ns(), encoded=TINY_JPEG, mime_type="image/jpeg")
 
     def close(self) -> None:
         pass
@@ -113,6 +115,18 @@ def announce_too_long_a_message() -> None:
 
 
 @deed
+def tell_of_too_much_progress() -> None:
+    _pipe(m.encode(m.Envelope(0, m.Progress(101))))
+    _wait_for_ever()
+
+
+@deed
+def tell_of_progress_that_is_no_number() -> None:
+    _pipe(m.encode(m.Envelope(0, m.Progress("x" * 2**19))))  # type: ignore[arg-type]
+    _wait_for_ever()
+
+
+@deed
 def stop_in_the_middle_of_a_message() -> None:
     _pipe((1000).to_bytes(4, "little") + b"only this")
     _wait_for_ever()
@@ -124,7 +138,7 @@ def truncate_the_memory() -> None:
     block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
     image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1, "")
     os.ftruncate(block.fd, 10)
-    _pipe(m.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0))))
+    _pipe(m.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0, 0.0))))
     _wait_for_ever()
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,8 +29,18 @@ CALL_S = 30.0
 class Service:
     """`camsvc serve` with settings given as TOML. Use as `async with`."""
 
-    def __init__(self, folder: Path, settings: str, *, retries: bool = False) -> None:
-        """Write the settings; those of `[service]` come first in them."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        *,
+        retries: bool = False,
+        entering: Sequence[str] = (),
+    ) -> None:
+        """Write the settings; those of `[service]` come first in them.
+
+        `entering` is a command that runs the service, which it is followed by.
+        """
         self._config = folder / "camsvc.toml"
         self._config.write_text(
             '[service]\nmetrics_listen = "127.0.0.1:0"\nlog_format = "json"\nlog_level = "debug"\n'
@@ -38,6 +49,7 @@ class Service:
         self._data_dir = folder / "data"
         self._log_path = folder / "service.log"
         self._retries = retries
+        self._entering = entering
         self.address = ""
         self.exit_codes = {0, -signal.SIGKILL}
 
@@ -45,7 +57,8 @@ class Service:
         self.started_at = time.monotonic()
         with self._log_path.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "camsvc", "serve", "--config", str(self._config)),
+                *(*self._entering, sys.executable, "-m", "camsvc", "serve"),
+                *("--config", str(self._config)),
                 *("--listen", "127.0.0.1:0", "--data-dir", str(self._data_dir)),
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,

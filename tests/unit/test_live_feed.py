@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from camsvc.capture_job import Order
 from camsvc.lifecycle import State
 from camsvc.viewer import LiveFrame, LiveState, LiveStatus
 from camsvc.worker import messages as m
@@ -62,7 +63,7 @@ def test_a_heartbeat_comes_each_second_while_frames_do_not_flow_and_none_while_t
     flowing.flow(5)
     assert len(watching.statuses) == told
     flowing.script = ["hang"]
-    flowing.begin(flowing.actor.capture(m.Shot()))
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
     gaps = heartbeats(flowing, 9)
     assert watching.states[told] == "PAUSED"
     assert len(gaps) >= 8
@@ -98,7 +99,7 @@ def test_a_status_makes_what_was_not_fetched_before_it_history(flowing: LiveRig)
     slow = flowing.watch(fetches=False)
     assert isinstance(slow.fetch(), LiveStatus)
     flowing.frame()
-    flowing.begin(flowing.actor.capture(m.Shot()))
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
     item = slow.fetch()
     assert isinstance(item, LiveStatus)
     assert item.state is LiveState.PAUSED
@@ -110,7 +111,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
     (watching,) = flowing.watching
     seen = watching.frames[-1]
     assert flowing.live.statistics.frames == FPS
-    flowing.begin(flowing.actor.capture(m.Shot()))
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
     status = watching.statuses[-1]
     assert (status.state, status.reason) == (LiveState.PAUSED, "a still is being taken")
     assert status.last_frame_ns == seen.acquisition_time_ns
@@ -125,7 +126,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
 def test_a_frame_read_before_the_still_is_not_shown_during_it(flowing: LiveRig) -> None:
     (watching,) = flowing.watching
     count = len(watching.frames)
-    flowing.begin(flowing.actor.capture(m.Shot()))
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
     flowing.frame()
     assert watching.states[-1] == "PAUSED"
     assert len(watching.frames) == count
@@ -139,7 +140,7 @@ def test_a_camera_that_can_do_both_is_not_paused(rig: LiveRig) -> None:
     watching = rig.watch()
     rig.open()
     rig.flow(0.5)
-    rig.begin(rig.actor.capture(m.Shot()))
+    rig.begin(rig.actor.capture(Order(m.Shot())))
     rig.frame()
     rig.wait(0.2)
     rig.flow(0.5)
@@ -158,7 +159,7 @@ def test_no_picture_stands_still_without_a_word_during_a_long_call(
     rig.flow(1)
     rig.command_s = 8
     actor = rig.actor
-    rig.begin(actor.capture(m.Shot()) if call == "capture" else actor.set_controls({}))
+    rig.begin(actor.capture(Order(m.Shot())) if call == "capture" else actor.set_controls({}))
     rig.wait(STALL_S + 0.5)
     assert watching.states[-1] == "PAUSED"
     rig.wait(8 - STALL_S)
@@ -203,7 +204,9 @@ def test_the_time_of_a_still_or_a_control_does_not_count_as_a_stall(
 ) -> None:
     flowing.command_s = 4 * STALL_S
     actor = flowing.actor
-    task = flowing.begin(actor.capture(m.Shot()) if call == "capture" else actor.set_controls({}))
+    task = flowing.begin(
+        actor.capture(Order(m.Shot())) if call == "capture" else actor.set_controls({})
+    )
     flowing.wait(4 * STALL_S + 0.1)
     assert task.done()
     flowing.wait(STALL_S - 0.5)  # and the time after it begins at its end

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from camsvc.capture_job import Order
 from camsvc.errors import CameraServiceError
 from camsvc.lifecycle import State
 from camsvc.variants import MAX_VARIANTS, LiveSpec
@@ -78,7 +79,7 @@ class Viewers(RuleBasedStateMachine):
 
     @rule()
     def capture(self) -> None:
-        self.rig.begin(self.rig.actor.capture(m.Shot(), wait=True))
+        self.rig.begin(self.rig.actor.capture(Order(m.Shot(), wait=True)))
 
     @rule()
     def set_controls(self) -> None:

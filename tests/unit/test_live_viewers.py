@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from camsvc.capture_job import Order
 from camsvc.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
 from camsvc.lifecycle import State
 from camsvc.pacing import Pacer
@@ -126,7 +127,7 @@ def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: L
     with pytest.raises(Unsupported, match="allowed: Capture"):
         rig.watch()
     assert rig.supervisor.state is State.READY
-    rig.run(rig.actor.capture(m.Shot()))
+    rig.run(rig.actor.capture(Order(m.Shot())))
     assert rig.workers == 1
 
 
@@ -169,7 +170,7 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
 ) -> None:
     monkeypatch.setattr("camsvc.live.time.time_ns", flowing.now_ns)
     newest = flowing.watching[0].frames[-1]
-    flowing.begin(flowing.actor.capture(m.Shot()))
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
     flowing.wait(0.5)
     task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=max_age_s, timeout_s=5))
     assert task.done() != waits

@@ -92,8 +92,10 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
                 "height_px": 720,
                 "fps": 15.0,
                 "capture_duration_s": 0.1,
+                "prepare_duration_s": 0.0,
                 "open_duration_s": 0.0,
                 "capture_during_live_view": False,
+                "reports_progress": False,
                 "faults": [{"on": "capture", "kind": "slow", "at": 1, "times": 1, "seconds": 1.5}],
             },
         ),
@@ -289,7 +291,7 @@ DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a d
         ("", "no camera is configured; add at least one, such as: [[cameras]] with id = "),
         (
             '[camera]\nid = "a"',
-            "unknown key 'camera'; did you mean 'cameras'? allowed: service, cameras",
+            "unknown key 'camera'; did you mean 'cameras'? allowed: service, retention, cameras",
         ),
         (
             '[cameras]\nid = "a"',
@@ -320,7 +322,7 @@ def test_one_mistake_is_one_line(rig: Path, text: str, expected: str) -> None:
     ("fault", "expected"),
     [
         ("7", "faults[0], 7 is no table"),
-        ('{ kind = "hang" }', "faults[0], key 'on' is missing; allowed: 'open', 'read', 'capture'"),
+        ('{ kind = "hang" }', "faults[0], key 'on' is missing; allowed: 'open', 'read', 'prepare'"),
         (
             '{ on = "opn", kind = "hang" }',
             "key 'on': 'opn' is not allowed; allowed: 'open', 'read'",

@@ -744,7 +744,7 @@ class CaptureTiming(_message.Message):
 
     @_builtins.property
     def store(self) -> _duration_pb2.Duration:
-        """Bringing the picture safely to disk."""
+        """Bringing the picture safely to disk, but for the journal's last sync."""
 
     @_builtins.property
     def total(self) -> _duration_pb2.Duration:

@@ -565,7 +565,7 @@ class CaptureEventsRequest(_message.Message):
     """The camera's id, `[a-z][a-z0-9-]{0,62}`. Empty: all cameras."""
     after_sequence: _builtins.int
     """Where to begin: after the event of this number, at least 0. 0: with the oldest that is kept.
-    Unset: with the next one to come.
+    Unset: with the next one to come; a heartbeat at once tells where that is.
     """
     def __init__(
         self,
@@ -598,7 +598,7 @@ class CaptureEventsResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> _camera_pb2.EventHeartbeat:
-        """Nothing happened for 10 s."""
+        """Nothing happened for 10 s, or the stream has just begun without `after_sequence`."""
 
     @_builtins.property
     def gap(self) -> _camera_pb2.EventGap:

@@ -248,8 +248,9 @@ class CameraServiceServicer(object):
         """Shows what the camera sees, as frames and, whenever frames do not flow, status messages. The
         first message comes within 100 ms. Newest frame wins: a slow viewer misses frames instead of
         falling behind, and slows nobody down. (What its own transport buffers it gets all the same: a
-        gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives through stills, recoveries and faults (a
-        FAULTED camera shows as OFFLINE); it ends when the client cancels or the service stops.
+        gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives
+        through stills, recoveries and faults (a FAULTED camera shows as OFFLINE); it ends when the
+        client cancels or the service stops.
 
         Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
         (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also later on, when the camera turns out to

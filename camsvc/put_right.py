@@ -1,0 +1,80 @@
+"""What a sudden end has left, put right at the next start. See `archive` for what that can be."""
+
+import sqlite3
+import time
+from dataclasses import replace
+
+import structlog
+
+from camsvc import journal_rows as rows
+from camsvc.errors import CameraUnavailable, CaptureNotFound
+from camsvc.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
+from camsvc.store import CaptureStore
+
+_log = structlog.get_logger()
+
+
+def put_right(db: sqlite3.Connection, store: CaptureStore) -> None:
+    """Bring files and rows together, and end what was RUNNING. All of it is logged."""
+    doomed = rows.doomed(db)
+    for path in doomed:
+        store.delete(path)
+    rows.forget_doomed(db, doomed)
+    running = rows.running(db)
+    _match(db, store, unfinished={record.capture_id for record in running})
+    for record in running:
+        end(db, _interrupted(record))
+    swept = store.sweep()
+    if running or swept:
+        _log.warning("the last run ended suddenly", unfinished=len(running), swept=swept)
+
+
+def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
+    """Keep a capture as it ended, and the event of that."""
+    try:
+        rows.update_capture(db, record)
+    except LookupError:  # its beginning found the disk full
+        rows.add_capture(db, record)
+    event = EventRecord(
+        EventType(record.state.value),
+        time.time_ns(),
+        record.camera,
+        record.capture_id,
+        record.request_id,
+        attempt=record.attempts,
+        capture=record,
+        failure=record.failure,
+    )
+    return rows.add_event(db, event)
+
+
+def _match(db: sqlite3.Connection, store: CaptureStore, unfinished: set[str]) -> None:
+    """See to it that every picture has its row, and every row its picture."""
+    files, kept = store.files(), rows.image_paths(db)
+    for path, capture_id in files.items():
+        if capture_id in unfinished:
+            store.delete(path)  # never acknowledged
+        elif kept.get(capture_id) != path:
+            _log.warning("picture without a capture set aside", file=path)
+            store.set_aside(path)
+    for capture_id in [each for each, path in kept.items() if path not in files]:
+        _log.error("capture has lost its picture", capture=capture_id)
+        record = rows.capture(db, capture_id)
+        assert record is not None
+        lost = Failure(
+            CaptureNotFound.reason,
+            "its picture is gone from the data folder",
+            {"camera": record.camera, "capture_id": capture_id},
+        )
+        rows.update_capture(
+            db, replace(record, state=CaptureState.FAILED, image=None, failure=lost)
+        )
+
+
+def _interrupted(record: CaptureRecord) -> CaptureRecord:
+    error = CameraUnavailable(
+        f"camera {record.camera!r}: the service ended before there was a picture",
+        retry_after_s=0.0,
+        metadata={"camera": record.camera, "capture_id": record.capture_id},
+    )
+    return replace(record, state=CaptureState.CANCELLED, failure=Failure.of(error))

@@ -1,0 +1,91 @@
+"""What is kept of captures, made into messages of the contract."""
+
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+
+from camsvc.capture_job import Taken
+from camsvc.event_feed import Gap, Heartbeat
+from camsvc.group import Outcome
+from camsvc.records import CaptureRecord, CaptureState, EventRecord, StoredImage
+from camsvc.rpc.convert import duration, settings, timestamp
+from camsvc.rpc.status import status_of
+
+
+def capture(record: CaptureRecord) -> pb.Capture:
+    """Return a capture, without its picture's bytes."""
+    message = pb.Capture(
+        capture_id=record.capture_id,
+        camera=record.camera,
+        request_id=record.request_id,
+        state=pb.Capture.State.Value(f"STATE_{record.state.value}"),
+        create_time=timestamp(record.create_time_ns),
+        controls=settings(record.controls),
+        labels=record.labels,
+        attempts=record.attempts,
+        recoveries=record.recoveries,
+    )
+    if record.image is not None:
+        message.image.CopyFrom(_image(record.image))
+    if record.acquisition_time_ns:
+        message.acquisition_time.CopyFrom(timestamp(record.acquisition_time_ns))
+    if record.exposure_us is not None:
+        message.exposure_duration.CopyFrom(duration(record.exposure_us / 1e6))
+    if record.state is not CaptureState.RUNNING:
+        message.timing.CopyFrom(
+            pb.CaptureTiming(
+                queue=duration(record.queue_s),
+                driver=duration(record.driver_s),
+                store=duration(record.store_s),
+                total=duration(record.total_s),
+            )
+        )
+    if record.failure is not None:
+        message.error.CopyFrom(status_of(record.failure.error()))
+    return message
+
+
+def group_result(camera: str, outcome: Outcome) -> api.CaptureGroupResult:
+    """Return what became of one camera's part in a group."""
+    if isinstance(outcome, Taken):
+        return api.CaptureGroupResult(
+            camera=camera, capture=capture(outcome.record), replayed=outcome.replayed
+        )
+    outcome.metadata.setdefault("camera", camera)
+    return api.CaptureGroupResult(camera=camera, error=status_of(outcome))
+
+
+def event(item: EventRecord | Heartbeat | Gap) -> api.CaptureEventsResponse:
+    """Return one message of the stream of events."""
+    match item:
+        case Heartbeat(last_sequence):
+            return api.CaptureEventsResponse(
+                heartbeat=pb.EventHeartbeat(last_sequence=last_sequence)
+            )
+        case Gap(first):
+            return api.CaptureEventsResponse(gap=pb.EventGap(first_available_sequence=first))
+    message = pb.CaptureEvent(
+        sequence=item.sequence,
+        event_time=timestamp(item.time_ns),
+        camera=item.camera,
+        capture_id=item.capture_id,
+        request_id=item.request_id,
+        type=pb.CaptureEvent.Type.Value(f"TYPE_{item.type.value}"),
+        attempt=item.attempt,
+        progress_percent=item.progress_percent,
+        queue_position=item.queue_position,
+    )
+    if item.capture is not None:
+        message.capture.CopyFrom(capture(item.capture))
+    if item.failure is not None:
+        message.error.CopyFrom(status_of(item.failure.error()))
+    return api.CaptureEventsResponse(event=message)
+
+
+def _image(image: StoredImage) -> pb.CaptureImage:
+    return pb.CaptureImage(
+        mime_type=image.mime_type,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+    )

@@ -1,0 +1,150 @@
+"""A still on its way out of the worker: finished, in the slot, and hashed and synced in its file.
+
+The file is whole or not there at all, unless the worker is killed while it writes.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from camsvc import errors, unix
+from camsvc.drivers.base import Frame
+from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue, ImageInfo, SharedBlock
+from camsvc.worker import exif, imaging
+from camsvc.worker.messages import Capture, Captured, DeviceInfo
+
+_MODE = 0o640
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No blocks or inodes; over the quota; over the limit for a file's size."""
+
+
+class StillWriter:
+    """Hands stills over, through the one slot for them and through files."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._block = block
+        self._slot_free = threading.Event()
+        self._slot_free.set()
+
+    def release(self) -> None:
+        """Take the slot back; on the pipe's thread where the service gives it."""
+        self._block.trim(STILL_SLOT)
+        self._slot_free.set()
+
+    def hand_over(
+        self,
+        frame: Frame,
+        command: Capture,
+        device: DeviceInfo,
+        controls: dict[str, ControlValue],
+        driver_s: float,
+    ) -> Captured:
+        """Finish a frame as `command` wants it, and hand it over. `controls` are the shot's.
+
+        Raises:
+            StorageFull: there is no room for it.
+            CameraUnavailable: it could not be written; the camera is well.
+            DriverError: the camera's file is not whole.
+        """
+        started = time.perf_counter()
+        data, output = imaging.finish(frame, command.shot)
+        pieces = exif.tagged(data, frame, device, controls, command.comment)
+        size_bytes = sum(map(len, pieces))
+        slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
+        encode_s = time.perf_counter() - started
+        try:
+            sha256, store_s = store(command.path, pieces, read_soon=slot == NO_SLOT)
+        except Exception:
+            if slot != NO_SLOT:
+                self.release()
+            raise
+        image = ImageInfo(
+            slot=slot,
+            size_bytes=size_bytes,
+            mime_type=output.mime_type,
+            width_px=output.width_px,
+            height_px=output.height_px,
+            acquisition_time_ns=frame.acquisition_time_ns,
+            sha256=sha256,
+            exposure_us=frame.exposure_us,
+            controls=controls,
+        )
+        return Captured(image, driver_s, encode_s, store_s)
+
+    def _offer(self, pieces: Sequence[memoryview]) -> int:
+        """Fill the slot, and return it."""
+        self._slot_free.wait()
+        self._block.write(STILL_SLOT, b"".join(pieces) if len(pieces) > 1 else pieces[0])
+        self._slot_free.clear()
+        return STILL_SLOT
+
+
+def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> tuple[str, float]:
+    """Write a picture to a new file and sync it; return its SHA-256 in hexadecimal.
+
+    Also the seconds that writing took. Unless it is `read_soon`, the system need not cache it: the
+    next one then finds memory that is in use already, where a virtual machine has to ask its host
+    for more (0.4 instead of 6.5 ms for 2 MB).
+
+    It is hashed meanwhile, on a second thread: both let go of the GIL. That saves a quarter (3.1 to
+    2.5 ms for 2 MB, 16.7 to 12.2 ms for 12 MB), and more where the processor is slower beside its
+    disk; less where no core is free.
+
+    Raises:
+        StorageFull: there is no room for it.
+        CameraUnavailable: it could not be written; nothing is left. Neither names the path, as
+            their texts reach clients.
+    """
+    digest = hashlib.sha256()
+
+    def digest_all() -> None:
+        for piece in pieces:
+            digest.update(piece)
+
+    hashing = threading.Thread(target=digest_all, name="sha256")
+    started = time.perf_counter()
+    hashing.start()
+    try:
+        _write(path, pieces, read_soon=read_soon)
+    except OSError as error:
+        raise _failure(error, sum(map(len, pieces))) from error
+    finally:
+        took_s = time.perf_counter() - started
+        hashing.join()
+    return digest.hexdigest(), took_s
+
+
+def _write(path: str, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
+    try:
+        try:
+            for piece in pieces:
+                left = piece
+                while left:
+                    left = left[os.write(fd, left) :]
+            os.fsync(fd)
+            if not read_soon:
+                unix.drop_cached(fd)
+        finally:
+            os.close(fd)  # where some file systems tell first that there is no room
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def _failure(error: OSError, size_bytes: int) -> Exception:
+    if error.errno in _FULL:
+        return errors.StorageFull(
+            f"no room for a picture of {size_bytes} bytes where the service keeps its pictures; "
+            "delete captures, or make room on the service's disk"
+        )
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return errors.CameraUnavailable(
+        f"the picture of {size_bytes} bytes could not be written to the service's disk: "
+        f"{error.strerror} ({name})"
+    )
