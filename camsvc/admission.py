@@ -142,13 +142,15 @@ class Admission:
         """
         loop = asyncio.get_running_loop()
         while (first := self._line[0]) is not turn:
+            latest = self._latest_start(turn)
             try:
-                async with asyncio.timeout_at(self._latest_start(turn)):
+                async with asyncio.timeout_at(latest):
                     await first.ended.wait()
             except TimeoutError:
-                # Whoever joined this capture meanwhile may have more time.
-                latest = self._latest_start(turn)
-                if latest is not None and latest <= loop.time():
+                # Whoever joined this capture meanwhile may have more time. The clock is not asked:
+                # a timer may fire a little before its time, and would again and again.
+                later = self._latest_start(turn)
+                if latest is not None and later is not None and later <= latest:
                     raise self._too_late(self._line[0]) from None
         turn.started, turn.started_ns = loop.time(), time.time_ns()
 

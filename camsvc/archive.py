@@ -279,9 +279,14 @@ class Archive:
 
     async def trim_events(self, *, before_time_ns: int | None, keep: int, limit: int = 1000) -> int:
         """Delete up to `limit` of the oldest events; return how many went."""
-        return await self._journal.write(
-            lambda db: rows.trim_events(db, before_time_ns=before_time_ns, keep=keep, limit=limit)
-        )
+
+        def job(db: sqlite3.Connection) -> tuple[int, int]:
+            gone = rows.trim_events(db, before_time_ns=before_time_ns, keep=keep, limit=limit)
+            return gone, rows.event_span(db)[0]
+
+        gone, oldest = await self._journal.write(job)
+        self._feed.trimmed(oldest)
+        return gone
 
     async def read(self, capture_id: str) -> bytes:
         """Return a picture's bytes.

@@ -1,5 +1,7 @@
 """What is kept of captures, made into messages of the contract."""
 
+from collections import OrderedDict
+
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
@@ -9,6 +11,9 @@ from camsvc.group import Outcome
 from camsvc.records import CaptureRecord, CaptureState, EventRecord, StoredImage
 from camsvc.rpc.convert import duration, settings, timestamp
 from camsvc.rpc.status import status_of
+
+_MOST_WIRES = 1000
+"""Some 700 bytes each."""
 
 
 def capture(record: CaptureRecord) -> pb.Capture:
@@ -52,6 +57,24 @@ def group_result(camera: str, outcome: Outcome) -> api.CaptureGroupResult:
         )
     outcome.metadata.setdefault("camera", camera)
     return api.CaptureGroupResult(camera=camera, error=status_of(outcome))
+
+
+class EventWires:
+    """The newest and the last replayed events in their wire form, made once for all readers."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, item: EventRecord | Heartbeat | Gap) -> bytes:
+        """Return the wire form of one message of the stream of events."""
+        if not isinstance(item, EventRecord):
+            return event(item).SerializeToString()
+        wire = self._made.get(item.sequence)
+        if wire is None:
+            wire = self._made[item.sequence] = event(item).SerializeToString()
+            if len(self._made) > _MOST_WIRES:
+                self._made.popitem(last=False)
+        return wire
 
 
 def event(item: EventRecord | Heartbeat | Gap) -> api.CaptureEventsResponse:

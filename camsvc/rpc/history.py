@@ -8,16 +8,12 @@ from camapi.v1 import camera_service_pb2 as api
 from camapi.v1 import camera_service_pb2_grpc as api_grpc
 
 from camsvc.archive import Archive
-from camsvc.errors import CameraUnavailable
 from camsvc.fleet import Fleet
 from camsvc.rpc import convert, convert_history, history_requests, requests
 from camsvc.rpc.status import Context
 from camsvc.thumbnails import MIME_TYPE, Thumbnails
 
 _CHUNK_BYTES = 1 << 20
-
-_BACK_S = 1.0
-"""When a stream that the service's end has ended may be tried again."""
 
 
 class HistoryCalls(api_grpc.CameraServiceServicer):
@@ -27,10 +23,11 @@ class HistoryCalls(api_grpc.CameraServiceServicer):
         self._fleet = fleet
         self._archive = archive
         self._thumbnails = Thumbnails(archive)
+        self._wires = convert_history.EventWires()
 
-    async def CaptureEvents(
+    async def CaptureEvents(  # type: ignore[override]  # see convert.with_bytes
         self, request: api.CaptureEventsRequest, context: Context
-    ) -> AsyncIterator[api.CaptureEventsResponse]:
+    ) -> AsyncIterator[bytes]:
         """Every step of every capture."""
         if request.camera:
             self._fleet.camera(requests.camera_id(request.camera))
@@ -39,11 +36,7 @@ class HistoryCalls(api_grpc.CameraServiceServicer):
         await context.send_initial_metadata(())
         async with contextlib.aclosing(self._archive.follow(request.camera, after)) as items:
             async for item in items:
-                yield convert_history.event(item)
-        raise CameraUnavailable(
-            "the service stops; come back when it has started again, after the last event seen",
-            retry_after_s=_BACK_S,
-        )
+                yield self._wires.get(item)
 
     async def ListCaptures(
         self, request: api.ListCapturesRequest, context: Context

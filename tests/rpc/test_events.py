@@ -16,9 +16,9 @@ from camsvc_client import RpcErrorInfo, error_info
 
 from tests.support.events import Event, EventReader, steps
 from tests.support.history import QUICK, WAIT, deleted, described, listed, refusal
-from tests.support.queue import held, waits
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
+from tests.support.waiters import held, waits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

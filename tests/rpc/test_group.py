@@ -23,9 +23,9 @@ from tests.support.groups import (
     wanted,
 )
 from tests.support.history import QUICK, WAIT, exposures, listed
-from tests.support.queue import held
 from tests.support.scenes import camera, fault
 from tests.support.service import CALL_S, Service
+from tests.support.waiters import held
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,8 +22,7 @@ from tests.support.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ANSWERED_S = 5.0
-KEPT = 3
+ANSWERED_S, KEPT = 5.0, 3
 LARGEST = 2**63 - 1
 HUGE = "x" * 10 * 2**20
 UNKNOWN = str(uuid.UUID(int=4))

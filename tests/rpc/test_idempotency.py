@@ -28,9 +28,9 @@ from tests.support.history import (
     refusal,
     sha256,
 )
-from tests.support.queue import held, waits
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
+from tests.support.waiters import held, waits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,9 +16,9 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from tests.support.history import QUICK, WAIT, exposures, listed, refusal
-from tests.support.queue import Call, held, queued, waits
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
+from tests.support.waiters import Call, held, queued, waits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -177,5 +177,8 @@ def worker_memory(pid: int | None = None) -> int:
 
 
 def shared_memory_left() -> list[str]:
-    """Return what lies in the system's folder for named shared memory."""
-    return sorted(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else []
+    """Return the shared memory that has a name, from the system's folder for that."""
+    if not os.path.isdir("/dev/shm"):
+        return []
+    with os.scandir("/dev/shm") as found:
+        return sorted(entry.name for entry in found if entry.is_file(follow_symlinks=False))
