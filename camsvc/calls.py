@@ -51,6 +51,8 @@ class Job(Generic[T]):
     """Told when an attempt has failed."""
     on_retry: Callable[[], None] = lambda: None
     """Told when the next one begins."""
+    on_away: Callable[[], None] = lambda: None
+    """Told when the camera does not come back soon."""
     dropped: bool = False
     """Whether it was cancelled, and only has to end: nobody may wait for it any more."""
 
@@ -98,6 +100,7 @@ class Calls:
 
         Raises:
             CaptureTimeout: the time is over. Whatever else the job raises.
+            CameraUnavailable: it was dropped just before it was joined, or the service stops.
         """
         turn = job.turn
         bound_s = job.worst_s if timeout_s is None else min(timeout_s, job.worst_s)
@@ -113,6 +116,14 @@ class Calls:
                 f"camera {self._options.id!r} had not finished after {bound_s:.3g} s, which is "
                 + ("the call's deadline" if bound_s == timeout_s else "its worst case"),
                 metadata={"camera": self._options.id, "capture_id": turn.id},
+            ) from None
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not job.dropped or caller is None or caller.cancelling():
+                raise  # who waits for it has left
+            why = "the service stops" if self.stopping else "its first client left meanwhile"
+            raise self._supervisor.unavailable(
+                f"dropped the call: {why}", capture_id=turn.id
             ) from None
         finally:
             job.waiting -= 1
@@ -166,6 +177,11 @@ class Calls:
             raise
         finally:
             turn.limit = None
+
+    def away(self) -> None:
+        """Note that the camera does not come back soon, for those who can go on without it."""
+        for job in self._jobs:
+            job.on_away()
 
     async def close(self) -> None:
         """End every job; only a picture that is there is still kept."""

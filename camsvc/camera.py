@@ -155,7 +155,6 @@ class CameraActor:
             if job is not None:
                 self._refuse_reuse(order, job.fingerprint, job.turn.id)
                 job.turn.deadline = max(job.turn.deadline, deadline)
-                job.turn.abandoned = False
                 return job
             self.supervisor.refuse_when_hopeless()
             exposure_s = _exposure_s({**self.supervisor.controls, **order.shot.controls})
@@ -315,6 +314,7 @@ class CameraActor:
         return worst_s if timeout_s is None else min(timeout_s, worst_s)
 
     def _note_away(self, error: CameraServiceError) -> None:
+        self._calls.away()
         if not self._away:
             self._away = True
             self._note(EventType.CAMERA_UNAVAILABLE, error)

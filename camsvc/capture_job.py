@@ -75,6 +75,7 @@ class CaptureJob(Job[Taken]):
         self._log = CaptureLog(archive, record, turn)
         self._log.accepted()
         self.on_retry, self.on_failed = self._log.retrying, self._attempt_failed
+        self.on_away = self._leave
         if self._meeting is not None:
             self._meeting.expect(turn, self.worst_s)
         calls.start(self, self._take())
@@ -121,14 +122,17 @@ class CaptureJob(Job[Taken]):
 
     def _attempt_failed(self, error: CameraUnavailable) -> None:
         self._log.recovering(error)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let the group's others go on without it."""
         if self._meeting is not None:
             self._meeting.leave(self.turn)
 
     def _end(self, task: "asyncio.Task[Taken]") -> None:
         """Keep how it has ended, where there is no picture."""
         self._log.shot()
-        if self._meeting is not None:
-            self._meeting.leave(self.turn)
+        self._leave()
         if task.cancelled():
             left = self.turn.abandoned and not self._calls.stopping
             why = "its client left" if left else "the service stopped"

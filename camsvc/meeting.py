@@ -8,8 +8,8 @@ from camsvc.admission import Turn
 class Meeting:
     """Holds back those who have come until all who are expected have, or have left.
 
-    Nobody waits for longer than the others take to be made ready, or to fail once: who fails
-    leaves, and comes later on its own.
+    Nobody waits for longer than the others take to be made ready, or to fail once: who fails, or
+    whose camera is away, leaves, and comes later on its own.
     """
 
     def __init__(self) -> None:

@@ -23,6 +23,8 @@ from tests.support.service import CALL_S, Service
 from tests.support.smalldisk import SmallDisk
 from tests.support.waiting import finished, until
 
+pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
+
 MIB = 2**20
 DISK = "size=24m"
 LARGE: dict[str, Any] = {"width_px": 2400, "height_px": 1800}
@@ -66,8 +68,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with SmallDisk(tmp_path / "data", DISK) as disk:
+async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    async with SmallDisk(tmp_path / "data", getattr(request, "param", DISK)) as disk:
         ledger = Ledger(tmp_path, endurance.chance())
         ledger.data = disk.path
         yield Scene(tmp_path, disk, ledger, Reader())
@@ -185,7 +187,9 @@ async def test_a_deletion_makes_room_on_a_disk_without_a_byte_free(scene: Scene)
         await ledger.check(service)
 
 
-FILLED = endurance.times(short=25, full=200)
+FILLED = endurance.times(short=15, full=200)
+MAX_BYTES = 400_000
+"""A hundred pictures: retention is always at work, too."""
 MOMENT_S = 0.3
 """The longest that the disk is full, or not."""
 LEFT_BYTES = (0, 0, 4096, 12_288, 40_960)
@@ -202,12 +206,15 @@ SMALL = "".join(
 )
 
 
+@pytest.mark.parametrize("scene", ["size=64m"], indirect=True, ids=[""])
 async def test_a_disk_full_again_and_again_loses_nothing_that_was_acknowledged(
     scene: Scene,
 ) -> None:
     """Also where it is the journal that finds no room: pictures are let in to the last byte."""
     ledger, rng = scene.ledger, scene.ledger.rng
-    async with scene.service("min_free_bytes = 0\n" + SMALL) as service:
+    ledger.max_bytes = MAX_BYTES
+    retention = f'[retention]\nmax_bytes = {MAX_BYTES}\npinned_label = "keep=yes"\n'
+    async with scene.service("min_free_bytes = 0\n" + retention + SMALL) as service:
         load = Load(ledger, service, ("cam0", "cam1", "cam2"))
         load.allowed |= {"STORAGE_FULL"}
         loading = asyncio.create_task(load.run([scene.reader]))

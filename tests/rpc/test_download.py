@@ -3,10 +3,8 @@
 The tests share a service, which sends pictures inline only up to 1,000 bytes.
 """
 
-import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import cv2
@@ -16,7 +14,6 @@ import pytest
 import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
-from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from tests.support import noise
 from tests.support.history import (
@@ -25,21 +22,16 @@ from tests.support.history import (
     QUICK,
     REFERENCE,
     Download,
-    data_files,
     deleted,
     described,
     download,
-    downloaded,
     exposures,
     listed,
     refusal,
     sha256,
 )
 from tests.support.scenes import camera
-from tests.support.service import CALL_S, Service
-from tests.support.waiting import until
-
-Rest = Callable[[], Awaitable[Download]]
+from tests.support.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,30 +39,20 @@ ID = "3f2a8c1e-5b7d-4e9f-8a6b-0c1d2e3f4a5b"
 THUMBNAIL = api.DownloadImageRequest.VARIANT_THUMBNAIL
 SEED = 4
 LIMIT_BYTES = 1000
-NOISE: dict[str, Any] = {
-    "driver": noise.DRIVER,
-    "env": noise.ENV,
-    "options": {"width_px": 1600, "height_px": 1000},
-}
-"""Settings of a camera whose pictures have 4.8 MB as PNG."""
 SIZES = {"wide": (1600, 1000), "high": (500, 1000), "small": (160, 120)}
 THUMBNAIL_SIZES = {"wide": (320, 200), "high": (160, 320), "small": (160, 120)}
 SETTINGS = (
     f"inline_limit_bytes = {LIMIT_BYTES}\n"
-    + camera("noisy", **NOISE)
+    + camera("noisy", **noise.SETTINGS)
     + "".join(camera(name, width_px=w, height_px=h, **QUICK) for name, (w, h) in SIZES.items())
     + "".join(camera(name, **QUICK) for name in ("plain", "by-request", "by-settings"))
+    + camera("odd", driver="misdeeds:Misdeeds", env=noise.ENV)
 )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("service")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(folder: Path) -> AsyncIterator[Service]:
-    async with Service(folder, SETTINGS) as service:
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    async with Service(tmp_path_factory.mktemp("service"), SETTINGS) as service:
         yield service
 
 
@@ -127,68 +109,16 @@ async def test_a_thumbnail_is_a_jpeg_of_at_most_320_px(service: Service, name: s
         assert gone.reason == "CAPTURE_NOT_FOUND", "also the one that was made before"
 
 
-@contextlib.asynccontextmanager
-async def half_downloaded(service: Service, capture_id: str) -> AsyncIterator[Rest]:
-    """Begin a download; give what reads the rest of it, which the service has not sent yet."""
-    # Without its probes, gRPC lets no more than 64 KiB wait for a reader.
-    options = [("grpc.http2.bdp_probe", 0)]
-    async with grpc.aio.insecure_channel(service.address, options=options) as channel:
-        request = api.DownloadImageRequest(capture_id=capture_id)
-        call = CameraServiceStub(channel).DownloadImage(request, timeout=CALL_S)
-        messages: list[api.DownloadImageResponse] = []
-
-        async def read() -> bool:
-            message = await call.read()
-            if isinstance(message, api.DownloadImageResponse):
-                messages.append(message)
-                return True
-            return False
-
-        async def rest() -> Download:
-            while await read():
-                pass
-            return downloaded(messages)
-
-        assert await read()
-        yield rest
-
-
-async def test_a_picture_deleted_while_it_is_downloaded_is_sent_to_its_end(
-    service: Service, folder: Path
+async def test_what_cannot_be_decoded_has_no_thumbnail_and_is_downloaded_all_the_same(
+    service: Service,
 ) -> None:
-    capture = (await service.capture("noisy", delivery=REFERENCE, image=PNG)).capture
-    async with half_downloaded(service, capture.capture_id) as rest:
-        await deleted(service, capture.capture_id)
-        assert f"{capture.capture_id}.png" not in data_files(folder / "data")
-        info = await refusal(download(service, capture.capture_id))
-        assert info.reason == "CAPTURE_NOT_FOUND"
-        got = await rest()
-    assert sha256(got.data) == got.sha256 == capture.image.sha256
-
-
-async def test_retention_passes_over_what_is_being_downloaded(tmp_path: Path) -> None:
-    """There is room for two: the second goes instead of the first, whose turn comes later."""
-    settings = f"[retention]\nmax_bytes = {12 * 10**6}\n{camera(**NOISE)}"
-    async with Service(tmp_path, settings) as small:
-
-        async def kept(*captures: pb.Capture) -> None:
-            async def are() -> bool:
-                return await listed(small) == list(captures)
-
-            await until(are, f"{len(captures)} captures are kept, and no others")
-
-        async def taken() -> pb.Capture:
-            return (await small.capture(delivery=REFERENCE, image=PNG)).capture
-
-        first, second = await taken(), await taken()
-        await kept(second, first)
-        async with half_downloaded(small, first.capture_id) as rest:
-            third = await taken()
-            await kept(third, first)
-            got = await rest()
-        fourth = await taken()
-        await kept(fourth, third)
-    assert sha256(got.data) == got.sha256 == first.image.sha256
+    capture = (await service.capture("odd", delivery=REFERENCE)).capture
+    info = await refusal(download(service, capture.capture_id, variant=THUMBNAIL))
+    assert (info.code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED")
+    assert info.metadata == {"camera": "odd", "capture_id": capture.capture_id}
+    assert "image/jpeg" in info.message
+    whole = await download(service, capture.capture_id)
+    assert sha256(whole.data) == capture.image.sha256
 
 
 async def test_by_reference_the_picture_is_not_sent_but_kept(service: Service) -> None:

@@ -86,7 +86,7 @@ async def test_a_group_left_before_the_trigger_presses_no_shutter(service: Servi
     again = await group(service, wanted(cameras, ids="a"))
     await assert_taken(service, again.results)
     assert not any(result.replayed for result in again.results)
-    assert skew_s(again) < 0.1
+    assert skew_s(again) < 0.5
     for result in again.results:
         assert exposures(result.capture) == counts[result.camera] + 1
     assert {process.pid for process in service.workers()} == workers

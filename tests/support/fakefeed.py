@@ -131,6 +131,7 @@ class FeedRig:
     def trim(self, keep: int) -> None:
         rows.trim_events(self.journal.db, before_time_ns=None, keep=keep, limit=10**9)
         self.trimmed_to = max(self.trimmed_to, len(self.cameras) - keep)
+        self.feed.trimmed(rows.event_span(self.journal.db)[0])
 
     def read(self, camera: str = "", after: int | None = 0, pause_s: float = 0.0) -> Reader:
         reader = Reader(self, camera, after, pause_s)

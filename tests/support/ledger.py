@@ -147,17 +147,22 @@ class Ledger:
     async def settled(self, service: Service) -> list[pb.Capture]:
         """Return what is listed, each once, when retention has come to rest with the files."""
         listed: list[pb.Capture] = []
+        differ: list[str] = []
 
         async def agree() -> bool:
-            nonlocal listed
-            listed = await captures(service)
+            listed[:] = await captures(service)
             sizes = {c.capture_id: c.image.size_bytes for c in listed if c.HasField("image")}
             files = {path.stem for path in (self.data / "captures").glob("*/*")}
+            differ[:] = files ^ sizes.keys()
             loose = any(c.HasField("image") and not c.labels for c in listed)
             outlived = self.max_bytes is not None and sum(sizes.values()) > self.max_bytes and loose
-            return not outlived and files == sizes.keys()
+            return not outlived and not differ
 
-        await until(agree, "files and captures are the same")
+        try:
+            await until(agree, "files and captures are the same")
+        finally:
+            if differ:
+                print(f"files and captures differ in {differ} of {len(listed)}")
         ids = [capture.capture_id for capture in listed]
         assert len(set(ids)) == len(ids), "a capture is listed twice"
         return listed

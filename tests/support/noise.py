@@ -1,20 +1,25 @@
 """A driver of our own: pictures of noise, which no format makes smaller.
 
-Settings: `driver = "noise:NoiseCamera"`, and this folder in the `PYTHONPATH` of `env`. Its
-`options` are the size in pixels; as PNG, a picture has about 3 bytes for each.
+Its `options` are the size in pixels; as PNG, a picture has about 3 bytes for each.
 """
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.worker.messages import DeviceInfo, Shot
 
-DRIVER = "noise:NoiseCamera"
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
+SETTINGS: dict[str, Any] = {
+    "driver": "noise:NoiseCamera",
+    "env": ENV,
+    "options": {"width_px": 1600, "height_px": 1000},
+}
+"""Of a camera whose pictures have 4.8 MB as PNG."""
 
 
 class NoiseCamera(Driver):

@@ -94,8 +94,11 @@ def test_a_full_line_refuses_and_says_its_limit(rig: Rig) -> None:
 def test_who_cannot_be_served_in_time_is_refused_at_once(rig: Rig) -> None:
     begin(rig)
     begin(rig)
+    before = rig.loop.time(), len(rig.archive.records)
     with pytest.raises(CameraBusy, match="deadline can no longer be met"):
         rig.run(rig.actor.capture(WAITING, 2.5 * COMMAND_S))
+    assert (rig.loop.time(), len(rig.archive.records)) == before
+    assert rig.archive.events[-1].type is EventType.REJECTED
     begin(rig, WAITING, 4 * COMMAND_S)
     rig.wait(10)
     assert rig.shots == 3

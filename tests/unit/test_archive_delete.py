@@ -80,6 +80,23 @@ async def test_deleted_by_several_at_once_it_is_counted_once(
     assert folder.files() == [f"{DATED}/b.jpg"]
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_deletion_whose_client_leaves_is_done_or_was_never_begun(
+    folder: Folder, steps: int
+) -> None:
+    """The steps of the event loop after which it may leave are tried one by one."""
+    archive = await Archive.open(folder.path)
+    await keep(archive, capture("a"))
+    deleting = asyncio.create_task(archive.delete("a"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    deleting.cancel()
+    await asyncio.wait([deleting])
+    await archive.close()
+    assert len(folder.files()) == len(folder.states())
+    assert folder.rows("SELECT path FROM doomed") == []
+
+
 # It is pruned.
 
 

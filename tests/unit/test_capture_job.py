@@ -183,12 +183,19 @@ def test_one_whose_client_left_before_its_shot_is_cancelled(opened: Rig) -> None
     assert opened.shots == 1
 
 
-def test_a_shot_that_failed_with_nobody_there_is_tried_again_for_its_id(opened: Rig) -> None:
-    opened.script = ["die"]
-    begin(opened).leave()
-    opened.wait(COMMAND_S / 4)
+@pytest.mark.parametrize(
+    ("order", "state"), [(NAMED, CaptureState.SUCCEEDED), (PLAIN, CaptureState.CANCELLED)]
+)
+def test_a_shot_that_failed_is_tried_again_with_nobody_there_only_where_they_may_come_back(
+    opened: Rig, order: Order, state: CaptureState
+) -> None:
+    opened.script = ["error", "slow"]
+    call = begin(opened, order)
+    opened.wait(1)
+    call.leave()  # while the camera is brought back
     opened.wait(60)
-    assert last_state(opened) is not CaptureState.RUNNING
+    assert last_state(opened) is state
+    assert opened.shots == (1 if order is NAMED else 0)
 
 
 def test_coming_back_ends_the_patience_with_a_shot_that_others_wait_for(opened: Rig) -> None:
@@ -223,6 +230,19 @@ def test_who_asks_again_while_the_capture_is_being_cancelled_gets_a_picture(
 
     assert opened.run(leave_and_ask()).record.state is CaptureState.SUCCEEDED
     assert opened.shots == 2
+
+
+def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(opened: Rig) -> None:
+    """The archive's answer was right when it was asked."""
+    opened.archive.lookup_s = 1.0
+    slow = begin(opened)
+    opened.wait(0.1)
+    opened.archive.lookup_s = 0.0
+    first = take(opened, NAMED)
+    again = result(opened, slow)
+    assert again.replayed
+    assert again.record == first.record
+    assert opened.shots == 1
 
 
 # The disk, and the end of the service.

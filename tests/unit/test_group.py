@@ -1,5 +1,6 @@
 """Several cameras in one call, against workers that may do anything, in virtual time."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -115,6 +116,17 @@ def test_one_that_hangs_while_it_is_opened_holds_the_others_for_its_own_time_out
     found = outcomes(stage, left, right)
     assert right.pressed == [pytest.approx(begun + OPEN_S, abs=TICK_S)]
     assert kinds(found) == [Taken, Taken]
+
+
+def test_one_whose_camera_stays_away_is_not_waited_for(
+    stage: Stage, left: FakeCamera, right: FakeCamera
+) -> None:
+    open_all(stage, right)
+    left.script = ["error"] * 8
+    begun = stage.loop.time()
+    found = outcomes(stage, left, right)
+    assert kinds(found) == [CameraUnavailable, Taken] or kinds(found) == [Taken, Taken]
+    assert right.pressed[0] - begun < 1, "as soon as it is known, not after the time to open it"
 
 
 @pytest.mark.parametrize(
@@ -243,6 +255,18 @@ def test_one_that_fails_when_the_client_has_left_is_not_tried_again(
     assert not left.pressed + right.pressed
 
 
+def test_without_a_deadline_one_waits_for_the_others_longer_than_its_own_worst_case(
+    stage: Stage, right: FakeCamera
+) -> None:
+    options = CameraOptions("quick", "fake", attempts=1, attempt_timeout_s=2, open_timeout_s=2)
+    quick = FakeCamera(stage, options)
+    assert quick.actor.worst_case_s() < SLOW_S
+    open_all(stage, quick, right)
+    right.script = ["slow"]
+    stage.begin(right.actor.capture(WAITING), 1000)
+    assert kinds(outcomes(stage, quick, right, order=WAITING)) == [Taken, Taken]
+
+
 def test_the_same_ids_again_are_replayed_and_measure_no_skew(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
@@ -282,6 +306,44 @@ def test_a_group_joins_the_capture_under_way_of_one_of_its_ids(
     assert kinds(found) == [Taken, Taken]
     assert left.shots == 1
     assert right.pressed == [pytest.approx(begun + COMMAND_S, abs=TICK_S)], "it waits for nobody"
+
+
+def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(
+    stage: Stage, left: FakeCamera, right: FakeCamera
+) -> None:
+    open_all(stage, left, right)
+    order = Order(m.Shot(), "a")
+    stage.archive.lookup_s = 1.0
+    call = begin(stage, left, right, order=order)
+    stage.wait(0.1)
+    stage.archive.lookup_s = 0.0
+    stage.run(left.actor.capture(order))
+    found = stage.run(wait_for(call))
+    assert [outcome.replayed for outcome in found if isinstance(outcome, Taken)] == [True, False]
+    assert (left.shots, right.shots) == (1, 1)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
+    stage: Stage, left: FakeCamera, right: FakeCamera, steps: int
+) -> None:
+    """The steps of the event loop in which it may happen are tried one by one."""
+    open_all(stage, left, right)
+    order = Order(m.Shot(), "a", wait=True)
+    stage.begin(left.actor.capture(ORDER), 10)
+    first = stage.begin(left.actor.capture(order), 10)
+    stage.wait(COMMAND_S / 2)
+    call = begin(stage, left, right, order=order)
+
+    async def leave() -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        first.leave()
+
+    stage.run(leave())
+    stage.wait(10)
+    stage.check_calls()
+    assert kinds(call.task.result())[1] is Taken
 
 
 def test_another_request_under_an_id_is_refused_and_the_others_are_taken(
