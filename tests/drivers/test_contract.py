@@ -17,7 +17,7 @@ import pytest
 from camsvc.drivers import BUILTIN
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
-from camsvc.errors import DriverError
+from camsvc.errors import CameraUnavailable
 from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue
 from camsvc.worker import imaging
 from camsvc.worker import messages as m
@@ -252,7 +252,7 @@ async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
 async def test_a_still_is_written_over_nothing(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_text("somebody's")
-    with pytest.raises(DriverError) as caught:
+    with pytest.raises(CameraUnavailable) as caught:
         await capture(worker, path)
     assert str(tmp_path) not in str(caught.value)
     assert path.read_text() == "somebody's"
