@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camsvc.drivers import BUILTIN
+from camsvc.drivers import BUILTIN, PYTHON
 from camsvc.errors import CameraLost
 from camsvc.settings import CameraSettings
 from camsvc.worker import messages as m
@@ -40,7 +40,7 @@ class Discovery:
 
 async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Discovery:
     """Ask every driver what is attached, each in a worker of its own and in bounded time."""
-    launches = {name: Launch(path) for name, path in BUILTIN.items()}
+    launches = {name: Launch.of(path, PYTHON.get(name), {}) for name, path in BUILTIN.items()}
     launches |= {c.driver: launch_of(c) for c in cameras}
     answers = await asyncio.gather(*(_ask(*item, cameras, pool) for item in launches.items()))
     found = Discovery([], {})
@@ -54,7 +54,8 @@ async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Disc
 
 def launch_of(settings: CameraSettings) -> Launch:
     """Return what a camera's worker is started with."""
-    return Launch.of(settings.driver_path, settings.python, settings.env)
+    python = settings.python or PYTHON.get(settings.driver)
+    return Launch.of(settings.driver_path, python, settings.env)
 
 
 async def _ask(

@@ -28,6 +28,7 @@ from camsvc.settings_cameras import (
     Fault,
     Number,
     OpenCVCameraSettings,
+    Picamera2CameraSettings,
     PluginCameraSettings,
     SecondsOrZero,
     SimulatedCameraSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "CameraSettings",
     "Fault",
     "OpenCVCameraSettings",
+    "Picamera2CameraSettings",
     "PluginCameraSettings",
     "RetentionSettings",
     "ServiceSettings",
@@ -130,6 +132,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
+    "picamera2": Picamera2CameraSettings,
     "plugin": PluginCameraSettings,
     "faults": Fault,
 }

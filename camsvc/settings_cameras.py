@@ -51,6 +51,14 @@ def _source(value: object) -> object:
     return value
 
 
+def _module(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise ValueError("allowed: a camera's number from 0, its libcamera id, or its model")
+    if isinstance(value, int) and not 0 <= value < 2**8:
+        raise ValueError("allowed: a camera's number from 0 to 255, its libcamera id, or its model")
+    return value
+
+
 def _plain(value: object) -> object:
     """Refuse what JSON cannot carry: dates, infinities and numbers that are none."""
     match value:
@@ -265,6 +273,54 @@ class OpenCVCameraSettings(CameraSettings):
         return self
 
 
+EvenPixels = Annotated[Pixels, Field(multiple_of=2)]
+
+
+class Picamera2CameraSettings(CameraSettings):
+    """A camera module of a Raspberry Pi."""
+
+    driver: Literal["picamera2"] = Field(description="what drives it")
+    source: Annotated[int | str, BeforeValidator(_module)] = Field(
+        0, description="the camera's number, its libcamera id, or its model where there is one such"
+    )
+    width_px: EvenPixels | None = Field(
+        None, description="width of stills in pixels, even; by default the sensor's"
+    )
+    height_px: EvenPixels | None = Field(
+        None, description="height of stills in pixels, even; by default the sensor's"
+    )
+    live_width_px: EvenPixels | None = Field(
+        None,
+        description="width of live view in pixels, even; by default the stills' shape within "
+        "1280x960",
+    )
+    live_height_px: EvenPixels | None = Field(
+        None, description="height of live view in pixels, even; as live_width_px"
+    )
+    fps: FramesPerSecond = Field(30.0, description="frames per second of live view, at most")
+    capture_during_live_view: Flag = Field(
+        False,
+        description="whether stills are taken without pausing live view, both at the rate of the "
+        "sensor's full size",
+    )
+    # Five frames of the slowest mode are half a second.
+    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] = Field(
+        5, description="frames to drop after opening, while exposure and white balance settle"
+    )
+    # The largest sensors give a frame each 0.4 s; a stuck ISP costs this and 0.9 s to restart it.
+    frame_timeout_s: Seconds = Field(
+        3.0, description="seconds to wait for a frame, beside an exposure that was set"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_are_whole(self) -> Self:
+        for prefix in ("", "live_"):
+            width, height = f"{prefix}width_px", f"{prefix}height_px"
+            if (getattr(self, width) is None) != (getattr(self, height) is None):
+                raise ValueError(f"keys {width!r} and {height!r} go together: set both or neither")
+        return self
+
+
 class PluginCameraSettings(CameraSettings):
     """A camera with a driver of one's own, named by its path."""
 
@@ -295,6 +351,7 @@ def _tag(camera: object) -> str | None:
 AnyCameraSettings = Annotated[
     Annotated[SimulatedCameraSettings, Tag("simulated")]
     | Annotated[OpenCVCameraSettings, Tag("opencv")]
+    | Annotated[Picamera2CameraSettings, Tag("picamera2")]
     | Annotated[PluginCameraSettings, Tag("plugin")],
     Discriminator(_tag),
 ]

@@ -3,5 +3,10 @@
 BUILTIN = {
     "simulated": "camsvc.drivers.simulated:SimulatedCamera",
     "opencv": "camsvc.drivers.opencv:OpenCVCamera",
+    "picamera2": "camsvc.drivers.picamera2:Picamera2Camera",
 }
 """Names usable as `driver` in the settings; any other is a dotted path "package.module:Class"."""
+
+PYTHON = {"picamera2": "/usr/bin/python3"}
+"""The interpreters of drivers whose library is not to be had for the service's own: Raspberry Pi OS
+installs Picamera2 for the system's alone."""

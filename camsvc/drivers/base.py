@@ -30,7 +30,8 @@ class Frame:
 
     `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
-    a frame older than the request for it is refused as stale.
+    a frame older than the request for it is refused as stale. `controls` are those values that the
+    device says the picture was taken with; the others are as they are set.
     """
 
     acquisition_time_ns: int
@@ -38,6 +39,7 @@ class Frame:
     encoded: bytes | None = None
     mime_type: str = ""
     exposure_us: int | None = None
+    controls: Mapping[str, ControlValue] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -219,6 +219,7 @@ class Worker:
                     f"stale picture: taken {age_s:.3f} s before it was asked for"
                 )
             values = {c.name: c.value for c in driver.controls() if c.value is not None}
+            values |= frame.controls
         finally:
             self._percent = None
             self._put_back()

@@ -62,6 +62,10 @@ def finish(frame: Frame, shot: Shot) -> tuple[bytes | memoryview, Output]:
         DriverError: the camera's file is not whole.
     """
     mime_type = _MIME.get(shot.format, frame.mime_type)
+    if shot.format == "RAW":
+        if frame.encoded is None:
+            raise DriverError("the camera gave no raw file")
+        return frame.encoded, Output(mime_type, 0, 0, None)  # its size is the format's secret
     output = _output(frame, shot, mime_type, DEFAULT_QUALITY_PERCENT)
     return render(frame, output), output
 

@@ -1,0 +1,351 @@
+"""A camera module of a Raspberry Pi, through Picamera2 and libcamera.
+
+Raspberry Pi OS installs both for the system's interpreter only, so that is what the worker runs
+under. A still has a configuration of its own, at the sensor's full size, live view another. The
+camera stays in the one it was last used in: of a scan's stills only the first pays for the switch.
+"""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from picamera2 import MappedArray
+
+from camsvc.drivers import picamera2_pixels as pixels
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.picamera2_camera import (
+    PiCamera,
+    Request,
+    acquired_ns,
+    attached,
+    library_errors,
+    version,
+)
+from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
+from camsvc.errors import DriverError
+from camsvc.frames import ControlValue
+from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
+
+_LIVE_BOX_PX = (1280, 960)
+_LIVE_FPS = 30.0
+_DARKEST_FPS = 12
+"""How slow live view may become for an automatic exposure, as in Picamera2's own previews."""
+_LONGEST_FRAME_US = 1_000_000_000
+_WARMUP_FRAMES = 5
+_FRAME_TIMEOUT_S = 3.0
+_SETTLE_FRAMES = 10
+"""Frames after a change that may still be on their way to what was set."""
+_FOCUS_S = 3.0
+"""A lens that has found nothing by then finds nothing."""
+_DNG = "image/x-adobe-dng"
+_STILL_BUFFERS, _LIVE_BUFFERS = 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    source: int | str = 0
+    width_px: int | None = None
+    height_px: int | None = None
+    live_width_px: int | None = None
+    live_height_px: int | None = None
+    fps: float = _LIVE_FPS
+    capture_during_live_view: bool = False
+    warmup_frames: int = _WARMUP_FRAMES
+    frame_timeout_s: float = _FRAME_TIMEOUT_S
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "_Settings":
+        return cls(**{f.name: settings[f.name] for f in fields(cls) if f.name in settings})
+
+
+class Picamera2Camera(Driver):
+    """One camera module. See `Picamera2CameraSettings` for the settings."""
+
+    name = "picamera2"
+
+    def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
+        self._settings = _Settings.of(settings)
+        self._camera: PiCamera | None = None
+        self._configurations: dict[str, dict[str, Any]] = {}
+        self._mode = ""
+        self._unsettled = 0
+        self._focused = False
+
+    def open(self) -> DeviceInfo:
+        """Open the camera, learn what it makes of both configurations, and await its first frames.
+
+        Raises:
+            DriverError: it is not there, another program holds it, or it gives no frames.
+            DriverFault: it gives pictures of a format that is none of a camera module.
+        """
+        found = _find(self._settings.source, attached())
+        self._camera = camera = PiCamera(found["Num"])
+        self._configurations = self._asked(camera)
+        given = {name: camera.configure(c) for name, c in reversed(self._configurations.items())}
+        for configuration in given.values():
+            for stream in ("main", "lores"):
+                if configuration.get(stream):
+                    pixels.check(configuration[stream]["format"])
+        self._mode = "still"
+        self._controls = PiControls(camera.known_controls)
+        self._start()
+        for _ in range(self._settings.warmup_frames):
+            self._next().release()
+        return self._info(found, given)
+
+    def prepare(self, shot: Shot) -> None:
+        """Do all that comes before the exposure: the still's configuration, controls, focus."""
+        self._enter("still")
+        while self._unsettled:
+            self._settled(self._next()).release()
+        self._focus()
+
+    def capture(self, shot: Shot) -> Frame:
+        """Return a picture whose exposure began after this call, with the controls as set.
+
+        Raises:
+            DriverError: no frame comes.
+        """
+        asked_ns = time.monotonic_ns()
+        self._enter("still")
+        self._focus()
+        while True:
+            request = self._settled(self._next())
+            try:
+                metadata = request.get_metadata()
+                begun_ns = metadata["SensorTimestamp"] - 1000 * metadata.get("ExposureTime", 0)
+                if begun_ns >= asked_ns and not self._unsettled:
+                    self._focused = False
+                    return self._frame(request, metadata, "main", shot.format)
+            finally:
+                request.release()
+
+    def start_live(self) -> None:
+        self._enter("live")
+
+    def read(self) -> Frame | None:
+        request = self._open_one.wait(self._timeout_s, unless=self.wanted)
+        if request is None:
+            return None
+        try:
+            stream = "lores" if self._settings.capture_during_live_view else "main"
+            return self._frame(request, request.get_metadata(), stream)
+        finally:
+            request.release()
+
+    def controls(self) -> list[Control]:
+        return self._controls.list() if self._camera is not None else []
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        """Send controls to the camera; the next still waits until frames have them.
+
+        Raises:
+            InvalidRequest: the camera would not heed a value.
+        """
+        self._controls.change(values)
+        self._focused = False
+        self._open_one.set_controls(self._controls.wanted())
+        # Those under way were asked for before.
+        self._unsettled = self._open_one.buffers + _SETTLE_FRAMES
+
+    def recover(self) -> None:
+        """Restart a stuck ISP, as its users do."""
+        self._open_one.recover(self._controls.wanted())
+        self._unsettled = _SETTLE_FRAMES
+
+    def close(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.close()
+
+    @classmethod
+    def discover(cls) -> list[Device]:
+        """List the camera modules; USB cameras are the opencv driver's."""
+        return [
+            Device(about["Id"], about["Model"], about["Model"], "", {"source": about["Id"]})
+            for about in attached()
+            if "/usb" not in about["Id"]
+        ]
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
+        try:
+            found = _find(_Settings.of(settings).source, attached())
+        except DriverError:
+            return False
+        return bool(found["Id"] == device.address)
+
+    @classmethod
+    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+        """Say what libcamera sees; whether another program holds the camera, only opening tells."""
+        try:
+            found = _find(_Settings.of(settings).source, attached())
+        except DriverError as error:
+            advice = "Is the cable in, and the service's user in the group `video`?"
+            return [Finding(False, str(error), advice)]
+        return [Finding(True, f"attached: {found['Model']}; {version()}")]
+
+    @property
+    def _open_one(self) -> PiCamera:
+        if self._camera is None:
+            raise DriverError("the camera is not open")
+        return self._camera
+
+    @property
+    def _timeout_s(self) -> float:
+        return self._settings.frame_timeout_s + self._controls.exposure_us / 1e6
+
+    def _asked(self, camera: PiCamera) -> dict[str, dict[str, Any]]:
+        """Return what to ask the camera for, by mode."""
+        settings, library = self._settings, camera.library
+        full = library.sensor_resolution
+        still = (settings.width_px or full[0], settings.height_px or full[1])
+        live = _live_size(settings, still)
+        shortest_us = round(1e6 / settings.fps)
+
+        def limits(longest_us: int) -> dict[str, Any]:
+            if "FrameDurationLimits" not in camera.known_controls:
+                return {}
+            return {"FrameDurationLimits": (shortest_us, max(shortest_us, longest_us))}
+
+        common = {"display": None, "encode": None}
+        main = {"format": pixels.PLAIN, "size": still}
+        with library_errors("making the camera's configurations"):
+            if settings.capture_during_live_view:
+                both = library.create_still_configuration(
+                    main,
+                    lores={"format": "YUV420", "size": live},  # a Pi 4 gives no other
+                    buffer_count=_LIVE_BUFFERS,
+                    controls=limits(_LONGEST_FRAME_US),
+                    **common,
+                )
+                return {"still": both}
+            return {
+                "still": library.create_still_configuration(
+                    main, buffer_count=_STILL_BUFFERS, **common
+                ),
+                "live": library.create_video_configuration(
+                    {"format": pixels.PLAIN, "size": live},
+                    raw=None,
+                    buffer_count=_LIVE_BUFFERS,
+                    controls=limits(round(1e6 / _DARKEST_FPS)),
+                    **common,
+                ),
+            }
+
+    def _info(self, found: Mapping[str, Any], given: Mapping[str, Any]) -> DeviceInfo:
+        details, warnings = {}, []
+        for mode, configuration in given.items():
+            for stream in ("main", "lores", "raw"):
+                if not configuration.get(stream):
+                    continue
+                asked = _text(self._configurations[mode][stream])
+                have = details[f"{mode}_{stream}"] = _text(configuration[stream])
+                if have != asked and stream != "raw":  # a raw stream is the sensor's to choose
+                    warnings.append(
+                        f"the {mode} configuration was asked for {asked}, and the camera made "
+                        f"{have} of it"
+                    )
+        still = given["still"]
+        return DeviceInfo(
+            model=found["Model"],
+            formats=["JPEG", "PNG", *(["RAW"] if still.get("raw") else [])],
+            has_controls=bool(self._controls.list()),
+            sizes=[still["main"]["size"]],
+            capture_during_live_view=self._settings.capture_during_live_view,
+            expected_capture_s=0.5,
+            details=details,
+            warnings=warnings,
+        )
+
+    def _enter(self, mode: str) -> None:
+        if mode not in self._configurations:  # live view and stills share one
+            mode = "still"
+        if mode != self._mode:
+            self._mode = ""  # until it is done: a failure leaves neither
+            self._open_one.configure(self._configurations[mode])
+            self._start()
+            self._mode = mode
+
+    def _start(self) -> None:
+        self._open_one.start(self._controls.wanted())
+        self._unsettled = _SETTLE_FRAMES
+
+    def _next(self) -> Request:
+        return self._open_one.wait(self._timeout_s)
+
+    def _settled(self, request: Request) -> Request:
+        """Count a frame among those that settle what was set; return it."""
+        waited_for = self._unsettled <= _SETTLE_FRAMES
+        if waited_for and self._controls.reached(request.get_metadata()):
+            self._unsettled = 0
+        else:
+            self._unsettled = max(0, self._unsettled - 1)
+        return request
+
+    def _focus(self) -> None:
+        """Have the lens focus once, where that is left to the camera; unless it just has."""
+        if self._controls.set.get(FOCUS_MODE) != "auto" or self._focused:
+            return
+        camera = self._open_one
+        camera.set_controls({"AfTrigger": 0})
+        give_up = time.monotonic() + _FOCUS_S
+        seen_scanning = False
+        while time.monotonic() < give_up:
+            request = self._next()
+            state = request.get_metadata().get("AfState")
+            request.release()
+            seen_scanning = seen_scanning or state == 1
+            if state is None or (seen_scanning and state != 1):
+                break
+        self._focused = True
+
+    def _frame(
+        self, request: Request, metadata: Mapping[str, Any], stream: str, image_format: str = ""
+    ) -> Frame:
+        exposure_us = metadata.get("ExposureTime")
+        known: dict[str, Any] = {
+            "acquisition_time_ns": acquired_ns(metadata, time.monotonic_ns(), time.time_ns()),
+            "exposure_us": round(exposure_us) if exposure_us else None,
+            "controls": self._controls.told(metadata),
+        }
+        with library_errors("reading the picture"):
+            if image_format == "RAW":
+                file = io.BytesIO()
+                request.save_dng(file)
+                return Frame(**known, encoded=file.getvalue(), mime_type=_DNG)
+            about = request.config[stream]
+            with MappedArray(request, stream, write=False) as mapped:
+                own = pixels.bgr(mapped.array, about["format"], about["size"])
+        return Frame(**known, pixels=own)
+
+
+def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the camera that a number, an id or a model means, with its number as `Num`.
+
+    Raises:
+        DriverError: none is attached there; or several cameras are of the model.
+    """
+    numbered = [{**about, "Num": number} for number, about in enumerate(cameras)]
+    found = [a for a in numbered if source in (a["Num"], a["Id"], a["Model"])]
+    if len(found) == 1:
+        return found[0]
+    have = ", ".join(f"{a['Num']}: {a['Model']}" for a in numbered) or "none"
+    what = "several cameras are" if found else "no camera is"
+    raise DriverError(f"{what} attached as the settings' source {source!r}; attached are: {have}")
+
+
+def _live_size(settings: _Settings, still: tuple[int, int]) -> tuple[int, int]:
+    """Return live view's size: as set, or in the still's shape within a box."""
+    if settings.live_width_px and settings.live_height_px:
+        return settings.live_width_px, settings.live_height_px
+    factor = min(1.0, *(box / side for box, side in zip(_LIVE_BOX_PX, still, strict=True)))
+    width, height = (2 * round(side * factor / 2) for side in still)  # libcamera wants them even
+    return width, height
+
+
+def _text(stream: Mapping[str, Any]) -> str:
+    width, height = stream["size"]
+    return f"{width}x{height} {stream['format']}"

@@ -1,0 +1,216 @@
+"""Picamera2 with a bound on every wait.
+
+The library waits for ever in several ways, each of which has its answer here:
+
+- A capture's job that no frame ends stays in the queue, and the next waits behind it, `stop` too:
+  a job that is given up is cleared (`cancel_all_and_flush`) before anything else is called.
+- An exception in the event loop's thread ends that thread, and what waits for it waits on: the
+  loop here lives on, and hands the exception to whoever waits.
+- `start`, `stop` and `configure` hold the GIL, so that no thread of this process could end them:
+  a timer outside of Python ends the process, and the service starts another.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
+from typing import Any
+
+try:
+    import libcamera
+    from picamera2 import Picamera2
+    from picamera2.previews import NullPreview
+except ImportError as error:
+    raise ImportError(
+        f"Picamera2 is missing ({error}). On Raspberry Pi OS: sudo apt install python3-picamera2, "
+        'and in the camera\'s settings python = "/usr/bin/python3", the default'
+    ) from error
+
+from camsvc.drivers.picamera2_controls import Known, Values
+from camsvc.errors import DriverError
+
+CALL_S = 5.0
+"""How long the library may take to start, stop or configure: each takes some 0.1 s of a Pi."""
+
+_SLICE_S = 0.1
+"""How soon a wait notices that the event loop has failed, or that it is not wanted any more."""
+
+_REST_S, _SETTLE_S = 0.5, 0.3
+"""Between stop and start, and after it: what users of a stuck ISP found to help."""
+
+Request = Any
+"""A picture in the camera's memory, to be released: Picamera2's CompletedRequest."""
+
+
+class _EventLoop(NullPreview):  # type: ignore[misc]
+    """Picamera2's own, but for what it does with an exception."""
+
+    failure: Exception | None = None
+
+    def handle_request(self, picam2: Picamera2) -> None:
+        try:
+            picam2.process_requests(self)
+        except Exception as error:
+            self.failure = error
+
+
+def attached() -> list[dict[str, Any]]:
+    """Return the cameras there are, by number, as libcamera describes them; opens none."""
+    with library_errors("listing the cameras"):
+        return list(Picamera2.global_camera_info())
+
+
+class PiCamera:
+    """One open camera, in one of its configurations."""
+
+    def __init__(self, number: int) -> None:
+        """Open a camera.
+
+        Raises:
+            DriverError: another program holds it, or it has gone.
+        """
+        with library_errors("opening the camera"):
+            self.library = Picamera2(number)
+        self._loop = _EventLoop()
+
+    @property
+    def known_controls(self) -> dict[str, Known]:
+        """The camera's controls as libcamera describes them in the present configuration."""
+        return {name: Known(*about) for name, about in self.library.camera_controls.items()}
+
+    @property
+    def buffers(self) -> int:
+        """How many pictures can be under way."""
+        return int(self.library.libcamera_config.at(0).buffer_count)
+
+    def configure(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Stop, and configure; return what the camera made of the configuration."""
+        self.stop()
+        with library_errors("configuring the camera"), _bounded(CALL_S):
+            # What is adjusted, Picamera2 writes into what it was given.
+            streams = {k: dict(v) if isinstance(v, dict) else v for k, v in configuration.items()}
+            self.library.configure(streams)
+            return dict(self.library.camera_configuration())
+
+    def start(self, controls: Values) -> None:
+        """Make frames flow, the first one already with these controls."""
+        self._loop.failure = None
+        with library_errors("starting the camera"), _bounded(CALL_S):
+            self.library.set_controls(controls)
+            if not self._loop_runs:
+                self.library.start_preview(self._loop)
+            self.library.start(show_preview=None)
+
+    def stop(self) -> None:
+        """Stop the frames, whatever is queued or stuck."""
+        self.library.cancel_all_and_flush()
+        if self.library.started:
+            with library_errors("stopping the camera"), _bounded(CALL_S):
+                self.library.stop()
+
+    def recover(self, controls: Values) -> None:
+        """Do what helps a stuck ISP: stop, collect garbage, rest, start, settle."""
+        self.stop()
+        gc.collect()
+        time.sleep(_REST_S)
+        self.start(controls)
+        time.sleep(_SETTLE_S)
+
+    def set_controls(self, controls: Values) -> None:
+        """Send controls with the next request that is queued."""
+        with library_errors("setting controls"):
+            self.library.set_controls(controls)
+
+    def wait(self, timeout_s: float, unless: threading.Event | None = None) -> Request | None:
+        """Return the next picture, which may have been taken before; None: `unless` was set.
+
+        Raises:
+            DriverError: none came in time, or the library's event loop failed.
+        """
+        job = self.library.capture_request(wait=False)
+        give_up = time.monotonic() + timeout_s
+        while True:
+            left_s = give_up - time.monotonic()
+            try:
+                return self.library.wait(job, timeout=min(_SLICE_S, max(0.0, left_s)))
+            except TimeoutError:
+                wanted = unless is None or not unless.is_set()
+                if left_s > 0 and wanted and self._loop_failure is None:
+                    continue
+            self._drop(job)
+            if self._loop_failure is not None:
+                raise DriverError(f"Picamera2's event loop failed: {self._loop_failure}")
+            if wanted:
+                raise DriverError(
+                    f"no frame came within {timeout_s:.3g} s: the camera's ISP may be stuck, or "
+                    "its cable loose"
+                )
+            return None
+
+    def close(self) -> None:
+        """Give the camera back."""
+        self.library.cancel_all_and_flush()
+        with library_errors("closing the camera"), _bounded(CALL_S):
+            self.library.close()
+
+    @property
+    def _loop_runs(self) -> bool:
+        thread: threading.Thread | None = getattr(self._loop, "thread", None)
+        return thread is not None and thread.is_alive()
+
+    @property
+    def _loop_failure(self) -> Exception | None:
+        return self._loop.failure or (None if self._loop_runs else RuntimeError("it has ended"))
+
+    def _drop(self, job: Any) -> None:
+        """Give a job up; a picture that came just then goes back to the camera."""
+        self.library.cancel_all_and_flush()
+        with contextlib.suppress(CancelledError, TimeoutError):
+            self.library.wait(job, timeout=_SLICE_S).release()
+
+
+def acquired_ns(metadata: Mapping[str, Any], monotonic_ns: int, unix_ns: int) -> int:
+    """Return when a frame was taken, in Unix time, from the clocks' readings of one moment.
+
+    libcamera promises a time by the clock that counts since boot, and drivers give that of the
+    monotonic one, which stands still while the machine is suspended. The two are the same until
+    then; later a time ahead of the monotonic clock must be by the other.
+    """
+    stamp: int = metadata["SensorTimestamp"]
+    age_ns = monotonic_ns - stamp
+    if age_ns < 0:
+        age_ns = max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - stamp)
+    return unix_ns - age_ns
+
+
+@contextlib.contextmanager
+def library_errors(doing: str) -> Iterator[None]:
+    """Turn whatever the library raises into a DriverError that says what it was doing."""
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError, TypeError, IndexError, KeyError) as error:
+        cause = error.__cause__ or error
+        if "busy" in str(cause).lower():
+            raise DriverError(
+                "another program holds the camera, and only one can: end it (rpicam-hello, "
+                "another script or service)"
+            ) from error
+        raise DriverError(f"{doing} failed: {cause}") from error
+
+
+@contextlib.contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    """End this process, its stack told, when what is within takes longer, GIL or no GIL."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def version() -> str:
+    """Return the versions of the libraries, for people."""
+    return f"libcamera {libcamera.CameraManager.singleton().version}"
