@@ -5,12 +5,13 @@ import contextlib
 import ctypes
 import inspect
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.rigs.picamera2.rig import RigCamera, cameras
 from tests.support.service import Service, shared_memory_left, worker_memory
 
 GONE_S = 5.0
@@ -68,6 +69,12 @@ async def start_service(tmp_path: Path) -> AsyncIterator[StartService]:
             return await stack.enter_async_context(Service(folder, settings, retries=retries))
 
         yield start
+
+
+@pytest.fixture
+def pi_cameras(tmp_path: Path) -> Sequence[RigCamera]:
+    """Give the two cameras of the picamera2 rig, without a fault."""
+    return cameras(tmp_path)
 
 
 def _new_since(before: set[psutil.Process]) -> list[psutil.Process]:

@@ -8,10 +8,9 @@ camera stays in the one it was last used in: of a scan's stills only the first p
 import io
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any
-
-from picamera2 import MappedArray
 
 from camsvc.drivers import picamera2_pixels as pixels
 from camsvc.drivers.base import Driver, Frame, Notes
@@ -21,6 +20,7 @@ from camsvc.drivers.picamera2_camera import (
     acquired_ns,
     attached,
     library_errors,
+    mapped,
     version,
 )
 from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
@@ -92,14 +92,16 @@ class Picamera2Camera(Driver):
         self._controls = PiControls(camera.known_controls)
         self._start()
         for _ in range(self._settings.warmup_frames):
-            self._next().release()
+            with self._next():
+                pass
         return self._info(found, given)
 
     def prepare(self, shot: Shot) -> None:
         """Do all that comes before the exposure: the still's configuration, controls, focus."""
         self._enter("still")
         while self._unsettled:
-            self._settled(self._next()).release()
+            with self._next() as request:
+                self._settle(request.get_metadata())
         self._focus()
 
     def capture(self, shot: Shot) -> Frame:
@@ -112,28 +114,23 @@ class Picamera2Camera(Driver):
         self._enter("still")
         self._focus()
         while True:
-            request = self._settled(self._next())
-            try:
+            with self._next() as request:
                 metadata = request.get_metadata()
+                self._settle(metadata)
                 begun_ns = metadata["SensorTimestamp"] - 1000 * metadata.get("ExposureTime", 0)
                 if begun_ns >= asked_ns and not self._unsettled:
                     self._focused = False
                     return self._frame(request, metadata, "main", shot.format)
-            finally:
-                request.release()
 
     def start_live(self) -> None:
         self._enter("live")
 
     def read(self) -> Frame | None:
-        request = self._open_one.wait(self._timeout_s, unless=self.wanted)
-        if request is None:
-            return None
-        try:
+        with self._open_one.picture(self._timeout_s, unless=self.wanted) as request:
+            if request is None:
+                return None
             stream = "lores" if self._settings.capture_during_live_view else "main"
             return self._frame(request, request.get_metadata(), stream)
-        finally:
-            request.release()
 
     def controls(self) -> list[Control]:
         return self._controls.list() if self._camera is not None else []
@@ -273,17 +270,15 @@ class Picamera2Camera(Driver):
         self._open_one.start(self._controls.wanted())
         self._unsettled = _SETTLE_FRAMES
 
-    def _next(self) -> Request:
-        return self._open_one.wait(self._timeout_s)
+    def _next(self) -> AbstractContextManager[Request]:
+        return self._open_one.picture(self._timeout_s)
 
-    def _settled(self, request: Request) -> Request:
-        """Count a frame among those that settle what was set; return it."""
-        waited_for = self._unsettled <= _SETTLE_FRAMES
-        if waited_for and self._controls.reached(request.get_metadata()):
+    def _settle(self, metadata: Mapping[str, Any]) -> None:
+        """Count a frame among those that may be on their way yet to what was set."""
+        if self._unsettled <= _SETTLE_FRAMES and self._controls.reached(metadata):
             self._unsettled = 0
         else:
             self._unsettled = max(0, self._unsettled - 1)
-        return request
 
     def _focus(self) -> None:
         """Have the lens focus once, where that is left to the camera; unless it just has."""
@@ -294,9 +289,8 @@ class Picamera2Camera(Driver):
         give_up = time.monotonic() + _FOCUS_S
         seen_scanning = False
         while time.monotonic() < give_up:
-            request = self._next()
-            state = request.get_metadata().get("AfState")
-            request.release()
+            with self._next() as request:
+                state = request.get_metadata().get("AfState")
             seen_scanning = seen_scanning or state == 1
             if state is None or (seen_scanning and state != 1):
                 break
@@ -317,8 +311,8 @@ class Picamera2Camera(Driver):
                 request.save_dng(file)
                 return Frame(**known, encoded=file.getvalue(), mime_type=_DNG)
             about = request.config[stream]
-            with MappedArray(request, stream, write=False) as mapped:
-                own = pixels.bgr(mapped.array, about["format"], about["size"])
+            with mapped(request, stream) as array:
+                own = pixels.bgr(array, about["format"], about["size"])
         return Frame(**known, pixels=own)
 
 

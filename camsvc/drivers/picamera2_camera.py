@@ -5,7 +5,7 @@ The library waits for ever in several ways, each of which has its answer here:
 - A capture's job that no frame ends stays in the queue, and the next waits behind it, `stop` too:
   a job that is given up is cleared (`cancel_all_and_flush`) before anything else is called.
 - An exception in the event loop's thread ends that thread, and what waits for it waits on: the
-  loop here lives on, and hands the exception to whoever waits.
+  loop here keeps the exception for whoever waits, and only a new opening starts another loop.
 - `start`, `stop` and `configure` hold the GIL, so that no thread of this process could end them:
   a timer outside of Python ends the process, and the service starts another.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 try:
     import libcamera
-    from picamera2 import Picamera2
+    from picamera2 import MappedArray, Picamera2
     from picamera2.previews import NullPreview
 except ImportError as error:
     raise ImportError(
@@ -46,15 +46,19 @@ Request = Any
 
 
 class _EventLoop(NullPreview):  # type: ignore[misc]
-    """Picamera2's own, but for what it does with an exception."""
+    """Picamera2's own, but for what it does with an exception: it stays, and does no more.
+
+    Going on would be a crash: what was under way is in nobody's hands.
+    """
 
     failure: Exception | None = None
 
     def handle_request(self, picam2: Picamera2) -> None:
-        try:
-            picam2.process_requests(self)
-        except Exception as error:
-            self.failure = error
+        if self.failure is None:
+            try:
+                picam2.process_requests(self)
+            except Exception as error:
+                self.failure = error
 
 
 def attached() -> list[dict[str, Any]]:
@@ -97,7 +101,6 @@ class PiCamera:
 
     def start(self, controls: Values) -> None:
         """Make frames flow, the first one already with these controls."""
-        self._loop.failure = None
         with library_errors("starting the camera"), _bounded(CALL_S):
             self.library.set_controls(controls)
             if not self._loop_runs:
@@ -108,6 +111,7 @@ class PiCamera:
         """Stop the frames, whatever is queued or stuck."""
         self.library.cancel_all_and_flush()
         if self.library.started:
+            self._refuse_if_failed()  # it would wait for the loop
             with library_errors("stopping the camera"), _bounded(CALL_S):
                 self.library.stop()
 
@@ -124,13 +128,23 @@ class PiCamera:
         with library_errors("setting controls"):
             self.library.set_controls(controls)
 
-    def wait(self, timeout_s: float, unless: threading.Event | None = None) -> Request | None:
-        """Return the next picture, which may have been taken before; None: `unless` was set.
+    @contextlib.contextmanager
+    def picture(
+        self, timeout_s: float, unless: threading.Event | None = None
+    ) -> Iterator[Request | None]:
+        """Give the next picture, which may have been taken before; None: `unless` was set.
 
         Raises:
             DriverError: none came in time, or the library's event loop failed.
         """
-        job = self.library.capture_request(wait=False)
+        request = self._wait(self.library.capture_request(wait=False), timeout_s, unless)
+        try:
+            yield request
+        finally:
+            if request is not None:
+                self._give_back(request)
+
+    def _wait(self, job: Any, timeout_s: float, unless: threading.Event | None) -> Request | None:
         give_up = time.monotonic() + timeout_s
         while True:
             left_s = give_up - time.monotonic()
@@ -138,17 +152,33 @@ class PiCamera:
                 return self.library.wait(job, timeout=min(_SLICE_S, max(0.0, left_s)))
             except TimeoutError:
                 wanted = unless is None or not unless.is_set()
-                if left_s > 0 and wanted and self._loop_failure is None:
+                if left_s > 0 and wanted and self._failure is None:
                     continue
             self._drop(job)
-            if self._loop_failure is not None:
-                raise DriverError(f"Picamera2's event loop failed: {self._loop_failure}")
+            self._refuse_if_failed()
             if wanted:
                 raise DriverError(
                     f"no frame came within {timeout_s:.3g} s: the camera's ISP may be stuck, or "
                     "its cable loose"
                 )
             return None
+
+    def _give_back(self, request: Request) -> None:
+        try:
+            request.release()
+        except RuntimeError as error:  # its buffer could not be queued again, and is lost
+            self._loop.failure = error
+            self._refuse_if_failed()
+
+    def _drop(self, job: Any) -> None:
+        """Give a job up; a picture that came just then goes back to the camera."""
+        self.library.cancel_all_and_flush()
+        with contextlib.suppress(CancelledError, TimeoutError):
+            self._give_back(self.library.wait(job, timeout=_SLICE_S))
+
+    def _refuse_if_failed(self) -> None:
+        if self._failure is not None:
+            raise DriverError(f"the library failed, and has to be opened anew: {self._failure}")
 
     def close(self) -> None:
         """Give the camera back."""
@@ -162,14 +192,16 @@ class PiCamera:
         return thread is not None and thread.is_alive()
 
     @property
-    def _loop_failure(self) -> Exception | None:
-        return self._loop.failure or (None if self._loop_runs else RuntimeError("it has ended"))
+    def _failure(self) -> Exception | None:
+        ended = None if self._loop_runs else RuntimeError("its event loop has ended")
+        return self._loop.failure or ended
 
-    def _drop(self, job: Any) -> None:
-        """Give a job up; a picture that came just then goes back to the camera."""
-        self.library.cancel_all_and_flush()
-        with contextlib.suppress(CancelledError, TimeoutError):
-            self.library.wait(job, timeout=_SLICE_S).release()
+
+@contextlib.contextmanager
+def mapped(request: Request, stream: str) -> Iterator[Any]:
+    """Give a picture as an array in the camera's own memory, for as long as it is not released."""
+    with MappedArray(request, stream, write=False) as picture:
+        yield picture.array
 
 
 def acquired_ns(metadata: Mapping[str, Any], monotonic_ns: int, unix_ns: int) -> int:

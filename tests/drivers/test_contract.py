@@ -23,12 +23,16 @@ from camsvc.worker import imaging
 from camsvc.worker import messages as m
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 from camsvc.worker.parent import Launch, Worker
+from tests.support import remote_driver
 from tests.support.videos import Videos
 
 SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
     "opencv": lambda videos: {"source": str(videos.h264.path), "loop": True},
+    "picamera2": lambda _: {"source": "left"},
     "simulated": lambda _: {},
 }
+RIGS = {"picamera2"}
+"""Those that need one, whose Python has what they import."""
 
 FORMATS = {"JPEG", "PNG", "RAW"}
 CALL_S = 20.0
@@ -36,13 +40,23 @@ ANY_SIZE = 1 << 30
 TYPES = {"bool": bool, "int": int, "float": float, "string": str}
 
 
-@pytest.fixture(params=SETTINGS)
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.rig] * (n in RIGS)) for n in SETTINGS])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def driver_class(name: str) -> type[Driver]:
+def launch(name: str, request: pytest.FixtureRequest) -> Launch:
+    if name == "picamera2":
+        launch: Launch = request.getfixturevalue("pi_cameras")[0].launch(BUILTIN[name])
+        return launch
+    return Launch(BUILTIN[name])
+
+
+@pytest.fixture
+def driver_class(name: str, launch: Launch) -> type[Driver]:
+    if name in RIGS:
+        return remote_driver.driver_class(launch)
     module, _, attribute = BUILTIN[name].partition(":")
     found: type[Driver] = getattr(importlib.import_module(module), attribute)
     return found
@@ -182,10 +196,10 @@ def test_a_diagnosis_finds_the_device_well(
 
 
 @pytest.fixture
-async def worker(name: str, settings: dict[str, object]) -> AsyncIterator[Worker]:
+async def worker(launch: Launch, settings: dict[str, object]) -> AsyncIterator[Worker]:
     """Give the driver's worker, its device open."""
     async with asyncio.timeout(CALL_S):
-        worker = await Worker.start(Launch(BUILTIN[name]))
+        worker = await Worker.start(launch)
     await worker.call(m.Open(settings, {}, b""), CALL_S)
     yield worker
     worker.kill("the test is over")

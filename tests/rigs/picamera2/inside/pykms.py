@@ -1,5 +1,9 @@
 """In place of the library that shows pictures on a screen, which Picamera2 imports."""
 
 
-class PixelFormat:
-    """What it takes of it before anything is shown."""
+class _Formats:
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
+PixelFormat = _Formats()
