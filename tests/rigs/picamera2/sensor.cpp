@@ -13,8 +13,10 @@
 #include <fcntl.h>
 #include <mutex>
 #include <string>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <thread>
+#include <unistd.h>
 
 #include <libcamera/libcamera.h>
 
@@ -41,18 +43,24 @@ enum Fault : char {
 	Crash = 'c',  /* the process dies of the next frame */
 };
 
+int openSwitch()
+{
+	const char *path = getenv("RIG_FAULT");
+	return path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+}
+
 std::atomic<char> &fault()
 {
 	static std::atomic<char> *shared = [] {
 		static std::atomic<char> none{ None };
-		const char *path = getenv("RIG_FAULT");
-		int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-		void *page = fd < 0 ? MAP_FAILED
-				    : mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		void *page = mmap(nullptr, 1, PROT_READ | PROT_WRITE, MAP_SHARED, openSwitch(), 0);
 		return page == MAP_FAILED ? &none : static_cast<std::atomic<char> *>(page);
 	}();
 	return *shared;
 }
+
+/* Held while the camera is open, as the kernel's devices are. */
+int lock = -1;
 
 std::atomic<bool> stopping{ false };
 
@@ -163,6 +171,24 @@ const ControlInfoMap &Camera::controls() const
 		return ControlInfoMap(std::move(map), controls::controls);
 	}();
 	return all;
+}
+
+int Camera::acquire()
+{
+	static auto *real = next<int(Camera *)>("_ZN9libcamera6Camera7acquireEv");
+	lock = openSwitch();
+	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB)) {
+		close(lock);
+		return -EBUSY;
+	}
+	return real(this);
+}
+
+int Camera::release()
+{
+	static auto *real = next<int(Camera *)>("_ZN9libcamera6Camera7releaseEv");
+	close(lock);
+	return real(this);
 }
 
 /* A raw stream it has not. Who looks for its modes is shown those of the others. */
