@@ -36,6 +36,11 @@ _CLOSE_S = 2.0
 """How long a device may take to close before its worker is killed."""
 
 
+_GONE_S = 1.0
+"""How long a killed worker may take to go before the next one tries to open the device, which the
+other may still hold. In the middle of a kernel call it may go later, or never."""
+
+
 class CameraWorker(Protocol):
     """What a camera needs of a worker; `worker.parent.Worker` is one."""
 
@@ -96,6 +101,8 @@ class Supervisor:
         self.ladder = Ladder()
         self.worker_starts = 0
         self._worker: CameraWorker | None = None
+        self._dropped: asyncio.Task[None] | None = None
+        """Ends with the process of the worker before."""
         self._notes = b""
         self._revival: asyncio.Task[None] | None = None
         self._retry_at = 0.0
@@ -324,6 +331,8 @@ class Supervisor:
                 worker = await self._take_worker()
         except TimeoutError:
             raise WorkerTimeout("the worker did not start in time") from None
+        if self._dropped is not None:
+            await asyncio.wait([self._dropped], timeout=_GONE_S)
         self._worker = worker
         worker.camera = self._options.id
         self.worker_starts += 1
@@ -359,6 +368,7 @@ class Supervisor:
         worker, self._worker = self._worker, None
         if worker is not None:
             self._notes = worker.notes
+            self._dropped = worker.ended
             worker.kill(why, dump_stack=dump_stack)
 
     async def _close_device(self, worker: CameraWorker) -> None:

@@ -224,7 +224,9 @@ def library_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, ValueError, TypeError, IndexError, KeyError) as error:
-        cause = error.__cause__ or error
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the library's own words are the last of several
+            cause = cause.__cause__
         if "busy" in str(cause).lower():
             raise DriverError(
                 "another program holds the camera, and only one can: end it (rpicam-hello, "

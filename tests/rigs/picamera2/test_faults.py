@@ -1,0 +1,286 @@
+"""The ways in which Picamera2 fails, on the real library: bounded, told, and over by themselves."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from camsvc_client import error_info
+
+from tests.conftest import StartService
+from tests.rigs.picamera2.rig import Fault, RigCamera
+from tests.support.live import Status, Watcher
+from tests.support.scenes import camera
+from tests.support.service import Service
+
+pytestmark = pytest.mark.rig
+
+FRAME_S = 1.0
+"""The driver's own time-out in these tests."""
+LIBRARY_S = 5.0
+"""After which the driver's process ends itself where the library hangs."""
+BACK_S = 3.0
+"""Within which a camera is back after its fault's end."""
+REST_S = 0.5 + 0.3
+"""What restarting a stuck ISP takes."""
+SLACK_S = 1.0
+
+LASTING = [Fault.SILENT, Fault.BLOCK, Fault.ERROR, Fault.REFUSE, Fault.CRASH]
+Rung = pb.RecoveryStatistics
+
+
+def both(cameras: Sequence[RigCamera], **keys: Any) -> str:
+    known = {"frame_timeout_s": FRAME_S, "open_timeout_s": 10.0, "attempts": 2, **keys}
+    return "".join(
+        c.settings(name, **known) for c, name in zip(cameras, ("ill", "well"), strict=True)
+    )
+
+
+async def opened(start_service: StartService, settings: str) -> Service:
+    """Return a service whose cameras are open, and have each taken a picture."""
+    service = await start_service(settings)
+    for name in ("ill", "well"):
+        await service.capture(name)
+    return service
+
+
+async def rungs(service: Service, name: str = "ill") -> set["Rung.Rung.ValueType"]:
+    recoveries = (await service.camera(name)).camera.statistics.recoveries
+    return {recovery.rung for recovery in recoveries if recovery.count}
+
+
+@asynccontextmanager
+async def nothing_of_it_at(service: Service, name: str) -> AsyncIterator[None]:
+    """The other camera's stills go on meanwhile: each at its first attempt, and quickly."""
+    durations: list[float] = []
+
+    async def go_on() -> None:
+        while True:
+            started = time.monotonic()
+            response = await service.capture(name, timeout=5)
+            durations.append(time.monotonic() - started)
+            assert response.capture.attempts == 1
+
+    going_on = asyncio.create_task(go_on())
+    try:
+        yield
+        assert not going_on.done(), going_on.exception()
+    finally:
+        going_on.cancel()
+        await asyncio.wait([going_on])
+    print(f"{name}: {len(durations)} stills, at most {max(durations):.3f} s")
+    assert len(durations) > 1
+    assert max(durations) < SLACK_S
+    assert await rungs(service, name) == set()
+
+
+@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_lasting_fault_is_told_in_time_and_over_soon_after_its_end(
+    start_service: StartService, pi_cameras: Sequence[RigCamera], kind: Fault, attempts: int
+) -> None:
+    ill = pi_cameras[0]
+    settings = both(pi_cameras, attempts=attempts, open_timeout_s=2.0)
+    service = await opened(start_service, settings)
+    worst = (await service.camera("ill")).camera.worst_case_capture_duration
+    async with nothing_of_it_at(service, "well"):
+        ill.fault(kind)
+        started = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.capture("ill", timeout=None)
+        took_s = time.monotonic() - started
+        ill.fault(Fault.NONE)
+        lifted = time.monotonic()
+        await service.wait_for_state(pb.Camera.STATE_READY, "ill")
+        back_s = time.monotonic() - lifted
+    info = error_info(caught.value)
+    print(f"{kind.name}: refused after {took_s:.2f} s ({info.message}); back after {back_s:.2f} s")
+    assert info.reason == "CAMERA_UNAVAILABLE"
+    assert took_s < worst.ToTimedelta().total_seconds()
+    assert back_s < BACK_S
+    assert (await service.capture("ill", timeout=5)).capture.attempts == 1
+
+
+async def test_a_stuck_isp_costs_one_attempt_and_a_soft_retry(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    service = await opened(start_service, both(pi_cameras))
+    workers = {worker.pid for worker in service.workers()}
+    async with nothing_of_it_at(service, "well"):
+        pi_cameras[0].fault(Fault.STUCK)
+        started = time.monotonic()
+        response = await service.capture("ill")
+        took_s = time.monotonic() - started
+    print(f"{took_s:.2f} s")
+    assert took_s < FRAME_S + REST_S + SLACK_S
+    assert response.capture.attempts == 2
+    assert await rungs(service) == {Rung.RUNG_SOFT_RETRY}
+    assert workers <= {worker.pid for worker in service.workers()}
+
+
+async def test_a_stop_that_hangs_with_the_gil_held_ends_the_worker_in_time(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    """No thread of its process runs meanwhile; a timer that needs none ends it."""
+    ill = pi_cameras[0]
+    service = await opened(start_service, both(pi_cameras, attempts=3))
+    worker = [w for w in service.workers() if w.environ().get("RIG_FAULT") == ill.env["RIG_FAULT"]]
+    async with nothing_of_it_at(service, "well"):
+        ill.fault(Fault.BLOCK)
+        started = time.monotonic()
+        capture = asyncio.create_task(service.capture("ill"))
+        await service.logged("worker ended")
+        ended_s = time.monotonic() - started
+        ill.fault(Fault.NONE)
+        response = await capture
+        took_s = time.monotonic() - started
+    print(f"worker ended after {ended_s:.2f} s, picture after {took_s:.2f} s")
+    assert FRAME_S + LIBRARY_S < ended_s < FRAME_S + LIBRARY_S + SLACK_S
+    assert took_s - ended_s < BACK_S
+    assert response.capture.attempts == 2
+    assert any(not w.is_running() for w in worker)
+    assert Rung.RUNG_RESTART in await rungs(service)
+    assert "stop_" in service.log_text(), "its last words say where it hung"
+
+
+async def test_a_dead_event_loop_is_opened_anew(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    """What it died of is told at once: nobody waits for a frame that cannot come."""
+    ill = pi_cameras[0]
+    service = await opened(start_service, both(pi_cameras, attempts=3))
+    ill.fault(Fault.REFUSE)
+    started = time.monotonic()
+    capture = asyncio.create_task(service.capture("ill"))
+    await service.logged("camera lost")
+    told_s = time.monotonic() - started
+    ill.fault(Fault.NONE)
+    response = await capture
+    print(f"told after {told_s:.2f} s, picture after {time.monotonic() - started:.2f} s")
+    assert told_s < FRAME_S
+    assert response.capture.attempts > 1
+    assert "Invalid argument" in service.log_text()
+
+
+@pytest.mark.parametrize("kind", LASTING)
+async def test_viewers_are_told_and_see_it_again_soon_after_its_end(
+    start_service: StartService, pi_cameras: Sequence[RigCamera], kind: Fault
+) -> None:
+    ill = pi_cameras[0]
+    service = await opened(start_service, both(pi_cameras))
+    async with Watcher(service, "ill") as watcher, Watcher(service, "well") as other:
+        await watcher.until_frames(5)
+        await other.until_frames(5)
+        ill.fault(kind)
+        await watcher.until_state(Status.STATE_RECOVERING)
+        ill.fault(Fault.NONE)
+        lifted = time.monotonic()
+        await watcher.until_frames(5)
+        back_s = time.monotonic() - lifted
+    print(f"{kind.name}: back after {back_s:.2f} s")
+    assert back_s < BACK_S
+    assert watcher.changes == ["STARTING", "LIVE", "RECOVERING", "LIVE"]
+    assert other.changes == ["STARTING", "LIVE"]
+
+
+async def test_a_wrong_typed_control_never_reaches_the_library(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    service = await opened(start_service, both(pi_cameras))
+    near = pb.ControlSetting(
+        name="focus_distance_diopters", value=pb.ControlValue(string_value="near")
+    )
+    async with Watcher(service, "ill") as watcher:
+        await watcher.until_frames(3)
+        for call in (
+            service.stub.SetControls(api.SetControlsRequest(camera="ill", controls=[near])),
+            service.capture("ill", controls=[near]),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            info = error_info(caught.value)
+            assert info.reason == "INVALID_REQUEST"
+            assert "'near' has the wrong type; allowed: a number from 0 up to 15" in info.message
+        await watcher.until_frames(3)
+    assert "RECOVERING" not in watcher.changes
+    assert (await service.capture("ill")).capture.attempts == 1
+
+
+async def test_a_wrong_typed_control_of_the_settings_is_told_to_the_operator(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    controls = {"focus_distance_diopters": "near"}
+    service = await start_service(pi_cameras[0].settings("ill", controls=controls))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.capture("ill")
+    info = error_info(caught.value)
+    assert info.reason == "CAMERA_FAULTED"
+    assert "focus_distance_diopters" in info.message
+    assert "'near' has the wrong type" in info.message
+
+
+_HOLD = """
+from picamera2 import Picamera2
+number = [c["Id"] for c in Picamera2.global_camera_info()].index({source!r})
+camera = Picamera2(number)
+print("held", flush=True)
+input()
+"""
+
+
+@asynccontextmanager
+async def held_by_another(camera: RigCamera) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Have another program hold the camera."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(camera.python), "-c", _HOLD.format(source=camera.source)),
+        env=camera.env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(10):
+            assert await process.stdout.readline() == b"held\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_camera_that_another_program_holds_is_told_as_such_and_opens_when_it_is_free(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    service = await start_service(both(pi_cameras, attempts=3))
+    await service.capture("well")
+    async with held_by_another(pi_cameras[0]) as holder, nothing_of_it_at(service, "well"):
+        capture = asyncio.create_task(service.capture("ill"))
+        await service.logged("camera lost")
+        shown = (await service.camera("ill")).camera
+        assert "another program holds the camera" in shown.fault.message
+        await service.wait_for_state(pb.Camera.STATE_RECOVERING, "ill")
+        holder.kill()
+        await holder.wait()
+        freed = time.monotonic()
+        assert (await capture).capture.state == pb.Capture.STATE_SUCCEEDED
+        back_s = time.monotonic() - freed
+    print(f"back after {back_s:.2f} s")
+    assert back_s < BACK_S
+
+
+async def test_without_picamera2_the_camera_says_how_to_install_it(
+    start_service: StartService,
+) -> None:
+    settings = camera("pi", driver="picamera2", python=sys.executable)
+    service = await start_service(settings)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.capture("pi")
+    info = error_info(caught.value)
+    assert info.reason == "CAMERA_FAULTED"
+    assert "sudo apt install python3-picamera2" in info.message
