@@ -326,13 +326,13 @@ class Supervisor:
         self._drop_worker("it is replaced")
         if self._closing is not None:
             await asyncio.wait([self._closing], timeout=_CLOSE_S)
+        if self._dropped is not None:
+            await asyncio.wait([self._dropped], timeout=_GONE_S)
         try:
             async with asyncio.timeout(self._options.open_timeout_s):
                 worker = await self._take_worker()
         except TimeoutError:
             raise WorkerTimeout("the worker did not start in time") from None
-        if self._dropped is not None:
-            await asyncio.wait([self._dropped], timeout=_GONE_S)
         self._worker = worker
         worker.camera = self._options.id
         self.worker_starts += 1

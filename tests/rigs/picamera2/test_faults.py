@@ -187,6 +187,7 @@ async def test_viewers_are_told_and_see_it_again_soon_after_its_end(
     assert back_s < BACK_S
     assert watcher.changes == ["STARTING", "LIVE", "RECOVERING", "LIVE"]
     assert other.changes == ["STARTING", "LIVE"]
+    assert Rung.RUNG_BACK_OFF not in await rungs(service), "its last worker held it no more"
 
 
 async def test_a_wrong_typed_control_never_reaches_the_library(
