@@ -2,7 +2,7 @@
 
 import enum
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,19 @@ class Fault(enum.Enum):
 class RigCamera:
     """One camera of the rig, for one worker at a time."""
 
-    def __init__(self, python: Path, source: str, switch: Path) -> None:
+    def __init__(
+        self, python: Path, source: str, switch: Path, kind: Mapping[str, str] | None = None
+    ) -> None:
         self.python = python
         self.source = source
         self._switch = switch
+        self._kind = kind or {}
         self.fault(Fault.NONE)
 
     @property
     def env(self) -> dict[str, str]:
         """The environment that its workers need."""
-        return {"RIG_FAULT": str(self._switch), "LIBCAMERA_LOG_LEVELS": "*:ERROR"}
+        return {"RIG_FAULT": str(self._switch), "LIBCAMERA_LOG_LEVELS": "*:ERROR", **self._kind}
 
     def launch(self, driver: str) -> Launch:
         """Return what starts a worker for it."""
@@ -71,7 +74,14 @@ class RigCamera:
         return self._switch.read_bytes() != Fault.NONE.value
 
 
-def cameras(folder: Path) -> Sequence[RigCamera]:
+EIGHT_MEGAPIXELS = {
+    "RIG_CAMERAS": str(Path(__file__).with_name("cameras-8mp.yaml")),
+    "RIG_FRAME_US": "66667",
+}
+"""As a sensor of 3280x2464 gives them: 15 frames a second. They cost as much as they are large."""
+
+
+def cameras(folder: Path, kind: Mapping[str, str] | None = None) -> Sequence[RigCamera]:
     """Return the rig's two cameras; skip the test where the rig cannot be had, or fail it in CI."""
     try:
         python = build()
@@ -79,4 +89,4 @@ def cameras(folder: Path) -> Sequence[RigCamera]:
         if os.environ.get("CI"):
             pytest.fail(str(why), pytrace=False)
         pytest.skip(str(why))
-    return [RigCamera(python, name, folder / name) for name in ("left", "right")]
+    return [RigCamera(python, name, folder / name, kind) for name in ("left", "right")]

@@ -72,7 +72,7 @@ struct Settings {
 	float gain = 1.0f;
 	float lens = 1.0f;
 	int32_t afMode = controls::AfModeManual;
-	int64_t leastDuration = 33333;
+	int64_t leastDuration = getenv("RIG_FRAME_US") ? atoi(getenv("RIG_FRAME_US")) : 33333;
 };
 
 class Sensor
