@@ -8,7 +8,7 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install demo serve test test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
+.PHONY: help install demo serve test test-rigs test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-picamera2 clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ demo: install ## See it work: a still, two at once, a hang and its recovery
 serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
 	@$(BIN)/camsvc serve $(ARGS)
 
-test: install ## Run all tests (ARGS="-k name ...")
-	@$(PY) -m pytest $(ARGS)
+test: install ## Run all tests but the rigs' (ARGS="-k name ...")
+	@$(PY) -m pytest -m "not rig" $(ARGS)
+
+test-rigs: install ## Run the tests on cameras' real libraries, fetched once into .cache/rigs
+	@$(PY) -m pytest -m rig $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
@@ -70,6 +73,9 @@ bench-group: install ## Measure how far apart a group's pictures are taken
 
 bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
+
+bench-picamera2: install ## Measure the service beside Picamera2 by itself, on its rig
+	@$(PY) -m bench.picamera2 $(ARGS)
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

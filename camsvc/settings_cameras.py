@@ -51,6 +51,12 @@ def _source(value: object) -> object:
     return value
 
 
+def _even(value: int) -> int:
+    if value % 2:
+        raise ValueError(f"allowed: an even number, such as {value + 1}")
+    return value
+
+
 def _module(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise ValueError("allowed: a camera's number from 0, its libcamera id, or its model")
@@ -273,7 +279,7 @@ class OpenCVCameraSettings(CameraSettings):
         return self
 
 
-EvenPixels = Annotated[Pixels, Field(multiple_of=2)]
+EvenPixels = Annotated[Pixels, AfterValidator(_even)]
 
 
 class Picamera2CameraSettings(CameraSettings):

@@ -14,6 +14,7 @@ from camsvc.drivers.opencv_source import BACKENDS, Source
 from camsvc.settings import (
     CameraSettings,
     OpenCVCameraSettings,
+    Picamera2CameraSettings,
     ServiceSettings,
     Settings,
     SettingsError,
@@ -25,6 +26,7 @@ EXAMPLE = Path(__file__).parents[2] / "deploy/camsvc.example.toml"
 
 SIM = '[[cameras]]\nid = "top"\ndriver = "simulated"\n'
 CV = '[[cameras]]\nid = "top"\ndriver = "opencv"\n'
+PI = '[[cameras]]\nid = "top"\ndriver = "picamera2"\n'
 PLUGIN = '[[cameras]]\nid = "top"\ndriver = "my.cameras:Mine"\n'
 
 
@@ -217,7 +219,10 @@ def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
 
 # What is wrong, and what is said about it.
 
-DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a driver of your own'
+DRIVERS = (
+    'allowed: simulated, opencv, picamera2, or the path "package.module:Class" of a driver of your '
+    "own"
+)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +275,13 @@ DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a d
         (CV + 'source = 0\nfourcc = "MJPEG"', "camera 'top', key 'fourcc': 'MJPEG' is not allowed"),
         (CV + 'source = 0\nbackend = "v4l"', "'v4l' is not allowed; allowed: 'any', 'v4l2', "),
         (CV + "source = 0\nrepeat_limit = 1", "'repeat_limit': 1 is not allowed; allowed: 0 (off)"),
+        (
+            PI + "source = -1",
+            "camera 'top', key 'source': -1: allowed: a camera's number from 0 to",
+        ),
+        (PI + 'source = ""', "camera 'top', key 'source': '': allowed: a camera's number from 0"),
+        (PI + "width_px = 641", "camera 'top', key 'width_px': 641: allowed: an even number, such"),
+        (PI + "live_height_px = 480", "'live_width_px' and 'live_height_px' go together: set both"),
         (PLUGIN + "options = { a = [nan] }", "{'a': [nan]}: nan is not a finite number"),
         (PLUGIN + "options = { a = 2024-01-01 }", "date 2024-01-01 is not allowed; allowed: text,"),
         (PLUGIN + "a = 1", "camera 'top', unknown key 'a'; allowed: id, driver, attempts"),
@@ -410,7 +422,7 @@ def test_a_mistake_leaves_no_traceback_of_pydantic(rig: Path) -> None:
 
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE)
-    assert [camera.id for camera in settings.cameras] == ["top", "gate", "film", "sim0"]
+    assert [camera.id for camera in settings.cameras] == ["top", "gate", "film", "left", "sim0"]
 
 
 def test_the_example_shows_every_key_with_its_default() -> None:
@@ -419,7 +431,8 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     for line in EXAMPLE.read_text().splitlines():
         with contextlib.suppress(tomllib.TOMLDecodeError):
             shown |= {k: v for k, v in tomllib.loads(line.lstrip("# ")).items() if k not in shown}
-    for table in (ServiceSettings, OpenCVCameraSettings, SimulatedCameraSettings):
+    cameras = (OpenCVCameraSettings, Picamera2CameraSettings, SimulatedCameraSettings)
+    for table in (ServiceSettings, *cameras):
         assert set(table.model_fields) - {"controls", "faults"} <= set(shown)
     for fields in (ServiceSettings.model_fields, CameraSettings.model_fields):
         for key, field in fields.items():

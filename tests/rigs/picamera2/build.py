@@ -32,7 +32,8 @@ _PYTHON = """\
 #!/bin/sh
 # Made by {here}/build.py.
 export PYTHONHOME={root}/usr PYTHONPATH={here}/inside:{site}${{PYTHONPATH:+:$PYTHONPATH}}
-export LIBCAMERA_IPA_MODULE_PATH={libraries}/libcamera/ipa RIG_CAMERAS=${{RIG_CAMERAS:-{here}/cameras.yaml}}
+export RIG_CAMERAS=${{RIG_CAMERAS:-{here}/cameras.yaml}}
+export LIBCAMERA_IPA_MODULE_PATH={libraries}/libcamera/ipa
 exec {linker} --library-path {libraries} --preload "{shims}" --argv0 "$0" {program} "$@"
 """
 
