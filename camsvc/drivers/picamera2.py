@@ -9,9 +9,9 @@ import io
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
 from typing import Any
 
+from camsvc.drivers import picamera2_modes as modes
 from camsvc.drivers import picamera2_pixels as pixels
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.picamera2_camera import (
@@ -24,40 +24,20 @@ from camsvc.drivers.picamera2_camera import (
     version,
 )
 from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
+from camsvc.drivers.picamera2_modes import LIVE, STILL, PiSettings
 from camsvc.errors import DriverError
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
 
-_LIVE_BOX_PX = (1280, 960)
-_LIVE_FPS = 30.0
-_DARKEST_FPS = 12
-"""How slow live view may become for an automatic exposure, as in Picamera2's own previews."""
-_LONGEST_FRAME_US = 1_000_000_000
-_WARMUP_FRAMES = 5
-_FRAME_TIMEOUT_S = 3.0
+_EXPECTED_S = 0.5
+"""A still with a change of configuration before it, on a Pi."""
 _SETTLE_FRAMES = 10
 """Frames after a change that may still be on their way to what was set."""
 _FOCUS_S = 3.0
 """A lens that has found nothing by then finds nothing."""
+_AF_START, _AF_SCANNING = 0, 1
+"""libcamera's AfTrigger and AfState."""
 _DNG = "image/x-adobe-dng"
-_STILL_BUFFERS, _LIVE_BUFFERS = 2, 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    source: int | str = 0
-    width_px: int | None = None
-    height_px: int | None = None
-    live_width_px: int | None = None
-    live_height_px: int | None = None
-    fps: float = _LIVE_FPS
-    capture_during_live_view: bool = False
-    warmup_frames: int = _WARMUP_FRAMES
-    frame_timeout_s: float = _FRAME_TIMEOUT_S
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "_Settings":
-        return cls(**{f.name: settings[f.name] for f in fields(cls) if f.name in settings})
 
 
 class Picamera2Camera(Driver):
@@ -66,7 +46,7 @@ class Picamera2Camera(Driver):
     name = "picamera2"
 
     def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
-        self._settings = _Settings.of(settings)
+        self._settings = PiSettings.of(settings)
         self._camera: PiCamera | None = None
         self._configurations: dict[str, dict[str, Any]] = {}
         self._mode = ""
@@ -82,23 +62,36 @@ class Picamera2Camera(Driver):
         """
         found = _find(self._settings.source, attached())
         self._camera = camera = PiCamera(found["Num"])
-        self._configurations = self._asked(camera)
-        given = {name: camera.configure(c) for name, c in reversed(self._configurations.items())}
-        for configuration in given.values():
-            for stream in ("main", "lores"):
-                if configuration.get(stream):
-                    pixels.check(configuration[stream]["format"])
-        self._mode = "still"
+        with library_errors("making the camera's configurations"):
+            self._configurations = modes.asked(self._settings, camera.library)
+        details: dict[str, str] = {}
+        warnings: list[str] = []
+        for mode, configuration in reversed(self._configurations.items()):  # stills' is the last
+            given = camera.configure(configuration)
+            for stream in filter(given.get, ("main", "lores")):
+                pixels.check(given[stream]["format"])
+            details |= modes.sizes(mode, given)
+            warnings += modes.differences(mode, configuration, given)
+        self._mode = STILL
         self._controls = PiControls(camera.known_controls)
         self._start()
         for _ in range(self._settings.warmup_frames):
             with self._next():
                 pass
-        return self._info(found, given)
+        return DeviceInfo(
+            model=found["Model"],
+            formats=["JPEG", "PNG", *(["RAW"] if given.get("raw") else [])],
+            has_controls=bool(self._controls.list()),
+            sizes=[given["main"]["size"]],
+            capture_during_live_view=self._settings.capture_during_live_view,
+            expected_capture_s=_EXPECTED_S,
+            details=details,
+            warnings=warnings,
+        )
 
     def prepare(self, shot: Shot) -> None:
         """Do all that comes before the exposure: the still's configuration, controls, focus."""
-        self._enter("still")
+        self._enter(STILL)
         while self._unsettled:
             with self._next() as request:
                 self._settle(request.get_metadata())
@@ -111,7 +104,7 @@ class Picamera2Camera(Driver):
             DriverError: no frame comes.
         """
         asked_ns = time.monotonic_ns()
-        self._enter("still")
+        self._enter(STILL)
         self._focus()
         while True:
             with self._next() as request:
@@ -123,7 +116,7 @@ class Picamera2Camera(Driver):
                     return self._frame(request, metadata, "main", shot.format)
 
     def start_live(self) -> None:
-        self._enter("live")
+        self._enter(LIVE)
 
     def read(self) -> Frame | None:
         with self._open_one.picture(self._timeout_s, unless=self.wanted) as request:
@@ -169,7 +162,7 @@ class Picamera2Camera(Driver):
     @classmethod
     def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
         try:
-            found = _find(_Settings.of(settings).source, attached())
+            found = _find(PiSettings.of(settings).source, attached())
         except DriverError:
             return False
         return bool(found["Id"] == device.address)
@@ -178,7 +171,7 @@ class Picamera2Camera(Driver):
     def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
         """Say what libcamera sees; whether another program holds the camera, only opening tells."""
         try:
-            found = _find(_Settings.of(settings).source, attached())
+            found = _find(PiSettings.of(settings).source, attached())
         except DriverError as error:
             advice = "Is the cable in, and the service's user in the group `video`?"
             return [Finding(False, str(error), advice)]
@@ -194,72 +187,9 @@ class Picamera2Camera(Driver):
     def _timeout_s(self) -> float:
         return self._settings.frame_timeout_s + self._controls.exposure_us / 1e6
 
-    def _asked(self, camera: PiCamera) -> dict[str, dict[str, Any]]:
-        """Return what to ask the camera for, by mode."""
-        settings, library = self._settings, camera.library
-        full = library.sensor_resolution
-        still = (settings.width_px or full[0], settings.height_px or full[1])
-        live = _live_size(settings, still)
-        shortest_us = round(1e6 / settings.fps)
-
-        def limits(longest_us: int) -> dict[str, Any]:
-            if "FrameDurationLimits" not in camera.known_controls:
-                return {}
-            return {"FrameDurationLimits": (shortest_us, max(shortest_us, longest_us))}
-
-        common = {"display": None, "encode": None}
-        main = {"format": pixels.PLAIN, "size": still}
-        with library_errors("making the camera's configurations"):
-            if settings.capture_during_live_view:
-                both = library.create_still_configuration(
-                    main,
-                    lores={"format": "YUV420", "size": live},  # a Pi 4 gives no other
-                    buffer_count=_LIVE_BUFFERS,
-                    controls=limits(_LONGEST_FRAME_US),
-                    **common,
-                )
-                return {"still": both}
-            return {
-                "still": library.create_still_configuration(
-                    main, buffer_count=_STILL_BUFFERS, **common
-                ),
-                "live": library.create_video_configuration(
-                    {"format": pixels.PLAIN, "size": live},
-                    raw=None,
-                    buffer_count=_LIVE_BUFFERS,
-                    controls=limits(round(1e6 / _DARKEST_FPS)),
-                    **common,
-                ),
-            }
-
-    def _info(self, found: Mapping[str, Any], given: Mapping[str, Any]) -> DeviceInfo:
-        details, warnings = {}, []
-        for mode, configuration in given.items():
-            for stream in ("main", "lores", "raw"):
-                if not configuration.get(stream):
-                    continue
-                asked = _text(self._configurations[mode][stream])
-                have = details[f"{mode}_{stream}"] = _text(configuration[stream])
-                if have != asked and stream != "raw":  # a raw stream is the sensor's to choose
-                    warnings.append(
-                        f"the {mode} configuration was asked for {asked}, and the camera made "
-                        f"{have} of it"
-                    )
-        still = given["still"]
-        return DeviceInfo(
-            model=found["Model"],
-            formats=["JPEG", "PNG", *(["RAW"] if still.get("raw") else [])],
-            has_controls=bool(self._controls.list()),
-            sizes=[still["main"]["size"]],
-            capture_during_live_view=self._settings.capture_during_live_view,
-            expected_capture_s=0.5,
-            details=details,
-            warnings=warnings,
-        )
-
     def _enter(self, mode: str) -> None:
         if mode not in self._configurations:  # live view and stills share one
-            mode = "still"
+            mode = STILL
         if mode != self._mode:
             self._mode = ""  # until it is done: a failure leaves neither
             self._open_one.configure(self._configurations[mode])
@@ -285,14 +215,14 @@ class Picamera2Camera(Driver):
         if self._controls.set.get(FOCUS_MODE) != "auto" or self._focused:
             return
         camera = self._open_one
-        camera.set_controls({"AfTrigger": 0})
+        camera.set_controls({"AfTrigger": _AF_START})
         give_up = time.monotonic() + _FOCUS_S
         seen_scanning = False
         while time.monotonic() < give_up:
             with self._next() as request:
                 state = request.get_metadata().get("AfState")
-            seen_scanning = seen_scanning or state == 1
-            if state is None or (seen_scanning and state != 1):
+            seen_scanning = seen_scanning or state == _AF_SCANNING
+            if state is None or (seen_scanning and state != _AF_SCANNING):
                 break
         self._focused = True
 
@@ -329,17 +259,3 @@ def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
     have = ", ".join(f"{a['Num']}: {a['Model']}" for a in numbered) or "none"
     what = "several cameras are" if found else "no camera is"
     raise DriverError(f"{what} attached as the settings' source {source!r}; attached are: {have}")
-
-
-def _live_size(settings: _Settings, still: tuple[int, int]) -> tuple[int, int]:
-    """Return live view's size: as set, or in the still's shape within a box."""
-    if settings.live_width_px and settings.live_height_px:
-        return settings.live_width_px, settings.live_height_px
-    factor = min(1.0, *(box / side for box, side in zip(_LIVE_BOX_PX, still, strict=True)))
-    width, height = (2 * round(side * factor / 2) for side in still)  # libcamera wants them even
-    return width, height
-
-
-def _text(stream: Mapping[str, Any]) -> str:
-    width, height = stream["size"]
-    return f"{width}x{height} {stream['format']}"
