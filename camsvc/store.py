@@ -23,7 +23,13 @@ from camsvc import unix
 
 _STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
 _MODE = 0o750
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/tiff": "tif", "image/webp": "webp"}
+_EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/tiff": "tif",
+    "image/webp": "webp",
+    "image/x-adobe-dng": "dng",
+}
 """What `mimetypes` says of these depends on the machine and the version of Python."""
 
 

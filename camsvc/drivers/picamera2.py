@@ -5,10 +5,11 @@ under. A still has a configuration of its own, at the sensor's full size, live v
 camera stays in the one it was last used in: of a scan's stills only the first pays for the switch.
 """
 
-import io
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from camsvc.drivers import picamera2_modes as modes
@@ -237,13 +238,19 @@ class Picamera2Camera(Driver):
         }
         with library_errors("reading the picture"):
             if image_format == "RAW":
-                file = io.BytesIO()
-                request.save_dng(file)
-                return Frame(**known, encoded=file.getvalue(), mime_type=_DNG)
+                return Frame(**known, encoded=_dng(request), mime_type=_DNG)
             about = request.config[stream]
             with mapped(request, stream) as array:
                 own = pixels.bgr(array, about["format"], about["size"])
         return Frame(**known, pixels=own)
+
+
+def _dng(request: Request) -> bytes:
+    """Return the raw stream's picture as a DNG. Only a path is taken by all versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "still.dng"
+        request.save_dng(str(path))
+        return path.read_bytes()
 
 
 def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
  * after, and call the real one. The camera has one sensor: `sensor` below.
  */
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <map>
 #include <mutex>
 #include <string>
 #include <sys/file.h>
@@ -18,7 +20,9 @@
 #include <thread>
 #include <unistd.h>
 
+#include <libcamera/formats.h>
 #include <libcamera/libcamera.h>
+#include <libcamera/property_ids.h>
 
 using namespace libcamera;
 using namespace std::chrono_literals;
@@ -123,6 +127,12 @@ public:
 		metadata.set(controls::ExposureTime, now.exposure);
 		metadata.set(controls::AnalogueGain, now.gain);
 		metadata.set(controls::LensPosition, now.lens);
+		/* What a raw file tells of its sensor. */
+		metadata.set(controls::DigitalGain, 1.0f);
+		metadata.set(controls::ColourGains, std::array{ 1.0f, 1.0f });
+		metadata.set(controls::ColourCorrectionMatrix,
+			     std::array{ 1.0f, 0.0f, 0.0f, 0.0f, 1.0f, 0.0f, 0.0f, 0.0f, 1.0f });
+		metadata.set(controls::SensorBlackLevels, std::array{ 0, 0, 0, 0 });
 		if (scanning_)
 			scanning_--;
 		metadata.set(controls::AfState, scanning_ ? controls::AfStateScanning
@@ -138,6 +148,8 @@ private:
 };
 
 Sensor sensor;
+
+const PixelFormat kRaw = formats::SRGGB12_CSI2P;
 
 template<typename T>
 ControlInfo range(T least, T most, T usual)
@@ -191,14 +203,36 @@ int Camera::release()
 	return real(this);
 }
 
-/* A raw stream it has not. Who looks for its modes is shown those of the others. */
+/* A raw stream is one of the others under another name: see `validate` below. */
 std::unique_ptr<CameraConfiguration> Camera::generateConfiguration(Span<const StreamRole> roles)
 {
 	static auto *real = next<std::unique_ptr<CameraConfiguration>(Camera *, Span<const StreamRole>)>(
 		"_ZN9libcamera6Camera21generateConfigurationENS_4SpanIKNS_10StreamRoleELm18446744073709551615EEE");
 	std::vector<StreamRole> known(roles.begin(), roles.end());
 	std::replace(known.begin(), known.end(), StreamRole::Raw, StreamRole::Viewfinder);
-	return real(this, known);
+	auto configuration = real(this, known);
+	for (size_t i = 0; configuration && i < roles.size(); i++) {
+		if (roles[i] != StreamRole::Raw)
+			continue;
+		StreamConfiguration &usual = configuration->at(i);
+		StreamConfiguration raw({ { { kRaw, { usual.formats().range(usual.pixelFormat) } } } });
+		raw.pixelFormat = kRaw;
+		raw.size = usual.size;
+		raw.bufferCount = usual.bufferCount;
+		usual = raw;
+	}
+	return configuration;
+}
+
+/* A camera with a colour filter is one of a Pi's, to Picamera2. */
+const ControlList &Camera::properties() const
+{
+	static auto *real = next<const ControlList &(const Camera *)>("_ZNK9libcamera6Camera10propertiesEv");
+	static std::map<const Camera *, ControlList> all;
+	auto [entry, added] = all.try_emplace(this, real(this));
+	if (added)
+		entry->second.set(properties::draft::ColorFilterArrangement, properties::draft::RGGB);
+	return entry->second;
 }
 
 int Camera::start(const ControlList *list)
@@ -258,6 +292,27 @@ void _ZN9libcamera11FrameBufferC1ENS_4SpanIKNS0_5PlaneELm18446744073709551615EEE
 		both[0].length = light;
 	}
 	real(self, both, cookie);
+}
+
+/* It gives NV12 only, of 12 bits a pixel: as many as a mosaic of 12 bits, packed, has. What is on it
+ * makes no sense.
+ */
+CameraConfiguration::Status _ZN9libcamera26VirtualCameraConfiguration8validateEv(CameraConfiguration *self)
+{
+	static auto *real = next<CameraConfiguration::Status(CameraConfiguration *)>(
+		"_ZN9libcamera26VirtualCameraConfiguration8validateEv");
+	std::vector<StreamConfiguration *> raw;
+	for (StreamConfiguration &stream : *self)
+		if (stream.pixelFormat == kRaw)
+			raw.push_back(&stream);
+	for (StreamConfiguration *stream : raw)
+		stream->pixelFormat = formats::NV12;
+	auto status = real(self);
+	for (StreamConfiguration *stream : raw) {
+		stream->pixelFormat = kRaw;
+		stream->stride = stream->size.width * 3 / 2;
+	}
+	return status;
 }
 
 void _ZN9libcamera17VirtualCameraData14processRequestEPNS_7RequestE(void *self, Request *request)

@@ -1,7 +1,8 @@
 """What Picamera2 cameras give: sizes as they are, controls in the contract's units, real times."""
 
+import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
+from PIL.TiffImagePlugin import BITSPERSAMPLE, ImageFileDirectory_v2
 
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
@@ -201,6 +203,39 @@ async def test_automatic_focus_is_over_before_the_picture_is_taken(
     capture = (await service.capture("pi")).capture
     waited_ns = capture.acquisition_time.ToNanoseconds() - asked_ns
     assert 5e9 / FPS <= waited_ns < 15e9 / FPS
+
+
+async def test_a_raw_picture_is_a_dng_of_the_sensors_own_data(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    service = await start_service(pi_cameras[0].settings("pi"))
+    shown = await camera_of(service)
+    assert pb.ImageOptions.FORMAT_RAW in shown.capabilities.formats
+    image = pb.ImageOptions(format=pb.ImageOptions.FORMAT_RAW)
+    response = await service.capture("pi", image=image, max_inline_bytes=2**26)
+    assert response.capture.image.mime_type == "image/x-adobe-dng"
+    assert response.capture.exposure_duration.ToMilliseconds() == 10
+    tags = tiff_tags(response.image_data)
+    width, length, dng_version, cfa_pattern, model = 256, 257, 50706, 33422, 50708
+    assert (tags[width], tags[length]) == SIZE
+    assert tags[BITSPERSAMPLE] == (12,)
+    assert tags[cfa_pattern] == b"\x00\x01\x01\x02", "RGGB"
+    assert tags[model] == "rig-left"
+    assert dng_version in tags
+    download = service.stub.DownloadImage(
+        api.DownloadImageRequest(capture_id=response.capture.capture_id)
+    )
+    assert b"".join([part.data async for part in download]) == response.image_data
+    assert size_of(await service.capture("pi")) == SIZE
+
+
+def tiff_tags(data: bytes) -> Mapping[int, Any]:
+    """Return the first directory of a TIFF file, which a DNG is."""
+    file = io.BytesIO(data)
+    found = ImageFileDirectory_v2(file.read(8))
+    file.seek(found.next)
+    found.load(file)
+    return dict(found)
 
 
 async def test_both_cameras_of_one_pi_take_their_pictures_together(
