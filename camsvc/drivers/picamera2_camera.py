@@ -79,6 +79,7 @@ class PiCamera:
         with library_errors("opening the camera"):
             self.library = Picamera2(number)
         self._loop = _EventLoop()
+        self._configured: Values = {}
 
     @property
     def known_controls(self) -> dict[str, Known]:
@@ -97,12 +98,15 @@ class PiCamera:
             # What is adjusted, Picamera2 writes into what it was given.
             streams = {k: dict(v) if isinstance(v, dict) else v for k, v in configuration.items()}
             self.library.configure(streams)
-            return dict(self.library.camera_configuration())
+            given = dict(self.library.camera_configuration())
+        self._configured = given["controls"]
+        return given
 
     def start(self, controls: Values) -> None:
         """Make frames flow, the first one already with these controls."""
         with library_errors("starting the camera"), _bounded(CALL_S):
-            self.library.set_controls(controls)
+            # Picamera2 itself sends a configuration's own controls at its first start only.
+            self.library.set_controls({**self._configured, **controls})
             if not self._loop_runs:
                 self.library.start_preview(self._loop)
             self.library.start(show_preview=None)

@@ -15,7 +15,7 @@ _LIVE_BOX_PX = (1280, 960)
 _DARKEST_FPS = 12
 """How slow live view may become for an automatic exposure, as in Picamera2's own previews."""
 _LONGEST_FRAME_US = 1_000_000_000
-_STILL_BUFFERS, _LIVE_BUFFERS = 2, 4
+_STILL_BUFFERS, _LIVE_BUFFERS, _BOTH_BUFFERS = 2, 4, 3
 """Of 12 megapixels each takes 36 MB of a memory that small Pis have little of."""
 _STREAMS = ("main", "lores", "raw")
 
@@ -54,13 +54,16 @@ def asked(settings: PiSettings, library: Any) -> dict[str, Configuration]:
         both = library.create_still_configuration(
             main,
             lores={"format": "YUV420", "size": live},  # a Pi 4 gives no other
-            buffer_count=_LIVE_BUFFERS,
+            buffer_count=_BOTH_BUFFERS,
             controls=_durations(settings, library, _LONGEST_FRAME_US),
             **common,
         )
         return {STILL: both}
     return {
-        STILL: library.create_still_configuration(main, buffer_count=_STILL_BUFFERS, **common),
+        # No queue: it would hold the last picture back, which is never the one that is wanted.
+        STILL: library.create_still_configuration(
+            main, buffer_count=_STILL_BUFFERS, queue=False, **common
+        ),
         LIVE: library.create_video_configuration(
             {"format": PLAIN, "size": live},
             raw=None,

@@ -1,6 +1,7 @@
 """The ways in which Picamera2 fails, on the real library: bounded, told, and over by themselves."""
 
 import asyncio
+import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -30,6 +31,8 @@ BACK_S = 3.0
 REST_S = 0.5 + 0.3
 """What restarting a stuck ISP takes."""
 SLACK_S = 1.0
+USUAL_S = 0.4
+"""Of a still beside the other camera's fault; 0.05 s on a machine with nothing else to do."""
 
 LASTING = [Fault.SILENT, Fault.BLOCK, Fault.ERROR, Fault.REFUSE, Fault.CRASH]
 Rung = pb.RecoveryStatistics
@@ -74,21 +77,20 @@ async def nothing_of_it_at(service: Service, name: str) -> AsyncIterator[None]:
     finally:
         going_on.cancel()
         await asyncio.wait([going_on])
-    print(f"{name}: {len(durations)} stills, at most {max(durations):.3f} s")
+    usual_s = statistics.median(durations)
+    print(f"{name}: {len(durations)} stills, {usual_s:.3f} s, at most {max(durations):.3f} s")
     assert len(durations) > 1
-    assert max(durations) < SLACK_S
+    assert usual_s < USUAL_S
+    assert max(durations) < FRAME_S + SLACK_S, "none waits for what the other waits for"
     assert await rungs(service, name) == set()
 
 
 @pytest.mark.parametrize("kind", LASTING)
-@pytest.mark.parametrize("attempts", [1, 2])
 async def test_a_lasting_fault_is_told_in_time_and_over_soon_after_its_end(
-    start_service: StartService, pi_cameras: Sequence[RigCamera], kind: Fault, attempts: int
+    start_service: StartService, pi_cameras: Sequence[RigCamera], kind: Fault
 ) -> None:
     ill = pi_cameras[0]
-    settings = both(pi_cameras, attempts=attempts, open_timeout_s=2.0)
-    service = await opened(start_service, settings)
-    worst = (await service.camera("ill")).camera.worst_case_capture_duration
+    service = await opened(start_service, both(pi_cameras, attempts=1))
     async with nothing_of_it_at(service, "well"):
         ill.fault(kind)
         started = time.monotonic()
@@ -102,9 +104,31 @@ async def test_a_lasting_fault_is_told_in_time_and_over_soon_after_its_end(
     info = error_info(caught.value)
     print(f"{kind.name}: refused after {took_s:.2f} s ({info.message}); back after {back_s:.2f} s")
     assert info.reason == "CAMERA_UNAVAILABLE"
-    assert took_s < worst.ToTimedelta().total_seconds()
+    assert took_s < FRAME_S + SLACK_S
     assert back_s < BACK_S
     assert (await service.capture("ill", timeout=5)).capture.attempts == 1
+
+
+@pytest.mark.parametrize("kind", [Fault.SILENT, Fault.BLOCK])
+async def test_a_fault_that_stays_is_told_within_the_published_worst_case(
+    start_service: StartService, pi_cameras: Sequence[RigCamera], kind: Fault
+) -> None:
+    """All attempts fail; afterwards the camera comes back by itself all the same."""
+    settings = both(pi_cameras, attempts=2, open_timeout_s=5.0, attempt_timeout_s=3.0)
+    service = await opened(start_service, settings)
+    worst = (await service.camera("ill")).camera.worst_case_capture_duration
+    async with nothing_of_it_at(service, "well"):
+        pi_cameras[0].fault(kind)
+        started = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await service.capture("ill", timeout=None)
+        took_s = time.monotonic() - started
+        pi_cameras[0].fault(Fault.NONE)
+        await service.wait_for_state(pb.Camera.STATE_READY, "ill")
+    info = error_info(caught.value)
+    print(f"{kind.name}: refused after {took_s:.2f} s: {info.message}")
+    assert (info.reason, info.metadata["attempts"]) == ("CAMERA_UNAVAILABLE", "2")
+    assert took_s < worst.ToTimedelta().total_seconds()
 
 
 async def test_a_stuck_isp_costs_one_attempt_and_a_soft_retry(

@@ -271,7 +271,7 @@ async def test_discovery_lists_both_and_knows_the_one_that_is_configured(
 async def test_a_camera_that_is_not_there_is_told_with_those_that_are(
     start_service: StartService, pi_cameras: Sequence[RigCamera]
 ) -> None:
-    settings = pi_cameras[0].settings("pi", source=7, attempts=1, open_timeout_s=2.0)
+    settings = pi_cameras[0].settings("pi", source=7, attempts=1, open_timeout_s=5.0)
     service = await start_service(settings)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await service.capture("pi")
