@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camsvc.drivers import BUILTIN, PYTHON
-from camsvc.errors import CameraLost
+from camsvc.errors import CameraLost, DriverFault
 from camsvc.settings import CameraSettings
 from camsvc.worker import messages as m
 from camsvc.worker.parent import Launch
@@ -71,7 +71,7 @@ async def _ask(
                 worker.kill("its discovery is over")
     except TimeoutError:
         return f"it did not answer within {TIMEOUT_S:g} s"
-    except CameraLost as error:
+    except (CameraLost, DriverFault) as error:  # the latter where its library is missing
         return str(error)
     assert isinstance(answer, m.Discovered)
     return answer.devices

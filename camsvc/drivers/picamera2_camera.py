@@ -19,18 +19,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
+from camsvc.drivers.picamera2_controls import Known, Values
+from camsvc.drivers.picamera2_pixels import INSTALL
+from camsvc.errors import DriverError
+
 try:
     import libcamera
     from picamera2 import MappedArray, Picamera2
     from picamera2.previews import NullPreview
 except ImportError as error:
-    raise ImportError(
-        f"Picamera2 is missing ({error}). On Raspberry Pi OS: sudo apt install python3-picamera2, "
-        'and in the camera\'s settings python = "/usr/bin/python3", the default'
-    ) from error
-
-from camsvc.drivers.picamera2_controls import Known, Values
-from camsvc.errors import DriverError
+    raise ImportError(f"Picamera2 is missing ({error}). {INSTALL}") from error
 
 CALL_S = 5.0
 """How long the library may take to start, stop or configure: each takes some 0.1 s of a Pi."""

@@ -6,10 +6,18 @@ OpenCV takes as it is.
 
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from camsvc.errors import DriverFault
+
+INSTALL = (
+    "On Raspberry Pi OS: sudo apt install python3-picamera2 python3-opencv, and in the camera's "
+    'settings python = "/usr/bin/python3", the default'
+)
+
+try:
+    import cv2
+    import numpy as np
+except ImportError as error:
+    raise ImportError(f"OpenCV is missing ({error}). {INSTALL}") from error
 
 if TYPE_CHECKING:
     import numpy.typing as npt

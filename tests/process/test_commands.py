@@ -72,6 +72,17 @@ async def test_an_address_of_another_machine_is_told() -> None:
     assert_told(ran, 3, "192.0.2.1:50051", "not this machine's")
 
 
+async def test_discovery_goes_on_where_a_drivers_library_is_missing(tmp_path: Path) -> None:
+    """Here the driver's own interpreter has none of it; on a Pi, it finds its cameras."""
+    config = tmp_path / "camsvc.toml"
+    config.write_text(camera() + camera("pi", driver="picamera2", python=sys.executable))
+    ran = await camsvc("discover", "--config", config)
+    assert ran.code == 0, ran
+    assert "Simulated camera, always there (configured as sim0)" in ran.out
+    assert "picamera2: could not look: " in ran.out
+    assert "sudo apt install python3-picamera2" in " ".join(ran.out.split())
+
+
 @pytest.mark.parametrize("command", ["serve", "check-config", "doctor", "discover"])
 async def test_a_missing_file_is_told(command: str, tmp_path: Path) -> None:
     missing = tmp_path / "camsvc.toml"

@@ -158,6 +158,8 @@ def _install(python: Path, site: Path, requirements: Path, env: Mapping[str, str
     shutil.rmtree(site, ignore_errors=True)
     pip = (python, "-m", "pip", "install", "--quiet", "--root-user-action=ignore")
     _run(*pip, "--no-deps", "--target", site, "--requirement", requirements, env=env)
+    # It works; and what is imported is kept compiled, else each worker would compile it again.
+    _run(python, "-c", "import picamera2, cv2, pickle", env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
 def _run(

@@ -26,7 +26,7 @@ FRAME_TIMEOUT_S = 3.0
 """The driver's default: how soon it notices."""
 RESTART_S = 0.5 + 0.3
 SLACK_S = 1.0
-"""For two pictures, and stopping and starting the camera."""
+"""For two pictures, and stopping and starting the camera. A point takes 0.1 s otherwise."""
 
 
 async def test_a_scan_with_a_stuck_isp_completes_unattended(
@@ -66,7 +66,8 @@ async def test_a_scan_with_a_stuck_isp_completes_unattended(
     assert attempts.pop(STUCK) == [2, 1], "the other camera's picture was kept"
     assert all(each == [1, 1] for each in attempts.values())
     assert FRAME_TIMEOUT_S < took_s[STUCK] < FRAME_TIMEOUT_S + RESTART_S + SLACK_S
-    assert max(others) < SLACK_S
+    assert statistics.median(others) < SLACK_S
+    assert max(others) < FRAME_TIMEOUT_S, "no other point waits a time-out out"
     for picture in pictures:
         told = {c.name: c.value.double_value for c in picture.controls}
         assert told["focus_distance_diopters"] == pytest.approx(FOCUS, abs=0.01)
