@@ -66,7 +66,7 @@ def main() -> None:
     camera = Picamera2(number)
     configurations = {
         "still": camera.create_still_configuration({"size": SIZE}, buffer_count=2),
-        "live": camera.create_video_configuration({"size": LIVE_SIZE}, buffer_count=4),
+        "live": camera.create_video_configuration({"size": LIVE_SIZE}, raw=None, buffer_count=4),
     }
     mode = ""
     print(json.dumps("ready"), flush=True)
