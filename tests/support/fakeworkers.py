@@ -69,7 +69,10 @@ class FakeWorker:
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         self.killed = True
-        self.die()
+        if self._camera.lingers_s:
+            asyncio.get_running_loop().call_later(self._camera.lingers_s, self.die)
+        else:
+            self.die()
 
     def die(self) -> None:
         if not self.gone:
@@ -157,6 +160,8 @@ class FakeCamera:
         self.shots = 0
         """Pictures that came of it."""
         self.unprepared = 0
+        self.lingers_s = 0.0
+        """How long a worker that is killed takes to go, with the device in its hands."""
         self.actor: CameraActor = stage.run(self._actor(options))
         stage.cameras.append(self)
 

@@ -144,6 +144,15 @@ def test_a_hang_costs_one_attempt(rig: Rig) -> None:
     assert rig.loop.time() == pytest.approx(10 + 2 * 0.1 + 0.1, abs=0.1)
 
 
+def test_no_worker_is_taken_before_a_killed_one_has_gone(rig: Rig) -> None:
+    """It may hold the device yet: the next one would be told that another program does."""
+    rig.script, rig.lingers_s = [WELL, "hang"], 0.3
+    rig.run(rig.actor.capture(Order(m.Shot())))
+    assert rig.shots == 1
+    assert len(rig.workers) == 2
+    assert rig.loop.time() < OPTIONS.attempt_timeout_s + rig.lingers_s + 1
+
+
 def test_all_attempts_hanging_ends_in_unavailable(rig: Rig) -> None:
     rig.script = [WELL, "hang", WELL, "hang", WELL, "hang"]
     with pytest.raises(
