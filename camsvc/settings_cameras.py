@@ -309,11 +309,11 @@ class Picamera2CameraSettings(CameraSettings):
         description="whether stills are taken without pausing live view, both at the rate of the "
         "sensor's full size",
     )
-    # Five frames of the slowest mode are half a second.
+    # Cameras need about as many to settle exposure and white balance.
     warmup_frames: Annotated[Count, Field(ge=0, le=1000)] = Field(
         5, description="frames to drop after opening, while exposure and white balance settle"
     )
-    # The largest sensors give a frame each 0.4 s; a stuck ISP costs this and 0.9 s to restart it.
+    # Some tenths of a second are usual; a stuck ISP costs this, and 0.8 s to restart it.
     frame_timeout_s: Seconds = Field(
         3.0, description="seconds to wait for a frame, beside an exposure that was set"
     )

@@ -18,12 +18,12 @@ from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.picamera2_camera import (
     PiCamera,
     Request,
-    acquired_ns,
     attached,
     library_errors,
     mapped,
     version,
 )
+from camsvc.drivers.picamera2_clock import acquired_ns
 from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
 from camsvc.drivers.picamera2_modes import LIVE, STILL, PiSettings
 from camsvc.errors import DriverError
@@ -232,7 +232,9 @@ class Picamera2Camera(Driver):
     ) -> Frame:
         exposure_us = metadata.get("ExposureTime")
         known: dict[str, Any] = {
-            "acquisition_time_ns": acquired_ns(metadata, time.monotonic_ns(), time.time_ns()),
+            "acquisition_time_ns": acquired_ns(
+                metadata["SensorTimestamp"], time.monotonic_ns(), time.time_ns()
+            ),
             "exposure_us": round(exposure_us) if exposure_us else None,
             "controls": self._controls.told(metadata),
         }

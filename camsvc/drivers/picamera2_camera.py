@@ -15,7 +15,7 @@ import faulthandler
 import gc
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -31,7 +31,7 @@ except ImportError as error:
     raise ImportError(f"Picamera2 is missing ({error}). {INSTALL}") from error
 
 CALL_S = 5.0
-"""How long the library may take to start, stop or configure: each takes some 0.1 s of a Pi."""
+"""How long the library may take to start, stop or configure: a matter of a few frames."""
 
 _SLICE_S = 0.1
 """How soon a wait notices that the event loop has failed, or that it is not wanted any more."""
@@ -204,20 +204,6 @@ def mapped(request: Request, stream: str) -> Iterator[Any]:
     """Give a picture as an array in the camera's own memory, for as long as it is not released."""
     with MappedArray(request, stream, write=False) as picture:
         yield picture.array
-
-
-def acquired_ns(metadata: Mapping[str, Any], monotonic_ns: int, unix_ns: int) -> int:
-    """Return when a frame was taken, in Unix time, from the clocks' readings of one moment.
-
-    libcamera promises a time by the clock that counts since boot, and drivers give that of the
-    monotonic one, which stands still while the machine is suspended. The two are the same until
-    then; later a time ahead of the monotonic clock must be by the other.
-    """
-    stamp: int = metadata["SensorTimestamp"]
-    age_ns = monotonic_ns - stamp
-    if age_ns < 0:
-        age_ns = max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - stamp)
-    return unix_ns - age_ns
 
 
 @contextlib.contextmanager

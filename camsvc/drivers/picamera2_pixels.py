@@ -30,9 +30,6 @@ _CONVERSIONS = {
     "YVU420": cv2.COLOR_YUV2BGR_YV12,
     "NV12": cv2.COLOR_YUV2BGR_NV12,
     "NV21": cv2.COLOR_YUV2BGR_NV21,
-    "YUYV": cv2.COLOR_YUV2BGR_YUYV,
-    "YVYU": cv2.COLOR_YUV2BGR_YVYU,
-    "UYVY": cv2.COLOR_YUV2BGR_UYVY,
 }
 PLAIN = "RGB888"
 """The format that needs no conversion."""
