@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
+TS := clients/typescript
+WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve test test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
+.PHONY: help install demo serve test test-ts test-py test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,19 +23,29 @@ $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt scrip
 		--editable clients/python --editable '.[dev]'
 	@touch $@
 
+# npm sets the time of this file when it has installed what the lock file says.
+$(TS)/node_modules/.package-lock.json: $(TS)/package.json $(TS)/package-lock.json | $(INSTALLED)
+	@$(WITH_NODE) npm ci --prefix $(TS) --loglevel=error
+	@touch $@
+
 demo: install ## See it work: a still, two at once, a hang and its recovery
 	@$(PY) examples/demo.py
 
 serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
 	@$(BIN)/camsvc serve $(ARGS)
 
-test: install ## Run all tests (ARGS="-k name ...")
-	@$(PY) -m pytest $(ARGS)
+test: $(if $(ARGS),,test-ts) test-py ## Run all tests (ARGS="-k name ...": some of those in Python)
+
+test-ts: install $(TS)/node_modules/.package-lock.json ## Run the TypeScript client's tests
+	@$(WITH_NODE) npm test --prefix $(TS) --silent
+
+test-py: install ## Run all other tests
+	@$(WITH_NODE) $(PY) -m pytest $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
 
-check: lint gen-check ## All static checks: lint, types, imports, contract, generated code
+check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code
 
 lint: install
 	@$(BIN)/ruff check .
@@ -42,16 +54,22 @@ lint: install
 	@$(BIN)/lint-imports
 	@cd protos && $(CURDIR)/$(BIN)/buf lint && $(CURDIR)/$(BIN)/buf format --diff --exit-code
 
-fmt: install ## Format the code
+lint-ts: $(TS)/node_modules/.package-lock.json
+	@$(WITH_NODE) npm run check --prefix $(TS) --silent
+
+fmt: $(TS)/node_modules/.package-lock.json ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@cd protos && $(CURDIR)/$(BIN)/buf format --write
+	@$(WITH_NODE) npm run fmt --prefix $(TS) --silent
 
-gen: install ## Generate the Python code of the contract
+gen: $(TS)/node_modules/.package-lock.json ## Generate the code of the contract, Python and TypeScript
 	@$(PY) scripts/gen.py
+	@$(WITH_NODE) $(PY) scripts/gen_ts.py
 
-gen-check: install ## Fail when the generated code is not what protos/ gives
+gen-check: $(TS)/node_modules/.package-lock.json ## Fail when the generated code is not what protos/ gives
 	@$(PY) scripts/gen.py --check
+	@$(WITH_NODE) $(PY) scripts/gen_ts.py --check
 
 breaking: install ## Fail when the contract breaks clients of the main branch
 	@$(PY) scripts/buf_breaking.py
@@ -72,4 +90,4 @@ bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --
 	@$(PY) -m bench.live $(ARGS)
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
+	rm -rf $(VENV) $(TS)/{node_modules,dist,build} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
