@@ -1,8 +1,15 @@
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+} from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Connection } from "./connection.js";
 import { CameraService } from "./gen/camapi/v1/camera_service_pb.js";
 import { namingTheLost } from "./lost.js";
+import { type ClientOptions, checked } from "./options.js";
 import { retrying } from "./retry.js";
 
 /**
@@ -21,54 +28,19 @@ export type CameraClient = Client<typeof CameraService> & {
 };
 
 /**
- * What a client may be told.
- *
- * @example
- * const options: ClientOptions = { tls: true, token: () => readFile("token", "utf8") };
- */
-export interface ClientOptions {
-  /** Encryption: `true`, or whom to trust and what to show. Default: none. */
-  tls?: boolean | TlsOptions | undefined;
-  /** Sent with each call as `authorization: Bearer ...`; a function is asked each time. */
-  token?: string | (() => string | Promise<string>) | undefined;
-  /** The largest message taken, in bytes. Default 64 MiB; `maxInlineBytes` of captures follows it. */
-  readMaxBytes?: number | undefined;
-  /** For how long a failed call without `timeoutMs` is repeated, in milliseconds. Default 30,000. */
-  patienceMs?: number | undefined;
-}
-
-/**
- * Certificates and keys, in PEM.
- *
- * @example
- * const tls: TlsOptions = { ca: await readFile("ca.pem", "utf8") };
- */
-export interface TlsOptions {
-  /** The authorities to trust. Default: those of Node. */
-  ca?: string | undefined;
-  /** The client's own certificate; it goes with `key`. */
-  cert?: string | undefined;
-  key?: string | undefined;
-  /** The name on the service's certificate, where it is not the address's. */
-  servername?: string | undefined;
-}
-
-/**
  * A client of the service at an address, "host:port". It connects with its first call and, after
  * the connection was lost, with the next. It keeps no process from ending.
+ *
+ * Throws a TypeError or RangeError where the address or an option cannot be, and what OpenSSL says
+ * of a certificate that it cannot read.
  *
  * @example
  * const client = createCameraClient("127.0.0.1:50051");
  * const { imageData } = await client.capture({ camera: "sim0" }, { timeoutMs: 30_000 });
  */
 export function createCameraClient(address: string, options: ClientOptions = {}): CameraClient {
-  const { tls, token, readMaxBytes = 64 * 2 ** 20, patienceMs = 30_000 } = options;
-  if (!/^([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i.test(address)) {
-    throw new TypeError(`address "${address}" is not host:port, such as "127.0.0.1:50051"`);
-  }
-  const baseUrl = `${tls ? "https" : "http"}://${address}`;
-  const trust = typeof tls === "object" ? tls : {};
-  const sessionManager = new Connection(baseUrl, trust, () => bare.listCameras({}));
+  const { baseUrl, tls, token, readMaxBytes, patienceMs } = checked(address, options);
+  const sessionManager = new Connection(baseUrl, tls, () => bare.listCameras({}));
   const bare = calls(namingTheLost(address), bearing(token));
   const client = calls(retrying(patienceMs, readMaxBytes), namingTheLost(address), bearing(token));
   return Object.assign(client, { close: () => sessionManager.close() });
@@ -81,8 +53,14 @@ export function createCameraClient(address: string, options: ClientOptions = {})
 
 function bearing(token: ClientOptions["token"]): Interceptor {
   return (next) => async (request) => {
-    const value = typeof token === "function" ? await token() : token;
-    if (value !== undefined) request.header.set("authorization", `Bearer ${value}`);
+    const value = (typeof token === "function" ? await token() : token)?.trim();
+    if (value !== undefined) {
+      // Without its value, which Node's own error would tell.
+      if (!/^[!-~]+$/.test(value)) {
+        throw new ConnectError("the token is not one word of ASCII", Code.InvalidArgument);
+      }
+      request.header.set("authorization", `Bearer ${value}`);
+    }
     return next(request);
   };
 }

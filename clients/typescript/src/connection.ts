@@ -10,7 +10,7 @@ import type { ClientHttp2Stream } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Http2SessionManager } from "@connectrpc/connect-node";
-import type { TlsOptions } from "./client.js";
+import type { TlsOptions } from "./options.js";
 
 // Counted in ticks, not by the clock: who was busy or asleep himself blames nobody else.
 const TICK_MS = 800;

@@ -13,4 +13,5 @@ export * from "./events.js";
 export * from "./gen/camapi/v1/camera_pb.js";
 export * from "./gen/camapi/v1/camera_service_pb.js";
 export * from "./live.js";
+export type { ClientOptions, TlsOptions } from "./options.js";
 export type { StreamOptions } from "./resume.js";

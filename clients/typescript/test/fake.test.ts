@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { Code, createClient, createRouterTransport } from "@connectrpc/connect";
 import {
   CameraService,
+  type ClientOptions,
   type ConnectError,
   captureEvents,
   createCameraClient,
@@ -165,9 +166,25 @@ test("an address is host:port", () => {
   for (const good of ["localhost:1", "10.0.0.1:50051", "[::1]:50051", "cam-1.example:443"]) {
     createCameraClient(good);
   }
-  for (const bad of ["localhost", "http://localhost:1", "a:b", "::1:50051", "a b:1", ""]) {
+  for (const bad of ["localhost", "http://x:1", "a:b", "::1:50051", "a b:1", "a:65536", ""]) {
     assert.throws(() => createCameraClient(bad), /is not host:port/);
   }
+});
+
+test("options that cannot be are told at once, and a token to nobody else", async (t) => {
+  const made = (options: ClientOptions) => () => createCameraClient("cameras.example:1", options);
+  assert.throws(made({ patienceMs: -1 }), /patienceMs is -1; allowed: 0 to \d+/);
+  assert.throws(made({ readMaxBytes: Number.NaN }), /readMaxBytes is NaN; allowed: 1 to \d+/);
+  assert.throws(made({ tls: { cert: "no PEM" } }), /PEM/);
+  assert.throws(made({ token: "secret" }), /a token would travel .* unencrypted: set tls/);
+  assert.ok(made({ token: "secret", tls: true })());
+  const client = at(await fake(t, { listCameras: () => ({}) }), { token: "two\nwords\n" });
+  t.after(() => client.close());
+  await assert.rejects(client.listCameras({}), (error) => {
+    assert.match(String(error), /the token is not one word of ASCII/);
+    assert.doesNotMatch(String(error), /two|words/);
+    return true;
+  });
 });
 
 test("the streams take any client of the service, and errors survive as part of a message", async () => {
