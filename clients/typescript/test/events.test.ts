@@ -8,15 +8,18 @@ import {
   CaptureEvent_Type,
   captureEvents,
   type EventItem,
+  type LiveItem,
+  liveView,
   reasonOf,
 } from "../src/index.js";
 import { camera, Service } from "./support/service.js";
 import { Recording, sleep, until } from "./support/waiting.js";
 
+const isFrame = (item: LiveItem) => item.case === "frame";
 const events = (record: Recording<EventItem>): CaptureEvent[] =>
   record.items.flatMap(({ item }) => (item.case === "event" ? [item.value] : []));
 
-test("a capture loop and its events go on over kill -9 and restart: none missed, none twice", async (t) => {
+test("live view, events and a capture loop go on over kill -9 and restart: none missed, none twice", async (t) => {
   const service = await Service.start(t, camera("sim0", { capture_duration_s: 0.2 }));
   const client = service.client(t);
   const controller = new AbortController();
@@ -27,6 +30,8 @@ test("a capture loop and its events go on over kill -9 and restart: none missed,
     captureEvents(client, {}, { signal, onReady: () => ready++, onLost: () => lost++ }),
   );
   await until(() => ready === 1, "ready");
+  const live = new Recording(liveView(client, { camera: "sim0" }, { signal }));
+  await live.first(isFrame);
 
   const ids: string[] = [];
   let [last, longest] = [0, 0];
@@ -49,10 +54,10 @@ test("a capture loop and its events go on over kill -9 and restart: none missed,
   await until(() => last > back, "the next picture");
   const picture = last - back;
   const event = (await record.first(() => true, back)) - back;
-  // The picture had to wait for the camera to be opened again; the event says that it was begun.
-  t.diagnostic(
-    `after the service was back: event ${event.toFixed()} ms, picture ${picture.toFixed()} ms`,
-  );
+  const frame = (await live.first(isFrame, back)) - back;
+  // Picture and frame had to wait for the camera to be opened again; the event says that it was begun.
+  const after = { event, picture, frame };
+  t.diagnostic(`after the service was back, in ms: ${JSON.stringify(after)}`);
   assert.ok(event < 1000, `${event} ms`);
   await until(() => ids.length >= 6, "more pictures");
   more = false;
