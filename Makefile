@@ -8,9 +8,10 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 TS := clients/typescript
+BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve test test-ts test-py test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
+.PHONY: help install demo serve backend test test-ts test-py test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +21,7 @@ install: $(INSTALLED) ## Set everything up in .venv
 $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt scripts/venv.sh
 	@PYTHON="$(PYTHON)" scripts/venv.sh $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --use-pep517 --constraint constraints.txt \
-		--editable clients/python --editable '.[dev]'
+		--editable 'clients/python[scan]' --editable '.[dev]'
 	@touch $@
 
 # npm sets the time of this file when it has installed what the lock file says.
@@ -28,18 +29,31 @@ $(TS)/node_modules/.package-lock.json: $(TS)/package.json $(TS)/package-lock.jso
 	@$(WITH_NODE) npm ci --prefix $(TS) --loglevel=error
 	@touch $@
 
+$(TS)/dist/index.js: $(TS)/node_modules/.package-lock.json $(wildcard $(TS)/src/*.ts $(TS)/src/gen/*/*/*.ts)
+	@$(WITH_NODE) npm run build --prefix $(TS) --silent
+
+$(BACKEND)/node_modules/.package-lock.json: $(BACKEND)/package.json $(BACKEND)/package-lock.json $(TS)/dist/index.js
+	@$(WITH_NODE) npm ci --prefix $(BACKEND) --loglevel=error
+	@touch $@
+
+$(BACKEND)/dist/src/main.js: $(BACKEND)/node_modules/.package-lock.json $(wildcard $(BACKEND)/src/*.ts $(BACKEND)/page/*.ts)
+	@$(WITH_NODE) npm run build --prefix $(BACKEND) --silent
+
 demo: install ## See it work: a still, two at once, a hang and its recovery
 	@$(PY) examples/demo.py
 
 serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
 	@$(BIN)/camsvc serve $(ARGS)
 
+backend: $(BACKEND)/dist/src/main.js ## Run the service and a web page for it, on 127.0.0.1:8080 (ARGS as serve)
+	@$(WITH_NODE) scripts/backend.sh $(BIN)/camsvc $(BACKEND) $(ARGS)
+
 test: $(if $(ARGS),,test-ts) test-py ## Run all tests (ARGS="-k name ...": some of those in Python)
 
 test-ts: install $(TS)/node_modules/.package-lock.json ## Run the TypeScript client's tests
 	@$(WITH_NODE) npm test --prefix $(TS) --silent
 
-test-py: install ## Run all other tests
+test-py: $(BACKEND)/dist/src/main.js ## Run all other tests
 	@$(WITH_NODE) $(PY) -m pytest $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
@@ -54,14 +68,16 @@ lint: install
 	@$(BIN)/lint-imports
 	@cd protos && $(CURDIR)/$(BIN)/buf lint && $(CURDIR)/$(BIN)/buf format --diff --exit-code
 
-lint-ts: $(TS)/node_modules/.package-lock.json
+lint-ts: $(BACKEND)/node_modules/.package-lock.json
 	@$(WITH_NODE) npm run check --prefix $(TS) --silent
+	@$(WITH_NODE) npm run check --prefix $(BACKEND) --silent
 
-fmt: $(TS)/node_modules/.package-lock.json ## Format the code
+fmt: $(BACKEND)/node_modules/.package-lock.json ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@cd protos && $(CURDIR)/$(BIN)/buf format --write
 	@$(WITH_NODE) npm run fmt --prefix $(TS) --silent
+	@$(WITH_NODE) npm run fmt --prefix $(BACKEND) --silent
 
 gen: $(TS)/node_modules/.package-lock.json ## Generate the code of the contract, Python and TypeScript
 	@$(PY) scripts/gen.py
@@ -90,4 +106,4 @@ bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --
 	@$(PY) -m bench.live $(ARGS)
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) $(TS)/{node_modules,dist,build} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
+	rm -rf $(VENV) $(TS)/{node_modules,dist,build} $(BACKEND)/{node_modules,dist} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
