@@ -180,7 +180,8 @@ async def test_a_stream_on_which_nothing_came_yet_lives_through_it_too(start_rig
         await rig.kill()
         await asyncio.sleep(1)
         await rig.start()
-        await client.capture("sim1")
+        async with AsyncCameraClient(rig.address) as other:  # a patient one
+            await other.capture("sim1")
         assert (await asyncio.wait_for(first, 10)).sequence == (newest or 0) + 1
 
 

@@ -102,12 +102,16 @@ def _print(controls: Sequence[pb.Control], json: bool) -> None:
         output.show(_table(controls))
 
 
+_UNITS = {"[diop]": "dpt"}
+"""What people write for a unit in UCUM notation, where that differs."""
+
+
 def _table(controls: Sequence[pb.Control]) -> Text:
     rows = [
         (
             escape(control.name),
             f"[bold]{escape(shown(control_value(control.value)))}[/]",
-            escape(control.unit),
+            escape(_UNITS.get(control.unit, control.unit)),
             escape("; ".join(filter(None, (_allowed(control), control.description)))),
         )
         for control in controls
