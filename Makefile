@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
+TS := clients/typescript
+BACKEND := $(TS)/examples/backend
+WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve test test-rigs test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-picamera2 clean
+.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-picamera2 clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +21,23 @@ install: $(INSTALLED) ## Set everything up in .venv
 $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt scripts/venv.sh
 	@PYTHON="$(PYTHON)" scripts/venv.sh $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --use-pep517 --constraint constraints.txt \
-		--editable clients/python --editable '.[dev]'
+		--editable 'clients/python[scan]' --editable '.[dev]'
 	@touch $@
+
+# npm sets the time of this file when it has installed what the lock file says.
+$(TS)/node_modules/.package-lock.json: $(TS)/package.json $(TS)/package-lock.json | $(INSTALLED)
+	@$(WITH_NODE) npm ci --prefix $(TS) --loglevel=error
+	@touch $@
+
+$(TS)/dist/index.js: $(TS)/node_modules/.package-lock.json $(wildcard $(TS)/src/*.ts $(TS)/src/gen/*/*/*.ts)
+	@$(WITH_NODE) npm run build --prefix $(TS) --silent
+
+$(BACKEND)/node_modules/.package-lock.json: $(BACKEND)/package.json $(BACKEND)/package-lock.json $(TS)/dist/index.js
+	@$(WITH_NODE) npm ci --prefix $(BACKEND) --loglevel=error
+	@touch $@
+
+$(BACKEND)/dist/src/main.js: $(BACKEND)/node_modules/.package-lock.json $(wildcard $(BACKEND)/src/*.ts $(BACKEND)/page/*.ts)
+	@$(WITH_NODE) npm run build --prefix $(BACKEND) --silent
 
 demo: install ## See it work: a still, two at once, a hang and its recovery
 	@$(PY) examples/demo.py
@@ -27,8 +45,16 @@ demo: install ## See it work: a still, two at once, a hang and its recovery
 serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
 	@$(BIN)/camsvc serve $(ARGS)
 
-test: install ## Run all tests but the rigs' (ARGS="-k name ...")
-	@$(PY) -m pytest -m "not rig" $(ARGS)
+backend: $(BACKEND)/dist/src/main.js ## Run the service and a web page for it, on 127.0.0.1:8080 (ARGS as serve)
+	@$(WITH_NODE) scripts/backend.sh $(BIN)/camsvc $(BACKEND) $(ARGS)
+
+test: $(if $(ARGS),,test-ts) test-py ## Run all tests (ARGS="-k name ...": some of those in Python)
+
+test-ts: install $(TS)/node_modules/.package-lock.json ## Run the TypeScript client's tests
+	@$(WITH_NODE) npm test --prefix $(TS) --silent
+
+test-py: $(BACKEND)/dist/src/main.js ## Run all other tests but the rigs'
+	@$(WITH_NODE) $(PY) -m pytest -m "not rig" $(ARGS)
 
 test-rigs: install ## Run the tests on cameras' real libraries, fetched once into .cache/rigs
 	@$(PY) -m pytest -m rig $(ARGS)
@@ -36,7 +62,7 @@ test-rigs: install ## Run the tests on cameras' real libraries, fetched once int
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
 
-check: lint gen-check ## All static checks: lint, types, imports, contract, generated code
+check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code
 
 lint: install
 	@$(BIN)/ruff check .
@@ -45,16 +71,24 @@ lint: install
 	@$(BIN)/lint-imports
 	@cd protos && $(CURDIR)/$(BIN)/buf lint && $(CURDIR)/$(BIN)/buf format --diff --exit-code
 
-fmt: install ## Format the code
+lint-ts: $(BACKEND)/node_modules/.package-lock.json
+	@$(WITH_NODE) npm run check --prefix $(TS) --silent
+	@$(WITH_NODE) npm run check --prefix $(BACKEND) --silent
+
+fmt: $(BACKEND)/node_modules/.package-lock.json ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@cd protos && $(CURDIR)/$(BIN)/buf format --write
+	@$(WITH_NODE) npm run fmt --prefix $(TS) --silent
+	@$(WITH_NODE) npm run fmt --prefix $(BACKEND) --silent
 
-gen: install ## Generate the Python code of the contract
+gen: $(TS)/node_modules/.package-lock.json ## Generate the code of the contract, Python and TypeScript
 	@$(PY) scripts/gen.py
+	@$(WITH_NODE) $(PY) scripts/gen_ts.py
 
-gen-check: install ## Fail when the generated code is not what protos/ gives
+gen-check: $(TS)/node_modules/.package-lock.json ## Fail when the generated code is not what protos/ gives
 	@$(PY) scripts/gen.py --check
+	@$(WITH_NODE) $(PY) scripts/gen_ts.py --check
 
 breaking: install ## Fail when the contract breaks clients of the main branch
 	@$(PY) scripts/buf_breaking.py
@@ -78,4 +112,4 @@ bench-picamera2: install ## Measure the service beside Picamera2 by itself, on i
 	@$(PY) -m bench.picamera2 $(ARGS)
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
+	rm -rf $(VENV) $(TS)/{node_modules,dist,build} $(BACKEND)/{node_modules,dist} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

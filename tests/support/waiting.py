@@ -30,4 +30,4 @@ async def finished(process: asyncio.subprocess.Process, *, within_s: float) -> t
         await process.wait()
         raise
     assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, out.decode(), (err or b"").decode()

@@ -18,6 +18,9 @@ _SERVICE = "camapi.v1.CameraService"
 _DOMAIN = "camsvc"
 _STATUS_TRAILER = "grpc-status-details-bin"
 
+MAX_RECEIVE_BYTES = 64 * 2**20
+"""The largest message that a client takes unless told otherwise, in bytes."""
+
 # A call repeated under its `request_id`, or one that only reads or sets a state, does no harm.
 # DeleteCapture and ResetCamera are left to the caller, the streams to a loop that resumes them.
 _RETRIED = (
@@ -67,10 +70,23 @@ only the id keeps the retry from taking a second picture.
 """
 
 
+_RECONNECT: list[tuple[str, int | str]] = [
+    # gRPC would wait up to two minutes between its attempts to connect: a service that is back
+    # after a restart is to be found at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    # How long an attempt to connect may take, which is 20 s otherwise.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+]
+
+
 def channel_options(
-    max_receive_bytes: int = 64 * 2**20, *, live_view: bool = False
+    max_receive_bytes: int = MAX_RECEIVE_BYTES, *, live_view: bool = False, retries: bool = True
 ) -> list[tuple[str, int | str]]:
     """Give the options for `grpc.insecure_channel` and its kin, blocking or asyncio.
+
+    For those who use the generated stubs: `AsyncCameraClient` and `CameraClient` set them
+    themselves.
 
     `live_view` is for a channel of LiveView alone, read by somebody who may be slower than the
     camera. By default gRPC lets some 4 MB of a stream wait in the transport, which at a frame a
@@ -79,19 +95,34 @@ def channel_options(
 
     `max_receive_bytes` is the largest message taken, in bytes (gRPC's default is 4 MiB). The
     service does not learn of it: set `CaptureRequest.max_inline_bytes` to 64 KiB less.
+
+    `retries` False is for a caller who repeats calls by himself, by `RpcErrorInfo.reason`.
+
+    Example:
+        with grpc.insecure_channel("127.0.0.1:50051", options=channel_options()) as channel:
+            cameras = CameraServiceStub(channel).ListCameras(api.ListCamerasRequest()).cameras
     """
     fresh: list[tuple[str, int | str]] = [("grpc.http2.bdp_probe", 0)] if live_view else []
-    return [
-        *fresh,
-        ("grpc.max_receive_message_length", max_receive_bytes),
+    repeated: list[tuple[str, int | str]] = [
         ("grpc.enable_retries", 1),
         ("grpc.service_config", SERVICE_CONFIG),
+    ]
+    return [
+        *fresh,
+        *_RECONNECT,
+        ("grpc.max_receive_message_length", max_receive_bytes),
+        *(repeated if retries else [("grpc.enable_retries", 0)]),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field of the request that was refused."""
+    """A field of the request that was refused.
+
+    Example:
+        for violation in error.violations:
+            print(violation.field, violation.description)
+    """
 
     field: str
     description: str
@@ -104,6 +135,10 @@ class RpcErrorInfo:
     `reason` is one of those listed at CameraService in the API, such as "CAMERA_BUSY"; None for an
     error that did not come from the service itself (connection lost, deadline passed, a proxy).
     `retry_delay_s` is when to come back, in seconds; None if the service names no time.
+
+    Example:
+        if info.reason == "CAMERA_BUSY":
+            time.sleep(info.retry_delay_s or 1.0)
     """
 
     code: grpc.StatusCode
@@ -115,15 +150,36 @@ class RpcErrorInfo:
 
 
 def error_info(error: grpc.RpcError) -> RpcErrorInfo:
-    """Decode an error raised by a call, blocking or asyncio. Never raises itself."""
+    """Decode an error raised by a call, blocking or asyncio. Never raises itself.
+
+    Example:
+        try:
+            cameras.Capture(request, timeout=30)
+        except grpc.RpcError as error:
+            print(error_info(error).reason)
+    """
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return RpcErrorInfo(grpc.StatusCode.UNKNOWN, None, str(error))
     trailers = dict(iter(error.trailing_metadata() or ()))
-    info, retry, bad = _details(trailers.get(_STATUS_TRAILER, b""))
+    return _info(error.code(), error.details() or "", trailers.get(_STATUS_TRAILER, b""))
+
+
+def status_info(status: Status) -> RpcErrorInfo:
+    """Decode an error that is part of an answer, such as `Capture.error` or `Camera.fault`.
+
+    Example:
+        print(status_info(capture.error).reason)
+    """
+    code = next((c for c in grpc.StatusCode if c.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    return _info(code, status.message, status.SerializeToString())
+
+
+def _info(code: grpc.StatusCode, message: str, status: str | bytes) -> RpcErrorInfo:
+    info, retry, bad = _details(status)
     return RpcErrorInfo(
-        code=error.code(),
+        code=code,
         reason=info.reason if info else None,
-        message=error.details() or "",
+        message=message,
         metadata=dict(info.metadata) if info else {},
         retry_delay_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
         field_violations=tuple(

@@ -1,0 +1,112 @@
+"""One call, with its attempts: the only place where a failed attempt is followed by another."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from camsvc_client.channel import RpcErrorInfo, error_info
+from camsvc_client.errors import CamsvcError, DeadlineExceeded, ServiceUnreachable, from_info
+from camsvc_client.line import Lines, Silent
+from camsvc_client.retry import Patience, Repeat, Retry
+
+if TYPE_CHECKING:
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub as Stub
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+Unary = Callable[["Stub"], grpc.aio.UnaryUnaryMultiCallable[Q, R]]
+"""Picks a method of the stub."""
+
+
+class Caller:
+    """Makes unary calls by the line in use."""
+
+    def __init__(self, lines: Lines, retry: Retry) -> None:
+        self.lines = lines
+        self.retry = retry
+
+    async def call(
+        self,
+        method: Unary[Q, R],
+        request: Q,
+        *,
+        timeout: float | None,
+        repeat: Repeat = Repeat.ALL,
+        request_id: str | None = None,
+    ) -> R:
+        """Make a call, again where that helps, until its time-out in seconds.
+
+        A service that is gone is tried again; one that has fallen silent is not, as there is no
+        telling when or whether it goes on.
+
+        Raises:
+            CamsvcError: what the last attempt ended with.
+        """
+        patience = self.patience(repeat, timeout)
+        while True:
+            try:
+                return await self._attempt(method, request, patience.time_left_s())
+            except (grpc.aio.AioRpcError, Silent) as raised:
+                error = self.error(raised, request, timeout, request_id)
+                wait = None if isinstance(raised, Silent) else patience.wait_s(error)
+                if wait is None:
+                    raise error from raised
+            await asyncio.sleep(wait)
+
+    def patience(self, repeat: Repeat, timeout: float | None) -> Patience:
+        """Return a new call's patience."""
+        return Patience(self.retry, repeat, timeout, asyncio.get_running_loop().time)
+
+    def error(
+        self,
+        raised: grpc.aio.AioRpcError | Silent,
+        request: Message,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> CamsvcError:
+        """Return the exception for what an attempt ended with, in words for people."""
+        if isinstance(raised, Silent):
+            silence_s = self.lines.silence_s
+            return self.unreachable(
+                f"does not answer: nothing was heard of it for {silence_s:g} s", request_id
+            )
+        error = from_info(error_info(raised), request_id=request_id)
+        if isinstance(error, ServiceUnreachable):
+            return self.unreachable(f"cannot be reached: {_cause(str(error))}", request_id)
+        if isinstance(error, DeadlineExceeded):
+            name = type(request).__name__.removesuffix("Request")
+            within = "in time" if timeout is None else f"within {timeout:.3g} s"
+            text = f"{name} had no answer {within}"
+            return DeadlineExceeded(
+                RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, text), request_id=request_id
+            )
+        return error
+
+    def unreachable(self, what: str, request_id: str | None = None) -> ServiceUnreachable:
+        """Return the exception for a service of which `what` is true."""
+        text = f"the camera service at {self.lines.target.address} {what}"
+        info = RpcErrorInfo(grpc.StatusCode.UNAVAILABLE, None, text)
+        return ServiceUnreachable(info, request_id=request_id)
+
+    async def _attempt(self, method: Unary[Q, R], request: Q, time_left_s: float | None) -> R:
+        line = self.lines.get()
+        metadata = self.lines.target.metadata()
+        return await line.answer(method(line.stub)(request, timeout=time_left_s, metadata=metadata))
+
+
+def _cause(details: str) -> str:
+    """Return what matters to a person in what gRPC says of a connection."""
+    if "Socket closed" in details or "reset by peer" in details or not details:
+        return "the connection was lost"
+    if "handshake failed" in details:
+        found = re.search(r"OPENSSL_internal:(\w+)", details)
+        why = f": {found[1].replace('_', ' ').lower()}" if found else ""
+        return f"no encryption could be agreed on{why}"
+    return details.rsplit(": ", 1)[-1].strip(" ]")

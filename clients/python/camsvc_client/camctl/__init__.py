@@ -1,0 +1,1 @@
+"""camctl: the camera service on the command line. Needs the extra `cli`."""

@@ -1,0 +1,189 @@
+"""Commands about cameras as such: list, show, reset, discover."""
+
+from __future__ import annotations
+
+import typer
+from camapi.v1 import camera_pb2 as pb
+from rich.markup import escape
+from rich.text import Text
+
+from camsvc_client import from_status
+from camsvc_client.camctl import output
+from camsvc_client.camctl.completion import Camera
+from camsvc_client.camctl.output import emit, plain, say
+from camsvc_client.camctl.session import Address, Json, Session, Timeout, run
+from camsvc_client.camctl.tables import Column
+
+_QUICK_S = 5.0
+
+
+def list_cameras(context: typer.Context, address: Address = None, json: Json = False) -> None:
+    """List the cameras, with what each does now."""
+
+    async def work(session: Session) -> None:
+        cameras = await session.client.list_cameras(timeout=_QUICK_S)
+        if json:
+            emit([plain(camera) for camera in cameras])
+        else:
+            output.show(overview(cameras))
+
+    run(context, address, json, work)
+
+
+def overview(cameras: list[pb.Camera]) -> Text:
+    """Return a table of cameras, a line for each."""
+    rows = [
+        (
+            escape(camera.camera),
+            output.camera_state(camera),
+            escape(camera.model or camera.driver),
+            str(camera.statistics.captures_succeeded),
+            str(camera.statistics.captures_failed),
+            str(camera.statistics.live_viewers),
+            f"{camera.statistics.fps:.1f}" if camera.statistics.fps else "",
+            escape(remark(camera)),
+        )
+        for camera in cameras
+    ]
+    columns = (
+        Column("CAMERA"),
+        Column("STATE", width=10),
+        Column("MODEL", spare=2),
+        Column("TAKEN", right=True, spare=1),
+        Column("FAILED", right=True, spare=1),
+        Column("VIEWERS", right=True, spare=4),
+        Column("FPS", width=5, right=True, spare=3),
+        Column(prose=True),
+    )
+    return output.table(*columns, rows=rows)
+
+
+def remark(camera: pb.Camera) -> str:
+    """Return what a person should know of a camera now."""
+    if camera.HasField("fault"):
+        return camera.fault.message
+    if camera.queued_captures:
+        return f"{camera.queued_captures} waiting"
+    return "; ".join(camera.warnings)
+
+
+def show(
+    context: typer.Context, camera: Camera, address: Address = None, json: Json = False
+) -> None:
+    """Show all about one camera."""
+
+    async def work(session: Session) -> None:
+        shown = await session.client.get_camera(camera, timeout=_QUICK_S)
+        if json:
+            emit(plain(shown))
+        else:
+            output.show(_details(shown))
+
+    run(context, address, json, work)
+
+
+def _details(camera: pb.Camera) -> Text:
+    statistics, able = camera.statistics, camera.capabilities
+    known = camera.HasField("capabilities")
+    formats = [pb.ImageOptions.Format.Name(f).removeprefix("FORMAT_") for f in able.formats]
+    active = camera.active_capture
+    return output.facts(
+        {
+            "camera": f"[bold]{escape(camera.camera)}[/]",
+            "state": f"{output.camera_state(camera)}, since {output.clock(camera.state_time)}",
+            "fault": escape(str(from_status(camera.fault))) if camera.HasField("fault") else None,
+            "warnings": escape("; ".join(camera.warnings)),
+            "capturing": (
+                f"{active.capture_id}, until about {output.clock(active.expected_end_time)}"
+                if camera.HasField("active_capture")
+                else None
+            ),
+            "waiting": str(camera.queued_captures) if camera.queued_captures else None,
+            "model": escape(camera.model),
+            "driver": escape(camera.driver),
+            "stills": ", ".join(formats),
+            "sizes": ", ".join(f"{s.width_px} x {s.height_px}" for s in able.sizes),
+            "live view": _live(able) if known else None,
+            "at worst": f"{camera.worst_case_capture_duration.ToNanoseconds() / 1e9:g} s a capture",
+            "captures": (
+                f"{statistics.captures_succeeded} taken, {statistics.captures_failed} failed, "
+                f"{statistics.captures_rejected} refused"
+            ),
+            "live": (
+                f"{statistics.live_viewers} viewers, {statistics.fps:.1f} fps, "
+                f"{statistics.frames} frames so far"
+            ),
+            "recoveries": ", ".join(_recovery(entry) for entry in statistics.recoveries),
+        }
+    )
+
+
+def _live(able: pb.CameraCapabilities) -> str:
+    if not able.live_view:
+        return "no"
+    return "yes, also during a still" if able.capture_during_live_view else "yes, paused by a still"
+
+
+def _recovery(entry: pb.RecoveryStatistics) -> str:
+    name = pb.RecoveryStatistics.Rung.Name(entry.rung).removeprefix("RUNG_").lower()
+    lasted = entry.last_duration.ToNanoseconds() / 1e9
+    return f"{entry.count} x {name.replace('_', ' ')} (last {lasted:.2f} s)"
+
+
+def reset(
+    context: typer.Context,
+    camera: Camera,
+    address: Address = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Start a camera anew, whatever it is doing; brings a faulted one back."""
+
+    async def work(session: Session) -> None:
+        shown = await session.client.reset_camera(camera, timeout=timeout)
+        if json:
+            emit(plain(shown))
+        else:
+            say(f"{escape(camera)} is {output.camera_state(shown)}")
+
+    run(context, address, json, work)
+
+
+def discover(
+    context: typer.Context,
+    address: Address = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Find out what is attached to the service's machine, with settings ready to paste."""
+
+    async def work(session: Session) -> None:
+        found = await session.client.discover_cameras(timeout=timeout)
+        if json:
+            emit(plain(found))
+            return
+        rows = [
+            (
+                escape(device.driver),
+                escape(device.address),
+                escape(device.camera) or "[dim]not configured[/]",
+                escape(device.serial),
+                escape(device.name),
+            )
+            for device in found.devices
+        ]
+        columns = (
+            Column("DRIVER"),
+            Column("ADDRESS"),
+            Column("CAMERA"),
+            Column("SERIAL", spare=1),
+            Column("NAME", prose=True),
+        )
+        output.show(output.table(*columns, rows=rows))
+        for failure in found.failures:
+            output.hint(f"{failure.driver}: {failure.error.message}")
+        for device in found.devices:
+            if not device.camera and device.settings_snippet:
+                say(f"\n[dim]# {escape(device.name)}[/]\n{escape(device.settings_snippet.strip())}")
+
+    run(context, address, json, work)

@@ -1,0 +1,113 @@
+"""The command `events`: what happened to captures, and what happens now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+from camapi.v1 import camera_pb2 as pb
+from rich.markup import escape
+from rich.text import Text
+
+from camsvc_client import AsyncCameraClient, CamsvcError, EventsMissed
+from camsvc_client.camctl import output
+from camsvc_client.camctl.completion import OnlyCamera
+from camsvc_client.camctl.output import emit, hint, plain
+from camsvc_client.camctl.progress import words
+from camsvc_client.camctl.session import Address, Json, Session, run
+from camsvc_client.camctl.tables import Column
+from camsvc_client.events import OnConnection
+
+_COLUMNS = (
+    Column(width=6, right=True),
+    Column(),
+    Column(width=len("unavailable")),
+    Column(prose=True),
+)
+
+
+def events(
+    context: typer.Context,
+    *,
+    camera: OnlyCamera = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")
+    ] = False,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="How many of the past.")] = 20,
+    after: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=0, help="Those after this number instead; 0: all."),
+    ] = None,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """List what happened to captures. With --json, each on a line of its own."""
+
+    async def work(session: Session) -> None:
+        tell: Callable[[pb.CaptureEvent], None]
+        tell = (lambda event: emit(plain(event))) if json else (lambda e: output.show(_line(e)))
+        newest = await _newest(session.client)
+        if after is None:
+            for event in await _last(session.client, camera, last, newest):
+                tell(event)
+        start = newest if after is None else after
+        on_connection = None if json else _connection
+        async with aclosing(_after(session.client, start, newest, follow, on_connection)) as more:
+            async for event in more:
+                if camera in (None, event.camera):
+                    tell(event)
+
+    run(context, address, json, work)
+
+
+async def _newest(client: AsyncCameraClient) -> int:
+    async with client.capture_events() as stream:
+        return stream.place or 0
+
+
+async def _last(
+    client: AsyncCameraClient, camera: str | None, count: int, newest: int
+) -> list[pb.CaptureEvent]:
+    """Return the last events of a camera, or of all: looks further back until there are enough."""
+    oldest, span = 0, count
+    while True:
+        first = max(oldest, newest - span)
+        try:
+            events = [event async for event in _after(client, first, newest)]
+        except EventsMissed as error:  # not so many are kept
+            oldest = error.resume_after
+            continue
+        found = [event for event in events if camera in (None, event.camera)]
+        if len(found) >= count or first == oldest:
+            return found[max(0, len(found) - count) :]
+        span *= 8
+
+
+async def _after(
+    client: AsyncCameraClient,
+    start: int,
+    newest: int,
+    follow: bool = False,
+    on_connection: OnConnection | None = None,
+) -> AsyncGenerator[pb.CaptureEvent, None]:
+    """Yield all cameras' events after a number, up to the newest of now or for ever."""
+    async with client.capture_events(after_sequence=start, on_connection=on_connection) as stream:
+        while follow or (stream.place or 0) < newest:
+            yield await anext(stream)
+
+
+def _line(event: pb.CaptureEvent) -> Text:
+    kind = pb.CaptureEvent.Type.Name(event.type).removeprefix("TYPE_").removeprefix("CAMERA_")
+    row = (
+        f"[dim]{event.sequence}[/]",
+        f"[dim]{output.clock(event.event_time)}[/]",
+        output.state(kind),
+        escape(words(event)),
+    )
+    return output.table(*_COLUMNS, rows=[row])
+
+
+def _connection(error: CamsvcError | None) -> None:
+    hint("the service is back" if error is None else f"{error}; trying again")

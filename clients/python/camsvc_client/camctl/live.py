@@ -1,0 +1,182 @@
+"""The command `live`: how the live view does, with a preview where the terminal can show one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from camsvc_client import Frame, LiveState, LiveStatus, Stream
+from camsvc_client.camctl import output
+from camsvc_client.camctl.completion import Camera
+from camsvc_client.camctl.output import emit
+from camsvc_client.camctl.screen import Screen
+from camsvc_client.camctl.session import Address, Json, Session, interactive, run
+from camsvc_client.images import extension
+
+Item = Frame | LiveStatus
+
+_WINDOW_S = 3.0
+"""Over how long the rate is measured."""
+
+
+def live(
+    context: typer.Context,
+    *,
+    camera: Camera,
+    max_fps: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, metavar="FPS", help="Not more.")
+    ] = None,
+    max_width: Annotated[
+        int | None, typer.Option(min=1, metavar="PIXELS", help="Scale down to this width.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Save the frames there.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--preview/--no-preview", help="Show it, where the terminal can.")
+    ] = True,
+    frames: Annotated[
+        int, typer.Option("--frames", "-n", min=0, help="End after so many; 0: never.")
+    ] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="End after so long.")
+    ] = None,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Watch a camera: frames per second, age, drops. With --json, a line for each frame."""
+    folder = save
+
+    async def work(session: Session) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        figures = Figures(camera)
+        view = session.client.live_view(camera, max_fps=max_fps, max_width_px=max_width)
+        ends_at = None if seconds is None else time.monotonic() + seconds
+        try:
+            async with view, _shown(figures, json=json, preview_wanted=show) as tell:
+                async for item in _until(view, ends_at):
+                    figures.add(item)
+                    if isinstance(item, Frame) and folder is not None:
+                        name = f"{camera}-{item.sequence:08d}{extension(item.mime_type)}"
+                        await asyncio.to_thread(item.save, folder / name)
+                    tell(item)
+                    if frames and figures.count >= frames:
+                        break
+        finally:
+            if not json and figures.begun:
+                output.say(figures.line())  # also after Ctrl-C, which is the usual end
+
+    run(context, address, json, work)
+
+
+@asynccontextmanager
+async def _shown(
+    figures: Figures, *, json: bool, preview_wanted: bool
+) -> AsyncIterator[Callable[[Item], None]]:
+    """Give a function that tells of an item, as the one who reads it wants it."""
+    if json:
+        yield lambda item: emit(_document(item))
+    elif interactive():
+        async with Screen(figures.line, preview_wanted=preview_wanted) as screen:
+            yield screen.tell
+    else:
+        yield figures.print_now_and_then
+
+
+async def _until(view: Stream[Item], ends_at: float | None) -> AsyncIterator[Item]:
+    """Yield what comes up to a time; there is a status every second when there are no frames."""
+    async for item in view:
+        yield item
+        if ends_at is not None and time.monotonic() >= ends_at:
+            return
+
+
+@dataclass
+class Figures:
+    """What there is to say of a live view so far."""
+
+    camera: str
+    count: int = 0
+    dropped: int = 0
+    status: LiveStatus = field(default_factory=lambda: LiveStatus(LiveState.STARTING))
+    _recent: deque[tuple[float, float, int]] = field(default_factory=deque)
+    _size: str = ""
+    _printed_at: float = 0.0
+    _begun: bool = False
+
+    def add(self, item: Item) -> None:
+        """Take an item in."""
+        now = time.monotonic()
+        self._begun = True
+        if isinstance(item, LiveStatus):
+            self.status = item
+        else:
+            self.count += 1
+            self.dropped = item.dropped
+            self._size = f"{item.width_px} x {item.height_px}"
+            self._recent.append((now, item.age_s, len(item.data)))
+        while self._recent and now - self._recent[0][0] > _WINDOW_S:
+            self._recent.popleft()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything came."""
+        return self._begun
+
+    def line(self) -> str:
+        """Return all of it in a line."""
+        state = output.state(self.status.state.value)
+        start = f"{escape(self.camera)}: {state}"
+        if self.status.state is not LiveState.LIVE:
+            start += f", {escape(self.status.reason)}" if self.status.reason else ""
+            return f"{start}; {self.count} frames so far"
+        if len(self._recent) < 2:
+            return f"{start}; {self.count} frames so far"
+        span_s = self._recent[-1][0] - self._recent[0][0]
+        fps = (len(self._recent) - 1) / span_s if span_s else 0.0
+        age_ms = 1000 * sum(age for _, age, _ in self._recent) / len(self._recent)
+        size = output.size(sum(count for _, _, count in self._recent) // len(self._recent))
+        return (
+            f"{start}, {fps:.1f} fps, {age_ms:.0f} ms old, {self._size}, {size} a frame; "
+            f"{self.count} frames, {self.dropped} dropped"
+        )
+
+    def print_now_and_then(self, item: Item) -> None:
+        """Print the line once a second, for a log."""
+        now = time.monotonic()
+        if now - self._printed_at >= 1.0 or isinstance(item, LiveStatus):
+            self._printed_at = now
+            output.say(self.line())
+
+
+def _document(item: Item) -> dict[str, object]:
+    if isinstance(item, Frame):
+        return {
+            "frame": {
+                "sequence": item.sequence,
+                "acquisition_time": item.acquired_at.isoformat(),
+                "age_s": round(item.age_s, 6),
+                "width_px": item.width_px,
+                "height_px": item.height_px,
+                "size_bytes": len(item.data),
+                "frames_dropped": item.dropped,
+            }
+        }
+    last = item.last_frame_time
+    return {
+        "status": {
+            "state": item.state.name,
+            "reason": item.reason,
+            "last_frame_time": last.isoformat() if last else None,
+        }
+    }

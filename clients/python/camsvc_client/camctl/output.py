@@ -1,0 +1,138 @@
+"""What people and programs are told: text and tables by Rich, JSON as the contract maps it."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from camapi.v1 import camera_pb2 as pb
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from camsvc_client import CamsvcError
+from camsvc_client.camctl import tables
+from camsvc_client.camctl.tables import Column
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_STATE_STYLES = {
+    "ready": "green",
+    "capturing": "cyan",
+    "opening": "cyan",
+    "recovering": "yellow",
+    "faulted": "bold red",
+    "succeeded": "green",
+    "failed": "bold red",
+    "rejected": "yellow",
+    "cancelled": "yellow",
+    "live": "green",
+    "lost": "bold red",
+    "offline": "bold red",
+}
+
+
+def say(text: str) -> None:
+    """Print a line that may have Rich's markup; what another program reads is not broken up."""
+    out.print(text, soft_wrap=not sys.stdout.isatty())
+
+
+def complain(message: str) -> None:
+    """Print an error for people."""
+    err.print(f"[bold red]camctl:[/] {escape(message)}", soft_wrap=not sys.stderr.isatty())
+
+
+def hint(text: str) -> None:
+    """Print what is worth knowing, beside the output."""
+    err.print(f"[dim]{escape(text)}[/]", soft_wrap=not sys.stderr.isatty())
+
+
+def error(problem: Exception, message: str, *, json: bool) -> None:
+    """Print an error: a sentence, or for a program a document on stderr."""
+    if not json:
+        complain(message)
+        return
+    told: dict[str, object] = {"reason": None, "message": message}
+    if isinstance(problem, CamsvcError):
+        told |= {
+            "reason": problem.reason,
+            "code": problem.code.name,
+            "metadata": dict(problem.metadata),
+            "retry_after_s": problem.retry_after_s,
+            "request_id": problem.request_id,
+        }
+    print(json_module.dumps({"error": told}), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def emit(document: object) -> None:
+    """Print a JSON document, on a line of its own."""
+    print(json_module.dumps(document, ensure_ascii=False), flush=True)  # noqa: T201
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """Return a message as ProtoJSON (64-bit numbers are texts), under its own names."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def table(*columns: Column, rows: Iterable[Sequence[str]]) -> Text:
+    """Return a table that fits the terminal; its cells may have markup."""
+    width = out.width if sys.stdout.isatty() else None
+    return tables.table(out, columns, rows, width=width)
+
+
+def facts(entries: Mapping[str, str | None]) -> Text:
+    """Return names and values under each other, without those that are empty."""
+    rows = [(f"[dim]{name}[/]", value) for name, value in entries.items() if value]
+    return table(Column(), Column(prose=True), rows=rows)
+
+
+def show(text: Text) -> None:
+    """Print what is broken into lines already."""
+    out.print(text, soft_wrap=True)
+
+
+def state(name: str) -> str:
+    """Return a state, in its colour."""
+    shown = name.lower()
+    style = _STATE_STYLES.get(shown)
+    return f"[{style}]{shown}[/]" if style else shown
+
+
+def camera_state(camera: pb.Camera) -> str:
+    """Return a camera's state, in its colour."""
+    return state(pb.Camera.State.Name(camera.state).removeprefix("STATE_"))
+
+
+def capture_state(capture: pb.Capture) -> str:
+    """Return a capture's state, in its colour."""
+    return state(pb.Capture.State.Name(capture.state).removeprefix("STATE_"))
+
+
+def clock(when: Timestamp) -> str:
+    """Return a time as the wall clock here shows it; the date only when it is not today."""
+    local = when.ToDatetime(UTC).astimezone()
+    today = local.date() == datetime.now().astimezone().date()
+    return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def ago(when: Timestamp) -> str:
+    """Return how long ago a time was."""
+    seconds = max(0.0, datetime.now(UTC).timestamp() - when.ToNanoseconds() / 1e9)
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes."""
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,75 @@
+"""How far a capture is, told by its events, on a line of the terminal that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from camapi.v1 import camera_pb2 as pb
+from rich.markup import escape
+from rich.status import Status
+
+from camsvc_client import CamsvcError, Shot
+from camsvc_client.camctl import output
+from camsvc_client.camctl.session import Session
+
+_WAIT_S = 2.0
+"""How long the capture waits for its events to begin; it goes on without them."""
+
+
+def wanted(session: Session) -> bool:
+    """Whether a person watches."""
+    return not session.json and sys.stderr.isatty()
+
+
+@asynccontextmanager
+async def shown(session: Session, shots: Sequence[Shot]) -> AsyncIterator[None]:
+    """Show what becomes of captures while they are under way."""
+    if not wanted(session):
+        yield
+        return
+    ready = asyncio.Event()
+    with output.err.status("asking for the camera") as status:
+        task = asyncio.create_task(_follow(session, shots, status, ready))
+        try:
+            await asyncio.wait(
+                [task, asyncio.create_task(ready.wait())],
+                timeout=_WAIT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            yield
+        finally:
+            task.cancel()
+            ready.set()
+            await asyncio.wait([task])
+
+
+async def _follow(
+    session: Session, shots: Sequence[Shot], status: Status, ready: asyncio.Event
+) -> None:
+    ids = {shot.request_id for shot in shots}
+    try:
+        async with session.client.capture_events() as events:
+            ready.set()
+            async for event in events:
+                if event.request_id in ids:
+                    status.update(escape(words(event)))
+    except CamsvcError:
+        pass  # the capture itself tells what is wrong
+
+
+def words(event: pb.CaptureEvent) -> str:
+    """Return an event as a person says it."""
+    kinds = pb.CaptureEvent
+    said = {
+        kinds.TYPE_QUEUED: f"waiting, number {event.queue_position} in the queue",
+        kinds.TYPE_STARTED: "taking the picture",
+        kinds.TYPE_PROGRESS: f"taking the picture, {event.progress_percent} %",
+        kinds.TYPE_RETRYING: f"once more, as {event.error.message}",
+        kinds.TYPE_RECOVERING: f"the camera is brought back, as {event.error.message}",
+        kinds.TYPE_SUCCEEDED: "taken",
+        kinds.TYPE_CAMERA_AVAILABLE: "the camera is back",
+    }
+    return f"{event.camera}: {said.get(event.type, event.error.message)}"

@@ -1,0 +1,232 @@
+"""Commands about pictures: capture, download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import uuid4
+
+import typer
+from camapi.v1 import camera_pb2 as pb
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from camsvc_client import CamsvcError, Image, Shot, WhenBusy
+from camsvc_client.camctl import controls, exits, names, output, progress
+from camsvc_client.camctl.completion import Cameras
+from camsvc_client.camctl.output import emit, plain, say
+from camsvc_client.camctl.session import Address, Json, Session, Timeout, pairs, run, usage
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File or folder. Default: CAMERA-TIME in this folder.",
+    ),
+]
+
+
+def capture(
+    context: typer.Context,
+    *,
+    cameras: Cameras,
+    output_path: Output = None,
+    format: Annotated[
+        Literal["jpeg", "png", "raw"], typer.Option("--format", "-f", help="How to encode it.")
+    ] = "jpeg",
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="PERCENT", help="JPEG quality.")
+    ] = None,
+    max_width: Annotated[
+        int | None, typer.Option(min=1, metavar="PIXELS", help="Scale down to this width.")
+    ] = None,
+    max_height: Annotated[
+        int | None, typer.Option(min=1, metavar="PIXELS", help="Scale down to this height.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="A control, for this shot only."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", "-l", metavar="KEY=VALUE", help="A note kept with the picture."),
+    ] = None,
+    when_busy: Annotated[
+        Literal["retry", "queue", "fail"], typer.Option(help="While another still is taken.")
+    ] = "retry",
+    request_id: Annotated[
+        str | None,
+        typer.Option(metavar="UUID", help="The same again gives the same picture, taken once."),
+    ] = None,
+    save: Annotated[bool, typer.Option(help="Whether to fetch the picture.")] = True,
+    address: Address = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Take a still and save it; with several cameras, at the same moment."""
+    noted = pairs(label, "--label")
+    wanted = pairs(settings, "--set")
+    several = len(cameras) > 1
+    if several and output_path is not None and not output_path.is_dir():
+        usage(
+            f"--output: for several cameras it has to be a folder that is there, not {output_path}"
+        )
+    if several and request_id:
+        usage("--request-id is for one camera")
+    if several and when_busy != "retry":
+        usage("--when-busy is for one camera: of several, one that is busy has no picture")
+
+    async def shots(session: Session) -> list[Shot]:
+        return [
+            Shot(
+                camera=camera,
+                format=format,
+                quality_percent=quality,
+                max_width_px=max_width,
+                max_height_px=max_height,
+                controls=await controls.typed(session.client, camera, wanted, timeout),
+                labels=noted,
+                request_id=request_id or str(uuid4()),
+            )
+            for camera in cameras
+        ]
+
+    async def work(session: Session) -> None:
+        wants = await shots(session)
+        if several:
+            await _group(session, wants, output_path, timeout, save=save)
+        else:
+            await _single(session, wants[0], when_busy, output_path, timeout, save=save)
+
+    run(context, address, json, work)
+
+
+async def _single(
+    session: Session,
+    shot: Shot,
+    when_busy: WhenBusy,
+    path: Path | None,
+    timeout: float | None,
+    *,
+    save: bool,
+) -> None:
+    async with progress.shown(session, [shot]):
+        picture = await session.client.capture(
+            shot.camera,
+            timeout=timeout,
+            when_busy=when_busy,
+            format=shot.format,
+            quality_percent=shot.quality_percent,
+            max_width_px=shot.max_width_px,
+            max_height_px=shot.max_height_px,
+            controls=shot.controls,
+            labels=shot.labels,
+            request_id=shot.request_id,
+            fetch=save,
+        )
+    file = picture.save(names.path(path, picture.capture, picture.mime_type)) if save else None
+    _tell(session, picture.capture, file, replayed=picture.replayed)
+
+
+async def _group(
+    session: Session, shots: list[Shot], path: Path | None, timeout: float | None, *, save: bool
+) -> None:
+    async with progress.shown(session, shots):
+        group = await session.client.capture_group(shots, timeout=timeout)
+    failed: CamsvcError | None = None
+    for result in group.results:
+        if result.error or result.capture is None:
+            failed = failed or result.error
+            if result.error:
+                output.error(result.error, str(result.error), json=session.json)
+            continue
+        file = None
+        if save:
+            image = await session.client.download_image(result.capture.capture_id)
+            file = image.save(names.path(path, result.capture, image.mime_type))
+        _tell(session, result.capture, file, replayed=result.replayed)
+    if group.skew_s is not None and not session.json:
+        say(f"{group.skew_s * 1000:.1f} ms between the first and the last exposure")
+    if failed:
+        raise typer.Exit(exits.code_of(failed))
+
+
+def _tell(session: Session, capture: pb.Capture, file: Path | None, *, replayed: bool) -> None:
+    if session.json:
+        emit(
+            {
+                "capture": plain(capture),
+                "file": str(file) if file else None,
+                "replayed": replayed,
+            }
+        )
+        return
+    image = capture.image
+    what = f"{image.width_px} x {image.height_px}, {output.size(image.size_bytes)}"
+    took = f"in {capture.timing.total.ToNanoseconds() / 1e9:.2f} s"
+    if capture.attempts > 1:
+        took += f", {capture.attempts} attempts"
+    if replayed:
+        took = "taken before"
+    where = f"[bold]{escape(str(file))}[/]" if file else f"kept as {capture.capture_id}"
+    say(f"{where}: {escape(capture.camera)}, {what}, {took}")
+
+
+def download(
+    context: typer.Context,
+    *,
+    capture_ids: Annotated[
+        list[str], typer.Argument(metavar="CAPTURE...", help="As `history` lists them.")
+    ],
+    output_path: Output = None,
+    thumbnail: Annotated[
+        bool, typer.Option("--thumbnail", help="A JPEG of at most 320 pixels instead.")
+    ] = False,
+    part: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Which file of a shot that gave several.")
+    ] = 0,
+    address: Address = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Fetch pictures that are kept; goes on where a lost connection has cut it off."""
+    if len(capture_ids) > 1 and output_path is not None and not output_path.is_dir():
+        usage("--output: for several captures it has to be a folder that is there")
+
+    async def work(session: Session) -> None:
+        for capture_id in capture_ids:
+            capture = await session.client.get_capture(capture_id)
+            image = await _fetched(session, capture_id, thumbnail, part, timeout)
+            suffix = "-thumbnail" if thumbnail else f"-{part}" if part else ""
+            file = image.save(names.path(output_path, capture, image.mime_type, suffix=suffix))
+            if json:
+                size = len(image.data)
+                emit({"file": str(file), "size_bytes": size, "mime_type": image.mime_type})
+            else:
+                say(f"[bold]{escape(str(file))}[/]: {output.size(len(image.data))}")
+
+    run(context, address, json, work)
+
+
+async def _fetched(
+    session: Session, capture_id: str, thumbnail: bool, part: int, timeout: float | None
+) -> Image:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(
+        *columns, console=output.err, transient=True, disable=not progress.wanted(session)
+    ) as bar:
+        task = bar.add_task(capture_id, total=None)
+        return await session.client.download_image(
+            capture_id,
+            thumbnail=thumbnail,
+            part=part,
+            timeout=timeout,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )

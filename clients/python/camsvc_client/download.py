@@ -1,0 +1,106 @@
+"""A picture fetched in pieces: goes on where it was cut off, and is checked when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+
+import grpc
+from camapi.v1 import camera_service_pb2 as api
+
+from camsvc_client.calls import Caller
+from camsvc_client.channel import RpcErrorInfo
+from camsvc_client.errors import ImageDamaged
+from camsvc_client.images import Image
+from camsvc_client.line import Silent
+from camsvc_client.retry import Repeat
+
+OnProgress = Callable[[int, int], None]
+"""Told how many bytes are there, and of how many."""
+
+
+class _Parts:
+    """What has come so far."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._chunks: list[bytes] = []
+        self._hash = hashlib.sha256()
+        self._on_progress = on_progress
+        self._described: tuple[int, str, str] | None = None
+        self.received = 0
+
+    def add(self, message: api.DownloadImageResponse) -> None:
+        if message.HasField("sha256"):
+            described = (message.size_bytes, message.sha256, message.mime_type)
+            if self._described not in (None, described):
+                raise _damaged("it is another file than before the connection was lost")
+            self._described = described
+        self._chunks.append(message.data)
+        self._hash.update(message.data)
+        self.received += len(message.data)
+        if self._on_progress and self._described:
+            self._on_progress(self.received, self._described[0])
+
+    def image(self) -> Image:
+        """Return the picture, checked."""
+        if self._described is None:
+            raise _damaged("the service sent no description")
+        size, sha256, mime_type = self._described
+        if self.received != size:
+            raise _damaged(f"{self.received} bytes have come instead of {size}")
+        if self._hash.hexdigest() != sha256:
+            raise _damaged("its SHA-256 is not the one the service gave")
+        return Image(b"".join(self._chunks), mime_type)
+
+
+async def download(
+    caller: Caller,
+    request: api.DownloadImageRequest,
+    *,
+    timeout: float | None,
+    on_progress: OnProgress | None,
+) -> Image:
+    """Fetch a picture.
+
+    Raises:
+        ImageDamaged: what came is not what the service has.
+        CamsvcError: as `Caller.call`.
+    """
+    parts = _Parts(on_progress)
+    patience = caller.patience(Repeat.ALL, timeout)
+    while True:
+        before = parts.received
+        request.read_offset = before
+        try:
+            await _receive(caller, request, patience.time_left_s(), parts)
+            return parts.image()
+        except (grpc.aio.AioRpcError, Silent) as raised:
+            error = caller.error(raised, request, timeout)
+            advanced = parts.received > before
+            if advanced:
+                patience.progress()
+            # Silence in the middle may be a broken line; at once again, it is the service.
+            gone = isinstance(raised, Silent) and not advanced
+            wait = None if gone else patience.wait_s(error)
+            if wait is None:
+                raise error from raised
+        await asyncio.sleep(wait)
+
+
+async def _receive(
+    caller: Caller, request: api.DownloadImageRequest, time_left_s: float | None, parts: _Parts
+) -> None:
+    line = caller.lines.get()
+    metadata = caller.lines.target.metadata()
+    call = line.stub.DownloadImage(request, timeout=time_left_s, metadata=metadata)
+    try:
+        while (message := await line.read(call)) is not None:
+            parts.add(message)
+    finally:
+        call.cancel()
+
+
+def _damaged(text: str) -> ImageDamaged:
+    info = RpcErrorInfo(grpc.StatusCode.DATA_LOSS, None, f"the picture is damaged: {text}")
+    return ImageDamaged(info)

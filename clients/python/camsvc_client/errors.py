@@ -1,0 +1,358 @@
+"""What can go wrong, as exceptions: one class for each reason of the contract, a few of our own.
+
+All descend from `CamsvcError`. `from_info` alone decides which class an error of gRPC becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+import grpc
+from google.rpc.status_pb2 import Status
+
+from camsvc_client.channel import FieldViolation, RpcErrorInfo, status_info
+
+
+class CamsvcError(Exception):
+    """Anything that the service refused or that went wrong on the way to it.
+
+    Its text is a sentence for people. `retry_after_s` is when to come back, in seconds; None where
+    the service names no time. `metadata` is what the contract lists for the reason.
+
+    Example:
+        try:
+            picture = await client.capture("sim0", timeout=30)
+        except CamsvcError as error:
+            print(error, error.reason, error.metadata)
+    """
+
+    reason_name: ClassVar[str | None] = None
+    """The contract's reason for this class; None: it has none."""
+
+    def __init__(self, info: RpcErrorInfo, request_id: str | None = None) -> None:
+        super().__init__(info, request_id)
+        self.info = info
+        self.request_id = request_id
+        """Of a capture: under which id to ask again for the same picture."""
+
+    def __str__(self) -> str:
+        return self.info.message
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC status code."""
+        return self.info.code
+
+    @property
+    def reason(self) -> str | None:
+        """The contract's reason, such as "CAMERA_BUSY"; None when the service did not say it."""
+        return self.info.reason
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the contract lists beside the reason, such as `camera`."""
+        return self.info.metadata
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """When to come back, in seconds."""
+        return self.info.retry_delay_s
+
+    @property
+    def camera(self) -> str | None:
+        """The camera concerned."""
+        return self.metadata.get("camera")
+
+    @property
+    def capture_id(self) -> str | None:
+        """The capture concerned."""
+        return self.metadata.get("capture_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The capture that holds a camera. Times are by the service's clock; None: not told.
+
+    Example:
+        except CameraBusy as error:
+            print("taken until", error.holder.expected_end_time)
+    """
+
+    capture_id: str
+    request_id: str
+    start_time: datetime | None
+    expected_end_time: datetime | None
+
+
+class CameraBusy(CamsvcError):
+    """Another capture holds the camera: come back after `retry_after_s`.
+
+    Example:
+        except CameraBusy as error:
+            print(f"free again in {error.retry_after_s} s; held by {error.holder.capture_id}")
+    """
+
+    reason_name = "CAMERA_BUSY"
+
+    @property
+    def holder(self) -> Holder:
+        """Who holds the camera."""
+        return Holder(
+            self.metadata.get("holder_capture_id", ""),
+            self.metadata.get("holder_request_id", ""),
+            _time(self.metadata.get("holder_start_time")),
+            _time(self.metadata.get("holder_expected_end_time")),
+        )
+
+
+class QueueFull(CamsvcError):
+    """Too many captures wait for the camera, or too many look at it: come back later.
+
+    Example:
+        except QueueFull as error:
+            time.sleep(error.retry_after_s or 1)
+    """
+
+    reason_name = "QUEUE_FULL"
+
+
+class StorageFull(CamsvcError):
+    """There is no room for another picture: an operator has to make some.
+
+    Example:
+        except StorageFull:
+            await client.delete_capture(oldest.capture_id)
+    """
+
+    reason_name = "STORAGE_FULL"
+
+
+class CameraNotFound(CamsvcError):
+    """No camera of this id is configured.
+
+    Example:
+        except CameraNotFound as error:
+            print(error.camera, "is not there")
+    """
+
+    reason_name = "CAMERA_NOT_FOUND"
+
+
+class CaptureNotFound(CamsvcError):
+    """No capture of this id is kept, or it has no picture.
+
+    Example:
+        except CaptureNotFound as error:
+            print(error.capture_id, "is gone")
+    """
+
+    reason_name = "CAPTURE_NOT_FOUND"
+
+
+class CameraUnavailable(CamsvcError):
+    """The camera recovers, is unplugged or has used up its attempts: come back later.
+
+    Example:
+        except CameraUnavailable as error:
+            print(f"{error.camera} is not there: {error}; again in {error.retry_after_s} s")
+    """
+
+    reason_name = "CAMERA_UNAVAILABLE"
+
+
+class CameraFaulted(CamsvcError):
+    """The camera needs a person; the text says what to do. `reset_camera` tries again.
+
+    Example:
+        except CameraFaulted as error:
+            notify_operator(str(error))
+    """
+
+    reason_name = "CAMERA_FAULTED"
+
+
+class CaptureTimeout(CamsvcError, TimeoutError):
+    """The camera's own worst case has passed, and the call had no earlier time-out.
+
+    Example:
+        except CaptureTimeout as error:
+            print((await client.get_camera("sim0")).fault.message)
+    """
+
+    reason_name = "CAPTURE_TIMEOUT"
+
+
+class Unsupported(CamsvcError):
+    """This camera has no such control, format or live view.
+
+    Example:
+        except Unsupported as error:
+            print(error)
+    """
+
+    reason_name = "UNSUPPORTED"
+
+
+class InvalidRequest(CamsvcError, ValueError):
+    """A value that is never allowed: `violations` names each field, and what is allowed.
+
+    Example:
+        except InvalidRequest as error:
+            print([violation.field for violation in error.violations])
+    """
+
+    reason_name = "INVALID_REQUEST"
+
+    @property
+    def violations(self) -> tuple[FieldViolation, ...]:
+        """The fields that were refused."""
+        return self.info.field_violations
+
+
+class RequestIdReused(CamsvcError, ValueError):
+    """The request id belongs to another request, with other options.
+
+    Example:
+        except RequestIdReused as error:
+            print("already used by capture", error.capture_id)
+    """
+
+    reason_name = "REQUEST_ID_REUSED"
+
+
+class Unauthenticated(CamsvcError):
+    """The service wants credentials, or others than these.
+
+    Example:
+        except Unauthenticated:
+            client = AsyncCameraClient(address, token=new_token())
+    """
+
+    reason_name = "UNAUTHENTICATED"
+
+
+class PermissionDenied(CamsvcError, PermissionError):
+    """The credentials do not allow this call.
+
+    Example:
+        except PermissionDenied as error:
+            print(error)
+    """
+
+    reason_name = "PERMISSION_DENIED"
+
+
+class ServiceUnreachable(CamsvcError, ConnectionError):
+    """The service cannot be connected to, went away, or no longer answers.
+
+    A capture under way may go on all the same: ask again under the same `request_id`.
+
+    Example:
+        except ServiceUnreachable as error:
+            picture = await client.capture("sim0", request_id=error.request_id)
+    """
+
+
+class DeadlineExceeded(CamsvcError, TimeoutError):
+    """The call's own time-out has passed.
+
+    A still under way goes on and is kept: ask again under the same `request_id`.
+
+    Example:
+        except DeadlineExceeded as error:
+            picture = await client.capture("sim0", request_id=error.request_id)
+    """
+
+
+class Unimplemented(CamsvcError):
+    """The service does not know this call: it is older, or is no camera service.
+
+    Example:
+        except Unimplemented:
+            print("this service keeps no history")
+    """
+
+
+class ServiceFailed(CamsvcError):
+    """An error that the contract does not foresee; `code` and the text are all there is.
+
+    Example:
+        except ServiceFailed as error:
+            print(error.code, error)
+    """
+
+
+class ImageDamaged(CamsvcError):
+    """What was downloaded is not what the service has: its size or SHA-256 differs.
+
+    Example:
+        except ImageDamaged as error:
+            print(error)
+    """
+
+
+class EventsMissed(CamsvcError):
+    """Events were lost to the reader: the history after its place is no longer kept.
+
+    `resume_after` is where to go on, as `after_sequence`: with the oldest event there is.
+
+    Example:
+        except EventsMissed as error:
+            events = client.capture_events(after_sequence=error.resume_after)
+    """
+
+    def __init__(
+        self, info: RpcErrorInfo, request_id: str | None = None, resume_after: int = 0
+    ) -> None:
+        super().__init__(info, request_id=request_id)
+        self.resume_after = resume_after
+
+
+_BY_REASON: dict[str, type[CamsvcError]] = {
+    kind.reason_name: kind for kind in CamsvcError.__subclasses__() if kind.reason_name
+}
+
+_BY_CODE: dict[grpc.StatusCode, type[CamsvcError]] = {
+    grpc.StatusCode.UNAVAILABLE: ServiceUnreachable,
+    # So it looks when a proxy loses the service.
+    grpc.StatusCode.CANCELLED: ServiceUnreachable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+}
+
+
+def from_info(info: RpcErrorInfo, *, request_id: str | None = None) -> CamsvcError:
+    """Make the exception that goes with a decoded error, by its reason, else by its code.
+
+    Example:
+        raise from_info(error_info(rpc_error)) from rpc_error
+    """
+    kind = _BY_REASON.get(info.reason or "")
+    if kind is None and info.code is grpc.StatusCode.INTERNAL and "RST_STREAM" in info.message:
+        kind = ServiceUnreachable  # the connection broke in the middle
+    return (kind or _BY_CODE.get(info.code, ServiceFailed))(info, request_id=request_id)
+
+
+def from_status(status: Status) -> CamsvcError:
+    """Make an exception of an error that is part of an answer.
+
+    Example:
+        if camera.HasField("fault"):
+            raise from_status(camera.fault)
+    """
+    return from_info(status_info(status))
+
+
+def _time(text: str | None) -> datetime | None:
+    """Read a time as the contract writes it in metadata (RFC 3339)."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,121 @@
+"""Events of captures: every one, once, in order, through restarts of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import grpc
+from camapi.v1 import camera_service_pb2 as api
+from camapi.v1.camera_pb2 import CaptureEvent
+
+from camsvc_client.calls import Caller
+from camsvc_client.channel import RpcErrorInfo
+from camsvc_client.errors import CamsvcError, EventsMissed, InvalidRequest
+from camsvc_client.following import Following
+from camsvc_client.streams import Mark, Stream
+
+OnConnection = Callable[[CamsvcError | None], None]
+"""Told when the service is lost, and why, and (None) when it is back."""
+
+
+class EventStream(Stream[CaptureEvent]):
+    """Events as they come, each once; reads on through restarts of the service.
+
+    Example:
+        async with client.capture_events("sim0") as events:
+            print("the newest event so far is number", events.place)
+            await client.capture("sim0")
+            print((await anext(events)).sequence)
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        camera: str,
+        after_sequence: int | None,
+        on_connection: OnConnection | None,
+    ) -> None:
+        self._place = _Place(after_sequence)
+        super().__init__(_events(caller, camera, self._place, on_connection))
+
+    @property
+    def place(self) -> int | None:
+        """The number of the last event that was read, or need not be; None: not yet told.
+
+        Kept by a program, it is the `after_sequence` with which to go on after its own restart.
+        """
+        return self._place.sequence
+
+
+@dataclass(slots=True)
+class _Place:
+    sequence: int | None
+
+
+async def _events(
+    caller: Caller, camera: str, place: _Place, on_connection: OnConnection | None
+) -> AsyncGenerator[CaptureEvent | Mark, None]:
+    """Yield events, for ever.
+
+    Raises:
+        EventsMissed: those that were asked for are gone, or the history is another one.
+        CamsvcError: as `Following.messages`.
+    """
+    lost = False
+
+    def request() -> api.CaptureEventsRequest:
+        return api.CaptureEventsRequest(camera=camera, after_sequence=place.sequence)
+
+    following = Following(caller, lambda stub: stub.CaptureEvents, request)
+    try:
+        async with aclosing(following.messages()) as messages:
+            async for message in messages:
+                if isinstance(message, CamsvcError):
+                    if on_connection and not lost:
+                        on_connection(message)
+                    lost = True
+                    continue
+                if message is None:
+                    # Without a place of its own, a reader has begun only once it is told its place.
+                    if place.sequence is not None:
+                        yield Mark.READY
+                elif message.HasField("gap"):
+                    raise _missed(place.sequence or 0, message.gap.first_available_sequence)
+                elif message.HasField("event"):
+                    place.sequence = message.event.sequence
+                    yield message.event
+                else:
+                    first = place.sequence is None
+                    place.sequence = message.heartbeat.last_sequence
+                    if first:
+                        yield Mark.READY
+                if lost and on_connection:
+                    on_connection(None)
+                lost = False
+    except InvalidRequest as error:
+        newest = error.metadata.get("last_sequence")
+        if newest is None:
+            raise
+        raise _replaced(place.sequence or 0, newest) from error
+
+
+def _missed(place: int, first: int) -> EventsMissed:
+    return _error(
+        f"the events after number {place} are no longer kept; the oldest is number {first}",
+        resume_after=first - 1,
+    )
+
+
+def _replaced(place: int, newest: str) -> EventsMissed:
+    return _error(
+        f"there is no event number {place}: the service's history was replaced, and its newest "
+        f"event is number {newest}",
+        resume_after=0,
+    )
+
+
+def _error(text: str, *, resume_after: int) -> EventsMissed:
+    info = RpcErrorInfo(grpc.StatusCode.OUT_OF_RANGE, None, text)
+    return EventsMissed(info, resume_after=resume_after)

@@ -1,0 +1,141 @@
+"""Live view: frames, and a word on why there are none, through stills, faults and restarts."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+
+from camsvc_client.calls import Caller
+from camsvc_client.errors import CamsvcError, from_status
+from camsvc_client.following import Following
+from camsvc_client.images import Frame
+from camsvc_client.line import Lines
+from camsvc_client.newest import Newest
+from camsvc_client.streams import Mark
+from camsvc_client.values import utc
+
+_REPEATED_S = 1.0
+"""How often a viewer is told that the service is still lost."""
+
+
+class LiveState(enum.Enum):
+    """What a viewer may expect.
+
+    Example:
+        if item.state is LiveState.LOST:
+            print("no connection")
+    """
+
+    STARTING = "starting"
+    """The camera is being opened, or no frame has arrived yet."""
+    LIVE = "live"
+    """Frames flow."""
+    PAUSED = "paused"
+    """Frames are held back on purpose, as during a still, and will be back by themselves."""
+    RECOVERING = "recovering"
+    """The service brings the camera back; frames will go on by themselves."""
+    OFFLINE = "offline"
+    """Nothing will come until somebody acts: `LiveStatus.error` says what to do."""
+    LOST = "lost"
+    """The service itself cannot be reached. The client tries on; frames will go on by
+    themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """Why there are no frames, or that there are some again.
+
+    `reason` is for people. `last_frame_time` is when the camera's last good frame was taken, by
+    the service's clock. `error` is there in RECOVERING, OFFLINE and LOST.
+
+    Example:
+        async for item in client.live_view("sim0"):
+            if isinstance(item, LiveStatus):
+                print(item.state.name, item.reason)
+    """
+
+    state: LiveState
+    reason: str = ""
+    last_frame_time: datetime | None = None
+    error: CamsvcError | None = None
+
+
+async def live_view(
+    caller: Caller, lines: Lines, request: api.LiveViewRequest
+) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
+    """Yield what a camera shows, for ever: to a slow reader the newest frame and newest status.
+
+    `lines` are this viewer's own, and closed at the end.
+
+    Raises:
+        CamsvcError: as `Following.messages`.
+    """
+    own = Caller(lines, caller.retry)
+    missed = 0
+    try:
+        async with aclosing(Newest(_items(own, request), type)) as items:
+            async for item, passed_over in items:
+                if isinstance(item, Frame):
+                    missed += passed_over
+                    yield replace(item, dropped=item.dropped + missed)
+                else:
+                    yield item
+    finally:
+        await lines.close()
+
+
+async def _items(
+    caller: Caller, request: api.LiveViewRequest
+) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
+    """Yield everything that comes."""
+    following = Following(caller, lambda stub: stub.LiveView, lambda: request)
+    last_frame_time: datetime | None = None
+    told_at: float | None = None
+    dropped_before = dropped = 0
+    async with aclosing(following.messages()) as messages:
+        async for message in messages:
+            if message is None:
+                dropped_before += dropped  # the service counts anew on each connection
+                dropped = 0
+                yield Mark.READY
+            elif isinstance(message, CamsvcError):
+                now = time.monotonic()
+                if told_at is None or now - told_at >= _REPEATED_S:
+                    told_at = now
+                    yield LiveStatus(LiveState.LOST, str(message), last_frame_time, message)
+            elif message.HasField("frame"):
+                told_at = None
+                frame = Frame.of(message.frame)
+                dropped = frame.dropped
+                last_frame_time = frame.acquired_at
+                yield replace(frame, dropped=dropped_before + dropped)
+            else:
+                told_at = None
+                yield _status(message.status)
+
+
+def _status(status: pb.LiveStatus) -> LiveStatus:
+    return LiveStatus(
+        state=_STATES.get(status.state, LiveState.STARTING),
+        reason=status.reason,
+        last_frame_time=(
+            utc(status.last_frame_time) if status.HasField("last_frame_time") else None
+        ),
+        error=from_status(status.error) if status.HasField("error") else None,
+    )
+
+
+_STATES = {
+    pb.LiveStatus.STATE_STARTING: LiveState.STARTING,
+    pb.LiveStatus.STATE_LIVE: LiveState.LIVE,
+    pb.LiveStatus.STATE_PAUSED: LiveState.PAUSED,
+    pb.LiveStatus.STATE_RECOVERING: LiveState.RECOVERING,
+    pb.LiveStatus.STATE_OFFLINE: LiveState.OFFLINE,
+}

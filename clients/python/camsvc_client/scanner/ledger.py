@@ -1,0 +1,169 @@
+"""What of a scan is done: a file that says so after any interruption.
+
+Lines are only ever appended, each synced to disk before the scan goes on; a line cut off by the end
+of the process is as good as not written. The first line has the plan and the scan's id, from which
+the ids of all its requests follow: a picture that was asked for twice is taken once.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from camsvc_client.files import lock, named, sync_folder
+from camsvc_client.scanner.plan import Plan, PlanDiffers
+
+FILE = "scan.jsonl"
+_VERSION = 1
+
+Key = tuple[int, str]
+"""A point's number and a camera's id."""
+
+
+class Ledger:
+    """The state of a scan in a folder, read when it is opened. Use as `with`."""
+
+    def __init__(self, folder: Path, plan: Plan | None) -> None:
+        """Open the ledger of a folder, or begin one.
+
+        Raises:
+            PlanDiffers: there is one, with another plan.
+            ValueError: there is none and no plan, or it is damaged or of a newer version.
+            OSError: the folder cannot be written, or another process scans in it.
+        """
+        self._folder = folder
+        self._path = folder / FILE
+        self.taken: dict[Key, str] = {}
+        """The captures of pictures that were taken and are to be fetched, by point and camera."""
+        self.saved: dict[Key, dict[str, Any]] = {}
+        """The rows of pictures whose files are there."""
+        self.failed: dict[Key, str] = {}
+        """Why there is no picture, where the last attempt has failed."""
+        if plan is None and not self._path.exists():
+            raise _nothing(folder)
+        self._file = self._path.open("ab", buffering=0)
+        try:
+            lock(self._file)
+            self._read(plan)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self, plan: Plan | None) -> None:
+        lines, self._length = _lines(self._path)
+        if lines:
+            self.plan, self.scan_id = _header(lines[0], self._path)
+        if plan is not None and (not lines or plan.document() != self.plan.document()):
+            if len(lines) > 1:
+                raise PlanDiffers(
+                    f"{self._folder} has a scan with another plan; resume that one without giving "
+                    "a plan, or choose another folder"
+                )
+            self._begin(plan)  # nothing was taken by the plan that was there, if any
+        elif not lines:
+            raise _nothing(self._folder)
+        else:
+            self._file.truncate(self._length)
+            for line in lines[1:]:
+                self._apply(line)
+            self._look_for_files()
+
+    def _begin(self, plan: Plan) -> None:
+        self.plan, self.scan_id = plan, uuid.uuid4()
+        self._length = 0
+        self._file.truncate(0)
+        header = {"version": _VERSION, "scan_id": str(self.scan_id), "plan": plan.document()}
+        self._append(header)
+        sync_folder(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def request_id(self, key: Key) -> str:
+        """Return under which id a picture is asked for, now and whenever again."""
+        number, camera = key
+        return str(uuid.uuid5(self.scan_id, f"{number}/{camera}"))
+
+    def note_taken(self, key: Key, capture_id: str) -> None:
+        """A picture is with the service."""
+        self._note(key, {"taken": capture_id})
+
+    def note_saved(self, key: Key, row: Mapping[str, Any]) -> None:
+        """A picture's file is there, and described by a row of the manifest."""
+        self._note(key, {"saved": dict(row)})
+
+    def note_failed(self, key: Key, why: str) -> None:
+        """There is no picture, for the time being."""
+        self._note(key, {"failed": why})
+
+    def _note(self, key: Key, what: dict[str, Any]) -> None:
+        line = {"point": key[0], "camera": key[1], **what}
+        self._append(line)
+        self._apply(line)
+
+    def _apply(self, line: Mapping[str, Any]) -> None:
+        key = (line["point"], line["camera"])
+        if "taken" in line:
+            self.taken[key] = line["taken"]
+            self.failed.pop(key, None)
+        if "saved" in line:
+            self.saved[key] = line["saved"]
+            self.taken.pop(key, None)
+        if "failed" in line:
+            self.failed[key] = line["failed"]
+            self.taken.pop(key, None)
+
+    def _look_for_files(self) -> None:
+        """Have pictures fetched again whose files have gone, or are not what was saved."""
+        for key, row in list(self.saved.items()):
+            file = self._folder / row["file"]
+            if not file.is_file() or file.stat().st_size != row["size_bytes"]:
+                del self.saved[key]
+                self.taken[key] = row["capture_id"]
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(self._length)  # what follows is not to be part of half a line
+            raise named(error, self._path) from None
+        self._length += len(data)
+
+
+def _nothing(folder: Path) -> ValueError:
+    return ValueError(f"there is no scan in {folder} to go on with; say what to scan")
+
+
+def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole lines of a ledger, and how many bytes they are."""
+    if not path.exists():
+        return [], 0
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    try:
+        return [json.loads(line) for line in whole.splitlines()], len(whole)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _header(line: Mapping[str, Any], path: Path) -> tuple[Plan, uuid.UUID]:
+    if line.get("version") != _VERSION:
+        raise ValueError(f"{path} is of another version of this program")
+    return Plan.of(line["plan"]), uuid.UUID(line["scan_id"])

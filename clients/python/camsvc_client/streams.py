@@ -1,0 +1,131 @@
+"""What the client's endless answers are read from: an iterator that can be closed at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Mark(enum.Enum):
+    """What a source yields beside its items."""
+
+    READY = enum.auto()
+    """The service has begun: nothing is missed from here on."""
+
+
+class Stream(AsyncIterator[T_co], Generic[T_co]):
+    """Items as they come. Ends when closed; `async with` closes it, and so does its last reference.
+
+    Entering `async with` waits until the service has begun to tell, so that nothing is missed of
+    what happens inside. `close`, from wherever, ends the iteration of whoever waits for an item.
+
+    Example:
+        async with client.capture_events("sim0") as events:
+            await client.capture("sim0")
+            async for event in events:
+                if event.HasField("capture"):
+                    break
+    """
+
+    def __init__(self, source: AsyncGenerator[T_co | Mark, None]) -> None:
+        self._source = source
+        self._held: deque[T_co] = deque()
+        self._begun = False
+        self._closed = False
+        self._closing = asyncio.Lock()
+        self._waiting = False
+        self._next: asyncio.Task[T_co | Mark] | None = None
+
+    async def __anext__(self) -> T_co:
+        while not self._held:
+            item = await self._item()
+            if not isinstance(item, Mark):
+                return item
+        return self._held.popleft()
+
+    async def __aenter__(self) -> Self:
+        while not self._begun:
+            item = await self._item()
+            if not isinstance(item, Mark):
+                self._held.append(item)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the stream and its call. May be called more than once."""
+        self._closed = True
+        async with self._closing:
+            if self._next:
+                self._next.cancel()
+                await asyncio.wait([self._next])
+            await self._source.aclose()
+
+    def __del__(self) -> None:
+        reading = self._next
+        if reading and not reading.done():  # somebody gave up waiting for it
+            with suppress(RuntimeError):  # the event loop has ended, and the reading with it
+                reading.get_loop().call_soon_threadsafe(reading.cancel)
+
+    async def _item(self) -> T_co | Mark:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._waiting:
+            raise RuntimeError("another task waits for this stream's next item already")
+        if self._next is None:
+            self._next = asyncio.create_task(_anext(self._source), name="next item")
+            self._next.add_done_callback(_seen)
+        self._waiting = True
+        try:
+            # A reader may give up waiting, as by `asyncio.timeout`: the next one gets the item.
+            item = await asyncio.shield(self._next)
+        except asyncio.CancelledError:
+            if self._cut_short():
+                raise StopAsyncIteration from None
+            raise
+        except BaseException as error:
+            self._next = None
+            if isinstance(error, _Ended):
+                raise StopAsyncIteration from None
+            raise
+        finally:
+            self._waiting = False
+        self._next = None
+        self._begun |= item is Mark.READY
+        return item
+
+    def _cut_short(self) -> bool:
+        """Whether it was the stream that was ended, and not the task that reads it."""
+        task = asyncio.current_task()
+        return self._closed and not (task and task.cancelling())
+
+
+def _seen(reading: asyncio.Task[T]) -> None:
+    """Keep asyncio from telling that nobody looked at an error."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+async def _anext(source: AsyncGenerator[T_co | Mark, None]) -> T_co | Mark:
+    try:
+        return await anext(source)
+    except StopAsyncIteration:
+        raise _Ended from None  # a task cannot end with the former
+
+
+class _Ended(Exception):
+    pass

@@ -1,0 +1,127 @@
+/** How a camera is, gathered from its live view's statuses and from the camera itself. */
+
+import {
+  type Camera,
+  Camera_State,
+  type CameraClient,
+  errorFrom,
+  isLost,
+  type LiveStatus,
+  LiveStatus_State as State,
+} from "@camsvc/client";
+import type { Live, StateView } from "../page/wire.js";
+import { ageMsOf, msOf } from "./views.js";
+
+const LIVE: Record<State, Live> = {
+  [State.UNSPECIFIED]: "starting",
+  [State.STARTING]: "starting",
+  [State.LIVE]: "live",
+  [State.PAUSED]: "paused",
+  [State.RECOVERING]: "recovering",
+  [State.OFFLINE]: "offline",
+};
+const LOOK_MS = 2000;
+
+/** Since when the service cannot be reached; all pages share one, and see the same. */
+export class Outage {
+  since: number | undefined;
+
+  constructor(private readonly log: (message: string) => void) {}
+
+  began(): void {
+    if (this.since === undefined) this.log("the camera service cannot be reached");
+    this.since ??= Date.now();
+  }
+
+  over(): void {
+    if (this.since !== undefined) this.log("the camera service is back");
+    this.since = undefined;
+  }
+}
+
+export class Condition {
+  #live: Live = "starting";
+  #since = Date.now();
+  #status: Pick<LiveStatus, "reason" | "lastFrameTime"> = { reason: "" };
+  #camera: Camera | undefined;
+  #looking = false;
+  #again = false;
+
+  /** `tell` is told what it has become, until the signal aborts. */
+  constructor(
+    private readonly client: CameraClient,
+    private readonly camera: string,
+    private readonly outage: Outage,
+    private readonly signal: AbortSignal,
+    private readonly tell: (state: StateView) => void,
+  ) {}
+
+  /** A status has come. */
+  took(status: LiveStatus): void {
+    const lost = status.error !== undefined && isLost(errorFrom(status.error));
+    if (lost) this.outage.began();
+    this.#become(lost ? "unreachable" : LIVE[status.state]);
+    this.#status = status;
+    this.#publish();
+    if (!lost) this.look();
+  }
+
+  /** There is no live view, and there will be none. */
+  ended(reason: string): void {
+    this.#become("none");
+    this.#status = { reason };
+    this.#publish();
+  }
+
+  /** Looks at the camera, once more if it is looking already, and tells. */
+  look(): void {
+    this.#again = true;
+    if (!this.#looking) void this.#look();
+  }
+
+  async #look(): Promise<void> {
+    this.#looking = true;
+    while (this.#again && !this.signal.aborted) {
+      this.#again = false;
+      try {
+        const options = { signal: this.signal, timeoutMs: LOOK_MS };
+        this.#camera = (await this.client.getCamera({ camera: this.camera }, options)).camera;
+      } catch {
+        this.#camera = undefined; // the streams tell what is wrong
+      }
+      this.#publish();
+    }
+    this.#looking = false;
+  }
+
+  #become(live: Live): void {
+    if (live === this.#live) return;
+    this.#live = live;
+    this.#since = Date.now();
+  }
+
+  #publish(): void {
+    if (this.signal.aborted) return;
+    const { lastFrameTime, reason } = this.#status;
+    const { activeCapture: active, warnings = [] } = this.#camera ?? {};
+    const end = active?.expectedEndTime;
+    const remainingMs = end ? Math.max(0, msOf(end) - Date.now()) : null;
+    this.tell({
+      live: this.#live,
+      reason: this.#live === "unreachable" ? "" : reason, // it has the service's address
+      sinceMs: Math.max(0, Date.now() - this.#began()),
+      lastFrameAgeMs: lastFrameTime ? ageMsOf(lastFrameTime) : null,
+      busy: active ? { requestId: active.requestId, remainingMs } : null,
+      warnings,
+    });
+  }
+
+  /** When that began: a page that came later is told of the time before it too. */
+  #began(): number {
+    const { state, stateTime } = this.#camera ?? {};
+    const down = state === Camera_State.RECOVERING || state === Camera_State.FAULTED;
+    const known = ["recovering", "offline"].includes(this.#live) && down && stateTime;
+    if (known) return msOf(stateTime);
+    return this.#live === "unreachable" ? (this.outage.since ?? this.#since) : this.#since;
+  }
+}

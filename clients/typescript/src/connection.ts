@@ -1,0 +1,96 @@
+/**
+ * The HTTP/2 connection, with a watchdog. Whatever comes from the service is a sign of life. When
+ * it is silent for a while although an answer is owed, it is asked; when that has no answer either,
+ * the connection is dropped: all calls on it end, and the next one dials anew.
+ *
+ * HTTP/2 pings would do that too, but those of connect-node may end the process.
+ */
+
+import type { ClientHttp2Stream } from "node:http2";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { Http2SessionManager } from "@connectrpc/connect-node";
+import type { TlsOptions } from "./options.js";
+
+// Counted in ticks, not by the clock: who was busy or asleep himself blames nobody else.
+const TICK_MS = 800;
+const ASKED_AFTER = 2;
+const DROPPED_AFTER = 4; // noticed after 3.2 to 4 s
+// A call right after an abort would meet connect-node's half-closed session.
+const CALM_MS = 50;
+// Who calls learns of it now, not after as long again and again.
+const NOT_REPEATED = { "grpc-retry-pushback-ms": "-1" };
+// How much may lie in the transport, of one call and of all. HTTP/2's own 64 KiB would be a third of
+// the frames at a round trip of 20 ms; more than this would make those of a slow line old.
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const SESSION_WINDOW_BYTES = 1024 * 1024;
+
+/** What connect-node needs of a session manager, around its own. */
+export class Connection {
+  readonly authority: string;
+  readonly #manager: Http2SessionManager;
+  readonly #ask: () => Promise<unknown>;
+  #timer: NodeJS.Timeout | undefined;
+  #calm: Promise<unknown> = Promise.resolve();
+  #closed = false;
+  #streams = 0;
+  #owed = false; // an answer, maybe to a call that is over
+  #heard = false; // since the last tick
+  #silent = 0; // ticks
+
+  /** `ask` calls something that the service answers at once. */
+  constructor(url: string, tls: TlsOptions, ask: () => Promise<unknown>) {
+    const settings = { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES };
+    this.#manager = new Http2SessionManager(url, undefined, { ...tls, settings });
+    this.authority = this.#manager.authority;
+    this.#ask = ask;
+  }
+
+  async request(...request: Parameters<Http2SessionManager["request"]>) {
+    this.#streams++;
+    this.#owed = true;
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref();
+    try {
+      await this.#calm;
+      if (this.#closed) throw new ConnectError("the client is closed", Code.FailedPrecondition);
+      const stream = await this.#manager.request(...request);
+      stream.session?.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      return stream.once("response", () => this.#hear()).once("close", () => this.#streams--);
+    } catch (error) {
+      this.#streams--;
+      throw error;
+    }
+  }
+
+  notifyResponseByteRead(stream: ClientHttp2Stream): void {
+    this.#hear();
+    this.#manager.notifyResponseByteRead(stream);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#manager.abort();
+  }
+
+  #hear(): void {
+    this.#heard = true;
+    this.#owed = false;
+  }
+
+  #tick(): void {
+    this.#silent = this.#heard ? 0 : this.#silent + 1;
+    this.#heard = false;
+    if (this.#closed || (this.#streams === 0 && !this.#owed)) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      this.#silent = 0;
+    } else if (this.#silent === ASKED_AFTER) {
+      this.#ask().catch(() => {});
+    } else if (this.#silent === DROPPED_AFTER) {
+      this.#silent = 0;
+      this.#owed = false;
+      this.#calm = sleep(CALM_MS);
+      this.#manager.abort(new ConnectError("it does not answer", Code.Unavailable, NOT_REPEATED));
+    }
+  }
+}

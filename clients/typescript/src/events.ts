@@ -1,0 +1,83 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
+import type { CameraClient } from "./client.js";
+import { reasonOf } from "./details.js";
+import { EventGapSchema } from "./gen/camapi/v1/camera_pb.js";
+import type {
+  CaptureEventsRequestSchema,
+  CaptureEventsResponse,
+} from "./gen/camapi/v1/camera_service_pb.js";
+import { resumed, type StreamOptions, stoppable } from "./resume.js";
+
+/**
+ * An event, or the word that some are gone for good.
+ *
+ * @example
+ * if (item.case === "gap") console.log("gone: before", item.value.firstAvailableSequence);
+ */
+export type EventItem = Extract<CaptureEventsResponse["payload"], { case: "event" | "gap" }>;
+
+/**
+ * What {@link captureEvents} takes beside the request.
+ *
+ * @example
+ * const options: EventOptions = { onLost: (error) => console.error(error.rawMessage) };
+ */
+export interface EventOptions extends StreamOptions {
+  /** Told each time the service was lost, or could again not be reached. Events wait there. */
+  onLost?: ((error: ConnectError) => void) | undefined;
+  /** Told each time the service has begun to tell. From then on nothing is missed. */
+  onReady?: (() => void) | undefined;
+}
+
+/**
+ * Tells every step of every capture, each once and in order, for as long as the loop runs: also
+ * those that happened while the connection, or the service, was away. To go on in another process,
+ * keep the `sequence` of the last event and give it as `afterSequence`.
+ *
+ * Leaving the loop ends the call, and so does the signal, from outside; neither is an error.
+ *
+ * @example
+ * for await (const { case: kind, value } of captureEvents(client, { camera: "sim0" }))
+ *   if (kind === "event") console.log(value.sequence, CaptureEvent_Type[value.type]);
+ */
+export function captureEvents(
+  client: Pick<CameraClient, "captureEvents">,
+  request: MessageInitShape<typeof CaptureEventsRequestSchema> = {},
+  { signal: callers, onLost, onReady: onHeader = () => {} }: EventOptions = {},
+): AsyncGenerator<EventItem, void> {
+  return stoppable(async function* (signal) {
+    let after = request.afterSequence; // all up to there has been handed out
+    let placed = false; // by the service
+    const open = () => {
+      const camera = request.camera ?? "";
+      const wanted = after === undefined ? { camera } : { camera, afterSequence: after };
+      return client.captureEvents(wanted, { signal, onHeader });
+    };
+    for (;;) {
+      try {
+        for await (const item of resumed(open, signal)) {
+          if (item instanceof ConnectError) {
+            onLost?.(item);
+            continue;
+          }
+          const { payload } = item;
+          placed = true;
+          if (payload.case === "heartbeat") after = payload.value.lastSequence;
+          if (payload.case === "gap") after = payload.value.firstAvailableSequence - 1n;
+          if (payload.case === "gap") yield payload;
+          if (payload.case === "event" && payload.value.sequence > (after ?? 0n)) {
+            after = payload.value.sequence;
+            yield payload;
+          }
+        }
+        return;
+      } catch (error) {
+        // The service has another history now, and our place is beyond its end.
+        if (!placed || after === 0n || reasonOf(error) !== "INVALID_REQUEST") throw error;
+        after = 0n;
+        yield { case: "gap", value: create(EventGapSchema, { firstAvailableSequence: 1n }) };
+      }
+    }
+  }, callers);
+}

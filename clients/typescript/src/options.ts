@@ -1,0 +1,61 @@
+/** What a client may be told, and whether it can be so. */
+
+import { createSecureContext } from "node:tls";
+
+/**
+ * What a client may be told.
+ *
+ * @example
+ * const options: ClientOptions = { tls: true, token: () => readFile("token", "utf8") };
+ */
+export interface ClientOptions {
+  /** Encryption: `true`, or whom to trust and what to show. Default: none. */
+  tls?: boolean | TlsOptions | undefined;
+  /** Sent with each call as `authorization: Bearer ...`; a function is asked each time. */
+  token?: string | (() => string | Promise<string>) | undefined;
+  /** The largest message taken, in bytes. Default 64 MiB; `maxInlineBytes` of captures follows it. */
+  readMaxBytes?: number | undefined;
+  /** For how long a failed call without `timeoutMs` is repeated, in milliseconds. Default 30,000. */
+  patienceMs?: number | undefined;
+}
+
+/**
+ * Certificates and keys, in PEM.
+ *
+ * @example
+ * const tls: TlsOptions = { ca: await readFile("ca.pem", "utf8") };
+ */
+export interface TlsOptions {
+  /** The authorities to trust. Default: those of Node. */
+  ca?: string | undefined;
+  /** The client's own certificate; it goes with `key`. */
+  cert?: string | undefined;
+  key?: string | undefined;
+  /** The name on the service's certificate, where it is not the address's. */
+  servername?: string | undefined;
+}
+
+const ADDRESS = /^([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i;
+const THIS_MACHINE = /^(localhost|127\.[\d.]+|\[::1\]):/i;
+
+/** The options with their defaults. Throws a TypeError, a RangeError, or what OpenSSL says. */
+export function checked(address: string, options: ClientOptions) {
+  const { tls, token, readMaxBytes = 64 * 2 ** 20, patienceMs = 30_000 } = options;
+  const baseUrl = `${tls ? "https" : "http"}://${address}`;
+  if (!ADDRESS.test(address) || !URL.canParse(baseUrl)) {
+    throw new TypeError(`address "${address}" is not host:port, such as "127.0.0.1:50051"`);
+  }
+  if (token !== undefined && !tls && !THIS_MACHINE.test(address)) {
+    throw new TypeError(`a token would travel to ${address} unencrypted: set tls, too`);
+  }
+  bounded("readMaxBytes", readMaxBytes, 1, 2 ** 32 - 1);
+  bounded("patienceMs", patienceMs, 0, Number.MAX_SAFE_INTEGER);
+  const trust = typeof tls === "object" ? tls : {};
+  createSecureContext(trust); // throws here rather than at each call
+  return { baseUrl, tls: trust, token, readMaxBytes, patienceMs };
+}
+
+function bounded(name: string, value: number, least: number, most: number): void {
+  if (value >= least && value <= most) return;
+  throw new RangeError(`${name} is ${value}; allowed: ${least} to ${most}`);
+}

@@ -1,0 +1,80 @@
+"""Generate the TypeScript code of the contract: protos -> clients/typescript/src/gen.
+
+    python scripts/gen_ts.py            write it, stale files removed
+    python scripts/gen_ts.py --check    change nothing; exit 1 and list what differs
+
+Needs Node 20 or newer, `npm ci` done in clients/typescript, and buf beside the Python that runs it.
+protoc-gen-es decides the bytes that come out; its version is in clients/typescript/package.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+CLIENT = ROOT / "clients" / "typescript"
+OUT = Path("src") / "gen"
+PLUGIN = "@bufbuild/protoc-gen-es"
+
+
+def check_tools() -> None:
+    """Exit with a message unless the plug-in is installed in the version that is wanted."""
+    wanted = json.loads((CLIENT / "package.json").read_text("utf-8"))["devDependencies"][PLUGIN]
+    installed = CLIENT / "node_modules" / PLUGIN / "package.json"
+    found = json.loads(installed.read_text("utf-8"))["version"] if installed.exists() else "none"
+    if found != wanted:
+        sys.exit(f"gen_ts: {PLUGIN} {wanted} is needed, found {found}: npm ci in {CLIENT}")
+    if shutil.which("node") is None:
+        sys.exit("gen_ts: node is not on the PATH")
+
+
+def generate(folder: Path) -> Path:
+    """Make the code under `folder`, which stands for the repository; return where it is."""
+    buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
+    if buf is None:
+        sys.exit(f"gen_ts: buf not found beside {sys.executable}")
+    # Where it goes is in protos/buf.gen.yaml, relative to protos.
+    (folder / "protos").mkdir(exist_ok=True)
+    command = (buf, "generate", "--output", str(folder / "protos"))
+    if subprocess.run(command, cwd=PROTOS, check=False).returncode != 0:
+        sys.exit("gen_ts: buf failed")
+    return folder / "clients" / "typescript" / OUT
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def main() -> None:
+    """Generate, or check."""
+    parser = argparse.ArgumentParser(description="Generate the TypeScript code of the contract.")
+    parser.add_argument("--check", action="store_true", help="change nothing, list differences")
+    arguments = parser.parse_args()
+    check_tools()
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = generate(Path(folder))
+        have, want = contents(CLIENT / OUT), contents(fresh)
+        changed = sorted(name for name in have | want if have.get(name) != want.get(name))
+        if changed and not arguments.check:
+            shutil.rmtree(CLIENT / OUT, ignore_errors=True)
+            shutil.copytree(fresh, CLIENT / OUT)
+    if changed and arguments.check:
+        print(f"gen_ts: {CLIENT / OUT} is not what protos/ gives; run scripts/gen_ts.py:")
+        print("\n".join(f"  {name}" for name in changed))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
