@@ -11,7 +11,7 @@ TS := clients/typescript
 BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-picamera2 clean
+.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-pi clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,7 +108,7 @@ bench-group: install ## Measure how far apart a group's pictures are taken
 bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
 
-bench-picamera2: install ## Measure the service beside Picamera2 by itself, on its rig
+bench-pi: install ## Measure the service beside Picamera2 by itself, on its rig
 	@$(PY) -m bench.picamera2 $(ARGS)
 
 clean: ## Remove what was installed and made
