@@ -26,6 +26,7 @@ from camsvc.settings_cameras import (
     CameraSettings,
     Count,
     Fault,
+    GPhoto2CameraSettings,
     Number,
     OpenCVCameraSettings,
     PluginCameraSettings,
@@ -38,6 +39,7 @@ from camsvc.settings_errors import SettingsError, explain
 __all__ = [
     "CameraSettings",
     "Fault",
+    "GPhoto2CameraSettings",
     "OpenCVCameraSettings",
     "PluginCameraSettings",
     "RetentionSettings",
@@ -130,6 +132,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
+    "gphoto2": GPhoto2CameraSettings,
     "plugin": PluginCameraSettings,
     "faults": Fault,
 }

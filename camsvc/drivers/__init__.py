@@ -3,5 +3,6 @@
 BUILTIN = {
     "simulated": "camsvc.drivers.simulated:SimulatedCamera",
     "opencv": "camsvc.drivers.opencv:OpenCVCamera",
+    "gphoto2": "camsvc.drivers.gphoto2:GPhoto2Camera",
 }
 """Names usable as `driver` in the settings; any other is a dotted path "package.module:Class"."""

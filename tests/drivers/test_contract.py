@@ -23,11 +23,14 @@ from camsvc.worker import imaging
 from camsvc.worker import messages as m
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 from camsvc.worker.parent import Launch, Worker
-from tests.support.videos import Videos
 
-SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
-    "opencv": lambda videos: {"source": str(videos.h264.path), "loop": True},
+SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
+    "opencv": lambda request: {
+        "source": str(request.getfixturevalue("videos").h264.path),
+        "loop": True,
+    },
     "simulated": lambda _: {},
+    "gphoto2": lambda request: dict(request.getfixturevalue("gphoto2_rig").settings),
 }
 
 FORMATS = {"JPEG", "PNG", "RAW"}
@@ -49,8 +52,8 @@ def driver_class(name: str) -> type[Driver]:
 
 
 @pytest.fixture
-def settings(name: str, videos: Videos) -> dict[str, object]:
-    return SETTINGS[name](videos)
+def settings(name: str, request: pytest.FixtureRequest) -> dict[str, object]:
+    return SETTINGS[name](request)
 
 
 @pytest.fixture

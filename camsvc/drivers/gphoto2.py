@@ -1,0 +1,293 @@
+"""A camera on the USB that libgphoto2 drives: DSLRs, mirrorless and compact cameras.
+
+All calls are made on the worker's main thread: libgphoto2's cameras do not bear two. Live view has
+the mirror up or the sensor running, so it is ended before each still.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gphoto2 as gp
+
+from camsvc.drivers import gphoto2_device as device
+from camsvc.drivers import gphoto2_library as library
+from camsvc.drivers.base import Driver, File, Frame, Notes
+from camsvc.drivers.gphoto2_controls import ControlTree
+from camsvc.drivers.gphoto2_formats import Formats
+from camsvc.drivers.gphoto2_shot import JPEG, Shot, drain
+from camsvc.errors import DriverError, DriverFault
+from camsvc.frames import ControlValue
+from camsvc.worker import messages as m
+
+_LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
+"""As in the settings, for whoever makes a driver without them."""
+
+_EXPECTED_CAPTURE_S = 1.0
+_LOOK_S = 30.0
+"""How often battery and card are asked for, beside after each still and when the camera tells."""
+_LOW_PERCENT = 20
+_FEW_PICTURES, _LITTLE_KB = 10, 200_000
+"""A card with room for fewer pictures, or for less than this, needs changing soon."""
+
+
+class GPhoto2Camera(Driver):
+    """One camera, chosen by `model`, `serial` or `port`; see `GPhoto2CameraSettings`."""
+
+    name = "gphoto2"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        self._settings = settings
+        self._camera: Any = None
+        self._info: m.DeviceInfo | None = None
+        self._wanted: dict[str, ControlValue] = {}
+        self._next_frame = 0.0
+        self._live = False
+        self._look_at = 0.0
+        self._largest_kb = 0
+
+    def open(self) -> m.DeviceInfo:
+        """Connect to the camera, and set what the settings say about its files.
+
+        Raises:
+            DriverError: it is not there, does not answer, or another program has it.
+            DriverFault: the settings name a format that it has not, or fit several cameras.
+        """
+        library.use(self._settings)
+        self._begin(*device.connect(device.Choice.of(self._settings)))
+        assert self._info is not None
+        return self._info
+
+    def capture(self, shot: m.Shot) -> Frame:
+        """Release the shutter, and fetch all files that the camera makes of it.
+
+        Raises:
+            DriverError: the camera is gone, or told of no picture in time.
+        """
+        controls = self._controls
+        drain(self._open_one, controls)
+        exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
+        with self._formats.set_for(shot.format) as expected:
+            bound_s = (exposure_us or 0) / 1e6 + self._file_timeout_s
+            under_way = Shot(self._open_one, controls, bound_s)
+            acquired_ns = time.time_ns()
+            under_way.release(bulb_s, self.progress)
+            files = under_way.files(expected)
+            if not self._keeps_files:
+                under_way.forget()
+        self._look_at = 0.0
+        self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
+        return _frame(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
+
+    def start_live(self) -> None:
+        """Begin at once; the first `read` starts the camera's live view."""
+        self._next_frame, self._live = 0.0, True
+
+    def read(self) -> Frame | None:
+        """Return the next frame, at the rate of the settings.
+
+        Raises:
+            Unsupported, DriverError: the camera gives none.
+        """
+        now = time.monotonic()
+        due = max(self._next_frame, now)
+        if self.wanted.wait(due - now):
+            return None
+        self._next_frame = due + 1 / self._live_fps
+        with library.failures("reading a live frame"):
+            data = bytes(self._open_one.capture_preview().get_data_and_size())
+        return Frame(time.time_ns(), encoded=data, mime_type=JPEG)
+
+    def stop_live(self) -> None:
+        """End live view, so that a still finds the mirror down and the sensor free."""
+        if self._live and "viewfinder" in self._controls.actions:
+            self._controls.act("viewfinder", False)
+        self._live = False
+
+    def controls(self) -> list[m.Control]:
+        """Return the camera's settings; first it is asked whether it is still there."""
+        drain(self._open_one, self._controls)
+        return self._controls.controls()
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        self._controls.put(values)
+        self._wanted |= values
+
+    def attend(self) -> m.DeviceInfo | None:
+        """Take the camera's events; now and then, ask for its battery and its card."""
+        drain(self._open_one, self._controls)
+        now = time.monotonic()
+        exposure_us = self._controls.exposure_us
+        assert self._info is not None
+        info = replace(self._info, exposure_us=exposure_us)
+        if now >= self._look_at or self._controls.value("batterylevel") != self._battery:
+            info = replace(info, warnings=self._warnings())
+            self._look_at = now + _LOOK_S
+        if info == self._info:
+            return None
+        self._info = info
+        return info
+
+    def recover(self) -> None:
+        """Reset the camera's USB port, and connect anew, with the controls that were set.
+
+        Raises:
+            DriverError: it is gone, or does not come back.
+        """
+        port = self._open_one.get_port_info().get_path()
+        self._release()
+        device.reset(port)
+        self._begin(*device.connect_again(device.Choice.of(self._settings)))
+        self._controls.put(self._wanted)
+
+    def close(self) -> None:
+        """Let the camera go, its live view ended."""
+        if self._camera is not None:
+            with contextlib.suppress(DriverError, DriverFault):
+                self.stop_live()
+        self._release()
+
+    @classmethod
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[m.Device]:
+        """List the cameras attached, by what outlives a plugging in where that is known."""
+        found: dict[str, m.Device] = {}
+        for settings in configured or [{}]:
+            library.use(settings)
+            for camera in device.attached():
+                told = {"serial": camera.serial} if camera.serial else {"model": camera.model}
+                found[camera.port] = m.Device(
+                    camera.port, camera.model, camera.model, camera.serial, dict(told)
+                )
+        return list(found.values())
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, object], found: m.Device) -> bool:
+        """Whether model, serial number and port of the settings allow it."""
+        camera = device.Attached(found.model, found.address, found.serial)
+        return device.Choice.of(settings).allows(camera)
+
+    @classmethod
+    def diagnose(cls, settings: Mapping[str, object]) -> list[m.Finding]:
+        """Say which version of the library is used, what is attached, and who holds it."""
+        library.use(settings)
+        version = gp.gp_library_version(gp.GP_VERSION_SHORT)[0]
+        findings = [m.Finding(True, f"libgphoto2 {version}")]
+        choice = device.Choice.of(settings)
+        meant = [camera for camera in device.attached() if choice.allows(camera)]
+        if not meant:
+            advice = "Switch it on, plug it in, and set its USB mode to PTP where it has one."
+            findings.append(m.Finding(False, f"the camera ({choice}) is not attached", advice))
+        for camera in meant:
+            findings.append(m.Finding(True, f"attached: {camera.model} at {camera.port}"))
+            if device.holders(camera.port):
+                findings.append(m.Finding(False, device.held(camera.port)))
+        return findings
+
+    # Small steps.
+
+    @property
+    def _open_one(self) -> Any:
+        if self._camera is None:
+            raise DriverError("the camera is not open")
+        return self._camera
+
+    @property
+    def _live_fps(self) -> float:
+        return float(str(self._settings.get("live_fps", _LIVE_FPS)))
+
+    @property
+    def _file_timeout_s(self) -> float:
+        return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
+
+    @property
+    def _keeps_files(self) -> bool:
+        return self._on_card and self._settings.get("keep_on_card", True) is not False
+
+    @property
+    def _on_card(self) -> bool:
+        return "card" in str(self._controls.value("capturetarget") or "card").lower()
+
+    def _begin(self, camera: Any, what: device.Attached) -> None:
+        self._camera = camera
+        self._controls = ControlTree(camera)
+        self._formats = Formats(self._controls, str(self._settings.get("image_format") or ""))
+        self._formats.begin()
+        if target := str(self._settings.get("capture_target") or ""):
+            self._aim(target)
+        can = camera.get_abilities().operations
+        maker = self._controls.value("manufacturer")
+        self._info = m.DeviceInfo(
+            model=what.model,
+            make=str(maker or ""),
+            serial=what.serial,
+            formats=self._formats.offered,
+            has_controls=True,
+            live_view=bool(can & gp.GP_OPERATION_CAPTURE_PREVIEW),
+            expected_capture_s=_EXPECTED_CAPTURE_S,
+            exposure_us=self._controls.exposure_us,
+            warnings=self._warnings(),
+            details={"port": what.port, "serial": what.serial},
+        )
+        self._look_at = time.monotonic() + _LOOK_S
+
+    def _aim(self, target: str) -> None:
+        """Have pictures go to the camera's memory ("ram") or to its card ("card")."""
+        choices = self._controls.choices("capturetarget")
+        fitting = [choice for choice in choices if target in choice.lower()]
+        if not fitting:
+            raise DriverFault(
+                f"the settings' capture_target = {target!r} is not to be had of this camera, "
+                f"which has: {', '.join(choices) or 'no choice'}"
+            )
+        self._controls.choose("capturetarget", fitting[0])
+
+    def _warnings(self) -> list[str]:
+        found = []
+        self._battery = self._controls.value("batterylevel")
+        percent = re.match(r"(\d+) ?%", str(self._battery or ""))
+        if percent and int(percent[1]) <= _LOW_PERCENT:
+            found.append(f"battery at {percent[1]} %")
+        elif str(self._battery).lower() in ("low", "very low", "empty", "exhausted"):
+            found.append(f"battery {str(self._battery).lower()}")
+        if self._on_card and self._controls.choices("capturetarget"):
+            found += self._card_warnings()
+        return found
+
+    def _card_warnings(self) -> list[str]:
+        try:
+            cards = self._open_one.get_storageinfo()
+        except gp.GPhoto2Error:
+            return []  # it does not tell; its next use will
+        free = [c.freekbytes for c in cards if c.fields & gp.GP_STORAGEINFO_FREESPACEKBYTES]
+        if not cards:
+            return ["no memory card"]
+        if free and max(free) < max(_LITTLE_KB, _FEW_PICTURES * self._largest_kb):
+            return [f"memory card nearly full: {max(free) // 1000} MB free"]
+        return []
+
+    def _release(self) -> None:
+        camera, self._camera, self._live = self._camera, None, False
+        if camera is not None:
+            device.disconnect(camera)
+
+
+def _frame(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | None) -> Frame:
+    """Return a shot's files as a frame: the one that was asked for, and the others."""
+    asked = [file for file in files if (file.mime_type == JPEG) != raw]
+    if not asked:
+        kinds = ", ".join(file.mime_type for file in files)
+        raise DriverError(
+            f"the camera made no {'RAW file' if raw else 'JPEG'} of the shot, but: {kinds}"
+        )
+    first = asked[0]
+    return Frame(
+        acquired_ns,
+        encoded=first.data,
+        mime_type=first.mime_type,
+        exposure_us=us,
+        name=first.name,
+        others=tuple(file for file in files if file is not first),
+    )

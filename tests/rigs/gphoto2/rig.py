@@ -1,0 +1,81 @@
+"""libgphoto2's virtual cameras for a test, behind a port library that can make them fail.
+
+The port library is compiled when it is missing or older than its source, into `.cache/`.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tests.rigs.gphoto2.control import Control
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = Path(__file__).with_name("faulty_port.c")
+FOLDER = ROOT / ".cache" / "gphoto2-rig"
+MODEL = "Nikon DSC D750"
+SERIALS = ("000000600001", "000000600002")
+PORTS = ("usb:001,001", "usb:001,002")
+STILL_PX, LIVE_PX = (800, 600), (640, 480)
+_COMPILE_S = 60
+
+
+def missing() -> str:
+    """Return why the rig cannot run here, in one line; "" where it can."""
+    if not shutil.which("gcc"):
+        return (
+            "no gcc to compile the rig's port library with (Debian: apt-get install gcc libc6-dev)"
+        )
+    if importlib.util.find_spec("gphoto2") is None:
+        return "gphoto2 is not installed (make install; PyPI has wheels for Linux and macOS)"
+    if not _virtual_camera().exists():
+        return "this gphoto2 has no virtual camera in it: install the wheel that PyPI has"
+    return ""
+
+
+def compiled() -> Path:
+    """Return the folder with the port library, which is made when needed."""
+    library = FOLDER / "iolibs" / "faulty_port.so"
+    if not library.exists() or library.stat().st_mtime < SOURCE.stat().st_mtime:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        made = library.with_suffix(f".{os.getpid()}")
+        command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
+        subprocess.run([*command, "-o", made, SOURCE, "-ldl"], check=True, timeout=_COMPILE_S)
+        made.rename(library)  # whole, whoever makes it at the same time
+    return library.parent
+
+
+class Rig:
+    """Virtual cameras of one folder: whoever has `env` and `settings` sees the same two."""
+
+    def __init__(self, folder: Path) -> None:
+        card = folder / "card"
+        card.mkdir()
+        noise = np.random.default_rng(1).integers(0, 255, (*STILL_PX[::-1], 3), np.uint8)
+        cv2.imwrite(str(card / "one.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 80])
+        preview = np.full((*LIVE_PX[::-1], 3), 90, np.uint8)
+        cv2.imwrite(str(folder / "preview.jpg"), preview)
+        self.control = Control(folder / "control")
+        self.env: Mapping[str, str] = {
+            "VCAMERADIR": str(card),
+            "RIG_VUSB": str(_virtual_camera()),
+            "RIG_CONTROL": str(self.control.path),
+            "RIG_PREVIEW": str(folder / "preview.jpg"),
+        }
+        self.settings: Mapping[str, object] = {"port": PORTS[0], "iolibs": str(compiled())}
+
+    def close(self) -> None:
+        """Unmap the control file."""
+        self.control.close()
+
+
+def _virtual_camera() -> Path:
+    spec = importlib.util.find_spec("gphoto2")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "libgphoto2" / "vusb" / "vusb.so"
