@@ -290,7 +290,7 @@ class GPhoto2CameraSettings(CameraSettings):
         "libgphoto2 takes, mostly ram",
     )
     keep_on_card: Flag = Field(
-        True, description="whether pictures stay on the card when they have been fetched"
+        True, description="whether pictures stay on the camera when they have been fetched"
     )
     image_format: str | None = Field(
         None,

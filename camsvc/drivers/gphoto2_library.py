@@ -7,6 +7,7 @@ would be another's. So a worker gives it a home where nothing can be kept.
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import gphoto2 as gp
 
@@ -56,6 +57,11 @@ def use(settings: Mapping[str, object]) -> None:
         folder = str(settings.get(name.lower()) or own)
         if folder:
             os.environ[name] = folder
+
+
+def contents(file: Any) -> bytes:
+    """Return a copy of the bytes of a `CameraFile`, with which they are freed."""
+    return bytes(file.get_data_and_size())
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import gphoto2 as gp
 
 from camsvc.drivers.base import File
 from camsvc.drivers.gphoto2_controls import ControlTree
-from camsvc.drivers.gphoto2_library import failures
+from camsvc.drivers.gphoto2_library import contents, failures
 from camsvc.errors import DriverError
 
 JPEG = "image/jpeg"
@@ -65,16 +65,19 @@ def drain(camera: Any, controls: ControlTree) -> None:
 
 
 class Shot:
-    """A shot under way. `bound_s` is how long its files may take, the exposure included."""
+    """A shot under way. `bound_s` is how long its files may take, the exposure included.
+
+    `places` are the folders and names of its files on the camera.
+    """
 
     def __init__(self, camera: Any, controls: ControlTree, bound_s: float) -> None:
         self._camera = camera
         self._controls = controls
         self._bound_s = bound_s
-        self._places: list[tuple[str, str]] = []
+        self.places: list[tuple[str, str]] = []
 
     def release(self, bulb_s: float | None, progress: Callable[[int], None]) -> None:
-        """Press the shutter, for `bulb_s` seconds where that is not the camera's own to time."""
+        """Press the shutter; hold it for `bulb_s` seconds where the camera does not time that."""
         self._give_up = time.monotonic() + self._bound_s
         if bulb_s is None:
             with failures("releasing the shutter"):
@@ -94,23 +97,15 @@ class Shot:
         """
         self._wait(expected)
         with failures("fetching the picture"):
-            return [self._fetch(folder, name) for folder, name in self._places]
-
-    def forget(self) -> None:
-        """Delete the files from the camera; one that refuses keeps them."""
-        for folder, name in self._places:
-            try:
-                self._camera.file_delete(folder, name)
-            except gp.GPhoto2Error:
-                return
+            return [self._fetch(folder, name) for folder, name in self.places]
 
     def _wait(self, expected: int) -> None:
         ended_at: float | None = None
         heard_at = time.monotonic()
         while (now := time.monotonic()) < self._give_up:
-            if len(self._places) >= expected and (ended_at or now > heard_at + _QUIET_S):
+            if len(self.places) >= expected and (ended_at or now > heard_at + _QUIET_S):
                 return
-            if self._places and ended_at and now > ended_at + _LAST_FILE_S:
+            if self.places and ended_at and now > ended_at + _LAST_FILE_S:
                 return  # the camera was set to less than its settings say
             with failures("waiting for the picture"):
                 kind, data = self._camera.wait_for_event(_SLICE_MS)
@@ -119,23 +114,23 @@ class Shot:
                 continue
             heard_at = time.monotonic()
             if kind == gp.GP_EVENT_FILE_ADDED:
-                self._places.append((data.folder, data.name))
+                self.places.append((data.folder, data.name))
             elif kind == gp.GP_EVENT_CAPTURE_COMPLETE:
                 ended_at = heard_at
             elif kind == gp.GP_EVENT_UNKNOWN:
                 if str(data).startswith(_STORE_FULL):
                     raise DriverError("the camera says that its card is full: change or empty it")
                 self._controls.heard(str(data))
-        if not self._places:
+        if not self.places:
             raise DriverError(
                 f"the shutter was released, but the camera told of no picture within "
                 f"{self._bound_s:g} s: it could not focus, or it hangs"
             )
 
     def _fetch(self, folder: str, name: str) -> File:
-        data = self._camera.file_get(folder, name, gp.GP_FILE_TYPE_NORMAL).get_data_and_size()
+        data = contents(self._camera.file_get(folder, name, gp.GP_FILE_TYPE_NORMAL))
         suffix = PurePosixPath(name).suffix.lower()
-        return File(name, _MIME_TYPES.get(suffix, "application/octet-stream"), bytes(data))
+        return File(name, _MIME_TYPES.get(suffix, "application/octet-stream"), data)
 
 
 def _count_down(seconds: float, progress: Callable[[int], None]) -> None:

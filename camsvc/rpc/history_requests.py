@@ -114,7 +114,9 @@ def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
         )
     thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
     if thumbnail and request.part != 0:
-        raise InvalidRequest("part", f"{request.part} is not allowed with VARIANT_THUMBNAIL; 0 is")
+        raise InvalidRequest(
+            "part", f"{request.part} is out of range; allowed: 0 with VARIANT_THUMBNAIL"
+        )
     return thumbnail
 
 

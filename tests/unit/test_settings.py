@@ -13,6 +13,7 @@ from camsvc.drivers import BUILTIN
 from camsvc.drivers.opencv_source import BACKENDS, Source
 from camsvc.settings import (
     CameraSettings,
+    GPhoto2CameraSettings,
     OpenCVCameraSettings,
     ServiceSettings,
     Settings,
@@ -71,6 +72,7 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
         "attempt_timeout_s": 10,
         "open_timeout_s": 15,
         "stall_timeout_s": 2,
+        "back_off_limit_s": 30,
         "queue_limit": 16,
         "max_viewers": 64,
         "open_at_start": False,
@@ -217,7 +219,10 @@ def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
 
 # What is wrong, and what is said about it.
 
-DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a driver of your own'
+DRIVERS = (
+    'allowed: simulated, opencv, gphoto2, or the path "package.module:Class" of a driver '
+    "of your own"
+)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +415,7 @@ def test_a_mistake_leaves_no_traceback_of_pydantic(rig: Path) -> None:
 
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE)
-    assert [camera.id for camera in settings.cameras] == ["top", "gate", "film", "sim0"]
+    assert [camera.id for camera in settings.cameras] == ["top", "gate", "dslr", "film", "sim0"]
 
 
 def test_the_example_shows_every_key_with_its_default() -> None:
@@ -419,7 +424,12 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     for line in EXAMPLE.read_text().splitlines():
         with contextlib.suppress(tomllib.TOMLDecodeError):
             shown |= {k: v for k, v in tomllib.loads(line.lstrip("# ")).items() if k not in shown}
-    for table in (ServiceSettings, OpenCVCameraSettings, SimulatedCameraSettings):
+    for table in (
+        ServiceSettings,
+        OpenCVCameraSettings,
+        GPhoto2CameraSettings,
+        SimulatedCameraSettings,
+    ):
         assert set(table.model_fields) - {"controls", "faults"} <= set(shown)
     for fields in (ServiceSettings.model_fields, CameraSettings.model_fields):
         for key, field in fields.items():

@@ -28,6 +28,7 @@ class Fault(IntEnum):
     NOT_LIVE = 6
     """Live view is refused in a way that has libgphoto2 try again for ever."""
     HANG = 7
+    """No operation comes back before this is over."""
     WEDGED = 8
     """As IO_ERROR, until the USB port is reset."""
 
@@ -50,7 +51,17 @@ _FAULT, _FREE_MB, _DELAY_MS, _CAMERAS, _CHANGED = range(5)
 _TOLD = {
     name: 11 + number
     for number, name in enumerate(
-        ("opens", "captures", "resets", "frames", "live", "bulb_ms", "commands")
+        (
+            "opens",
+            "captures",
+            "resets",
+            "frames",
+            "live",
+            "bulb_ms",
+            "commands",
+            "deletions",
+            "live_stills",
+        )
     )
 }
 
@@ -115,7 +126,10 @@ class Control:
         self._put(_CHANGED, _CODES[list(Value).index(value)])
 
     def told(self, name: str) -> int:
-        """Return a count, or a state: opens, captures, resets, frames, live, bulb_ms, commands."""
+        """Return a count or a state by its name in `_TOLD`.
+
+        `live` is 1 during live view, and `live_stills` counts the stills taken then.
+        """
         return self._get(_TOLD[name])
 
     def _get(self, field: int) -> int:

@@ -47,7 +47,7 @@ typedef struct {
 	int32_t fault, free_mb, delay_ms, cameras; /* asked for */
 	int32_t changed;                           /* a property that the camera is to tell of */
 	int32_t values[PROPERTIES];                /* which a camera keeps while it is closed, too */
-	int32_t opens, captures, resets, frames, live, bulb_ms, commands; /* told */
+	int32_t opens, captures, resets, frames, live, bulb_ms, commands, deletions, live_stills; /* told */
 } Control;
 
 typedef struct {
@@ -61,7 +61,7 @@ static const Property properties[PROPERTIES] = {
 	{0x5004, 1, 7, {0, 1, 2, 4, 5, 6, 7}}, /* 0 to 2 are JPEG, 4 is NEF, 5 to 7 are both */
 	{0x5005, 2, 4, {2, 4, 5, 6}},
 	{0x500a, 2, 2, {1, 0x8010}},
-	{0x500d, 4, 8, {10, 100, 1000, 5000, 10000, 20000, 300000, 0xffffffff}}, /* 0.1 ms; bulb */
+	{0x500d, 4, 6, {10, 100, 1000, 10000, 20000, 0xffffffff}}, /* 0.1 ms; the last is bulb */
 	{0x500f, 2, 5, {100, 200, 400, 800, 1600}},
 };
 
@@ -120,9 +120,8 @@ static Camera *camera_of(Port *port)
 
 static int failing(Camera *camera)
 {
-	if (control->fault == HANG)
-		for (;;)
-			pause();
+	while (control->fault == HANG)
+		usleep(1000);
 	if (control->fault == UNPLUGGED)
 		camera->dead = 1;
 	if (camera->dead)
@@ -226,6 +225,7 @@ static void take_picture(Camera *camera)
 	if (code != RC_OK)
 		return;
 	control->captures++;
+	control->live_stills += control->live;
 	camera->shots++;
 	camera->ready_at = now() + control->delay_ms / 1e3;
 	if (quality() >= 4) /* before the JPEG is told of: the order is any */
@@ -391,6 +391,7 @@ static void carry_out(Camera *camera, const unsigned char *container, int size)
 	number = property(about);
 	camera->setting = -1;
 	control->commands++;
+	control->deletions += code == 0x100b;
 	if (control->fault == BUSY && code != 0x1002 && code != 0x1003) {
 		answer(camera, RC_BUSY);
 	} else if (code == 0x1001) {

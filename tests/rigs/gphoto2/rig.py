@@ -60,6 +60,7 @@ class Rig:
         cv2.imwrite(str(card / "one.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 80])
         preview = np.full((*LIVE_PX[::-1], 3), 90, np.uint8)
         cv2.imwrite(str(folder / "preview.jpg"), preview)
+        self._card = card
         self.control = Control(folder / "control")
         self.env: Mapping[str, str] = {
             "VCAMERADIR": str(card),
@@ -68,6 +69,10 @@ class Rig:
             "RIG_PREVIEW": str(folder / "preview.jpg"),
         }
         self.settings: Mapping[str, object] = {"port": PORTS[0], "iolibs": str(compiled())}
+
+    def still(self) -> bytes:
+        """Return the picture that the cameras take."""
+        return (self._card / "one.jpg").read_bytes()
 
     def close(self) -> None:
         """Unmap the control file."""
