@@ -8,7 +8,7 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install demo serve test test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
+.PHONY: help install demo serve test test-rigs test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ test: install ## Run all tests (ARGS="-k name ...")
 	@$(PY) -m pytest $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
-	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
+	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs $(ARGS)
+
+test-rigs: install ## Run the tests on the real libraries with virtual devices
+	@$(PY) -m pytest tests/rigs $(ARGS)
 
 check: lint gen-check ## All static checks: lint, types, imports, contract, generated code
 
@@ -70,6 +73,9 @@ bench-group: install ## Measure how far apart a group's pictures are taken
 
 bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
+
+bench-gphoto2: install ## Measure what our layer costs on top of python-gphoto2
+	@$(PY) -m bench.gphoto2
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

@@ -1,6 +1,6 @@
 """What a test asks of the rig's cameras, and what they tell: a file that both sides map.
 
-Its fields are those of `Control` in faulty_port.c, in the same order: int32 each.
+Its fields are those of `Control` in port/rig.h, in the same order: int32 each.
 """
 
 import mmap

@@ -16,7 +16,7 @@ import numpy as np
 from tests.rigs.gphoto2.control import Control
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCE = Path(__file__).with_name("faulty_port.c")
+SOURCES = sorted(Path(__file__).with_name("port").iterdir())
 FOLDER = ROOT / ".cache" / "gphoto2-rig"
 MODEL = "Nikon DSC D750"
 SERIALS = ("000000600001", "000000600002")
@@ -41,11 +41,13 @@ def missing() -> str:
 def compiled() -> Path:
     """Return the folder with the port library, which is made when needed."""
     library = FOLDER / "iolibs" / "faulty_port.so"
-    if not library.exists() or library.stat().st_mtime < SOURCE.stat().st_mtime:
+    newest = max(source.stat().st_mtime for source in SOURCES)
+    if not library.exists() or library.stat().st_mtime < newest:
         library.parent.mkdir(parents=True, exist_ok=True)
         made = library.with_suffix(f".{os.getpid()}")
         command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-        subprocess.run([*command, "-o", made, SOURCE, "-ldl"], check=True, timeout=_COMPILE_S)
+        units = [source for source in SOURCES if source.suffix == ".c"]
+        subprocess.run([*command, "-o", made, *units, "-ldl"], check=True, timeout=_COMPILE_S)
         made.rename(library)  # whole, whoever makes it at the same time
     return library.parent
 
@@ -61,6 +63,8 @@ class Rig:
         preview = np.full((*LIVE_PX[::-1], 3), 90, np.uint8)
         cv2.imwrite(str(folder / "preview.jpg"), preview)
         self._card = card
+        self.bare_iolibs = _virtual_camera().parent
+        """libgphoto2's own folder, whose camera cannot be made to fail."""
         self.control = Control(folder / "control")
         self.env: Mapping[str, str] = {
             "VCAMERADIR": str(card),

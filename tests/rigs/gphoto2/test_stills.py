@@ -3,9 +3,11 @@
 import asyncio
 import time
 
+import grpc
 import pytest
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
+from camsvc_client import error_info
 
 from tests.rigs.gphoto2.conftest import StartCamera
 from tests.rigs.gphoto2.control import Value
@@ -201,6 +203,21 @@ async def test_three_captures_in_quick_succession_leave_live_view_on_one_stream(
         assert "PAUSED" in watcher.changes
         assert watcher.changes[-1] == "LIVE"
     assert rig.control.told("live_stills") == 0, "live view ends before each still"
+
+
+async def test_a_camera_without_live_view_refuses_it_and_takes_stills(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """The virtual camera by itself has none, which only trying shows."""
+    service = await start_camera(iolibs=str(rig.bare_iolibs))
+    for _ in range(2):
+        request = api.LiveViewRequest(camera=DSLR)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in service.stub.LiveView(request, timeout=10):
+                pass
+        assert error_info(caught.value).reason == "UNSUPPORTED"
+    capture = (await service.capture(DSLR)).capture
+    assert (capture.attempts, capture.recoveries) == (1, 0)
 
 
 async def opened(service: Service) -> pb.Camera:

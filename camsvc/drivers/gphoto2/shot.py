@@ -12,8 +12,8 @@ from typing import Any
 import gphoto2 as gp
 
 from camsvc.drivers.base import File
-from camsvc.drivers.gphoto2_controls import ControlTree
-from camsvc.drivers.gphoto2_library import contents, failures
+from camsvc.drivers.gphoto2.controls import ControlTree
+from camsvc.drivers.gphoto2.library import contents, failures
 from camsvc.errors import DriverError
 
 JPEG = "image/jpeg"
@@ -123,7 +123,7 @@ class Shot:
                 self._controls.heard(str(data))
         if not self.places:
             raise DriverError(
-                f"the shutter was released, but the camera told of no picture within "
+                "the shutter was released, but the camera told of no picture within "
                 f"{self._bound_s:g} s: it could not focus, or it hangs"
             )
 

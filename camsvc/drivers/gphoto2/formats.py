@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from camsvc.drivers.gphoto2_controls import ControlTree
+from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.errors import DriverFault
 
 _SETTINGS = ("imageformat", "imagequality")

@@ -50,11 +50,17 @@ _PERMANENT = {
 
 
 def use(settings: Mapping[str, object]) -> None:
-    """Have libgphoto2 look for its parts where a camera's settings say."""
+    """Have libgphoto2 look for its parts where a camera's settings say.
+
+    Raises:
+        DriverFault: there is no such folder.
+    """
     os.environ["HOME"] = _NO_HOME
     os.environ.pop("XDG_CONFIG_HOME", None)
     for name, own in _OWN_FOLDERS.items():
         folder = str(settings.get(name.lower()) or own)
+        if folder and not os.path.isdir(folder):
+            raise DriverFault(f"the settings' {name.lower()} is not a folder of libgphoto2's parts")
         if folder:
             os.environ[name] = folder
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.gphoto2_exposure import EXPOSURE, Exposure
-from camsvc.drivers.gphoto2_library import failures
+from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
+from camsvc.drivers.gphoto2.library import failures
 from camsvc.errors import DriverError, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control
@@ -58,10 +58,6 @@ class ControlTree:
                 if name in sections:
                     self._read_all(sections[name])
 
-    def has(self, name: str) -> bool:
-        """Whether the camera has a setting of libgphoto2's name."""
-        return name in self._names()
-
     def choices(self, name: str) -> list[str]:
         """Return what a setting of libgphoto2's name can be set to; none where it is not there."""
         control = self._known.get(STANDARD.get(name, name))
@@ -69,7 +65,7 @@ class ControlTree:
 
     def heard(self, event: str) -> None:
         """Take an event's text: a setting that it names has to be read anew."""
-        if (match := _CHANGED.match(event)) and match[1] in self._names():
+        if (match := _CHANGED.match(event)) and match[1] in self.names.values():
             self._stale.add(match[1])
 
     def controls(self) -> list[Control]:
@@ -184,9 +180,6 @@ class ControlTree:
         known = self.names.setdefault(control.name, name)
         if known == name:  # two settings may bear one name: the first is the right one
             self._known[control.name] = control
-
-    def _names(self) -> set[str]:
-        return set(self.names.values())
 
 
 def _control(widget: Any) -> Control | None:

@@ -11,7 +11,7 @@ from typing import Any
 import gphoto2 as gp
 
 from camsvc.drivers import v4l2
-from camsvc.drivers.gphoto2_library import CLAIMED, failure, failures
+from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
 from camsvc.errors import DriverError, DriverFault
 
 _USB_DEVICES = Path("/sys/bus/usb/devices")

@@ -5,7 +5,6 @@ the mirror up or the sensor running, so it is ended before each still.
 """
 
 import contextlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,13 +12,13 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers import gphoto2_device as device
-from camsvc.drivers import gphoto2_library as library
 from camsvc.drivers.base import Driver, File, Frame, Notes
-from camsvc.drivers.gphoto2_controls import ControlTree
-from camsvc.drivers.gphoto2_formats import Formats
-from camsvc.drivers.gphoto2_shot import JPEG, Shot, drain
-from camsvc.errors import DriverError, DriverFault
+from camsvc.drivers.gphoto2 import device, library
+from camsvc.drivers.gphoto2.controls import ControlTree
+from camsvc.drivers.gphoto2.formats import Formats
+from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain
+from camsvc.drivers.gphoto2.warnings import warnings
+from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.frames import ControlValue
 from camsvc.worker import messages as m
 
@@ -27,11 +26,9 @@ _LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
 """As in the settings, for whoever makes a driver without them."""
 
 _EXPECTED_CAPTURE_S = 1.0
+"""Until the service has seen some."""
 _LOOK_S = 30.0
 """How often battery and card are asked for, beside after each still and when the camera tells."""
-_LOW_PERCENT = 20
-_FEW_PICTURES, _LITTLE_KB = 10, 200_000
-"""A card with room for fewer pictures, or for less than this, needs changing soon."""
 
 
 class GPhoto2Camera(Driver):
@@ -47,6 +44,7 @@ class GPhoto2Camera(Driver):
         self._next_frame = 0.0
         self._live = False
         self._look_at = 0.0
+        self._battery: ControlValue | None = None
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
 
@@ -98,8 +96,12 @@ class GPhoto2Camera(Driver):
         if self.wanted.wait(due - now):
             return None
         self._next_frame = due + 1 / self._live_fps
-        with library.failures("reading a live frame"):
+        try:
             data = library.contents(self._open_one.capture_preview())
+        except gp.GPhoto2Error as error:
+            if error.code == gp.GP_ERROR_NOT_SUPPORTED:
+                raise Unsupported("this camera has no live view over USB") from error
+            raise library.failure(error, "reading a live frame") from error
         return Frame(time.time_ns(), encoded=data, mime_type=JPEG)
 
     def stop_live(self) -> None:
@@ -130,9 +132,11 @@ class GPhoto2Camera(Driver):
         exposure_us = self._controls.exposure_us
         assert self._info is not None
         info = replace(self._info, exposure_us=exposure_us)
-        if now >= self._look_at or self._controls.value("batterylevel") != self._battery:
-            info = replace(info, warnings=self._warnings())
-            self._look_at = now + _LOOK_S
+        battery = self._controls.value("batterylevel")
+        if now >= self._look_at or battery != self._battery:
+            warned = warnings(self._camera, self._controls, self._largest_kb)
+            info = replace(info, warnings=warned)
+            self._look_at, self._battery = now + _LOOK_S, battery
         if info == self._info:
             return None
         self._info = info
@@ -147,8 +151,12 @@ class GPhoto2Camera(Driver):
         port = self._open_one.get_port_info().get_path()
         self._release()
         device.reset(port)
+        known = self._info
         self._begin(*device.connect_again(device.Choice.of(self._settings)))
-        self._controls.put(self._wanted)
+        for name, value in self._wanted.items():
+            with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
+                self._controls.put({name: value})
+        self._info, self._look_at = known, 0.0  # `attend` tells what is different
 
     def close(self) -> None:
         """Let the camera go, its live view ended."""
@@ -209,10 +217,6 @@ class GPhoto2Camera(Driver):
     def _file_timeout_s(self) -> float:
         return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
 
-    @property
-    def _on_card(self) -> bool:
-        return "card" in str(self._controls.value("capturetarget") or "card").lower()
-
     def _begin(self, camera: Any, what: device.Attached) -> None:
         self._camera = camera
         self._controls = ControlTree(camera)
@@ -231,10 +235,11 @@ class GPhoto2Camera(Driver):
             live_view=bool(can & gp.GP_OPERATION_CAPTURE_PREVIEW),
             expected_capture_s=_EXPECTED_CAPTURE_S,
             exposure_us=self._controls.exposure_us,
-            warnings=self._warnings(),
+            warnings=warnings(camera, self._controls, self._largest_kb),
             details={"port": what.port, "serial": what.serial},
         )
         self._look_at = time.monotonic() + _LOOK_S
+        self._battery = self._controls.value("batterylevel")
 
     def _aim(self, target: str) -> None:
         """Have pictures go to the camera's memory ("ram") or to its card ("card")."""
@@ -246,30 +251,6 @@ class GPhoto2Camera(Driver):
                 f"which has: {', '.join(choices) or 'no choice'}"
             )
         self._controls.choose("capturetarget", fitting[0])
-
-    def _warnings(self) -> list[str]:
-        found = []
-        self._battery = self._controls.value("batterylevel")
-        percent = re.match(r"(\d+) ?%", str(self._battery or ""))
-        if percent and int(percent[1]) <= _LOW_PERCENT:
-            found.append(f"battery at {percent[1]} %")
-        elif str(self._battery).lower() in ("low", "very low", "empty", "exhausted"):
-            found.append(f"battery {str(self._battery).lower()}")
-        if self._on_card and self._controls.choices("capturetarget"):
-            found += self._card_warnings()
-        return found
-
-    def _card_warnings(self) -> list[str]:
-        try:
-            cards = self._open_one.get_storageinfo()
-        except gp.GPhoto2Error:
-            return []  # it does not tell; its next use will
-        free = [c.freekbytes for c in cards if c.fields & gp.GP_STORAGEINFO_FREESPACEKBYTES]
-        if not cards:
-            return ["no memory card"]
-        if free and max(free) < max(_LITTLE_KB, _FEW_PICTURES * self._largest_kb):
-            return [f"memory card nearly full: {max(free) >> 10} MB free"]
-        return []
 
     def _release(self) -> None:
         camera, self._camera, self._live = self._camera, None, False
