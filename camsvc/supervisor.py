@@ -297,6 +297,7 @@ class Supervisor:
             except CameraLost as next_error:
                 self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
+                self.fault = CameraUnavailable(str(error))
                 continue
             duration_s = loop.time() - started
             self.ladder.climbed(rung, duration_s)

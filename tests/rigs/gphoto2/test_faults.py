@@ -1,6 +1,7 @@
 """However libgphoto2 and its cameras fail: answered in time, back by itself, no other touched."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ async def test_a_fault_during_use(
 
 async def test_a_camera_that_another_program_has(start_camera: StartCamera, rig: Rig) -> None:
     rig.control.fault = Fault.CLAIMED
-    service = await start_camera(attempts=1, open_timeout_s=2.0)
+    service = await start_camera(attempts=1)
     async with other_untouched(service):
         info = await failed(service)
         assert info.reason == "CAMERA_UNAVAILABLE"
@@ -186,7 +187,7 @@ async def test_an_idle_camera_is_missed_when_it_is_unplugged(
     await service.capture(DSLR)
     rig.control.fault = Fault.UNPLUGGED
     await service.wait_for_state(pb.Camera.STATE_RECOVERING, DSLR)
-    assert "unplugged" in (await shown(service)).fault.message
+    assert re.search("unplugged|not attached", (await shown(service)).fault.message)
     rig.control.fault = Fault.NONE
     started = time.monotonic()
     await service.wait_for_state(pb.Camera.STATE_READY, DSLR)

@@ -80,7 +80,7 @@ async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCame
 async def test_a_camera_that_is_not_there_is_waited_for(
     start_camera: StartCamera, rig: Rig, chosen: dict[str, str]
 ) -> None:
-    service = await start_camera(**{"port": None, "attempts": 1, **chosen}, open_timeout_s=2.0)
+    service = await start_camera(**{"port": None, "attempts": 1, **chosen})
     info = await refusal(service.capture(DSLR))
     assert info.reason == "CAMERA_UNAVAILABLE"
 
