@@ -27,6 +27,8 @@ _LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
 
 _EXPECTED_CAPTURE_S = 1.0
 """Until the service has seen some."""
+_JUST_NOW_S = 0.1
+"""A camera that has spoken so lately need not be asked whether it is there."""
 _LOOK_S = 30.0
 """How often battery and card are asked for, beside after each still and when the camera tells."""
 
@@ -43,7 +45,7 @@ class GPhoto2Camera(Driver):
         self._wanted: dict[str, ControlValue] = {}
         self._next_frame = 0.0
         self._live = False
-        self._look_at = 0.0
+        self._look_at = self._heard_at = 0.0
         self._battery: ControlValue | None = None
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
@@ -77,7 +79,7 @@ class GPhoto2Camera(Driver):
             files = under_way.files(expected)
         if self._settings.get("keep_on_card", True) is False:
             self._fetched += under_way.places
-        self._look_at = 0.0
+        self._heard_at, self._look_at = time.monotonic(), 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
         return _frame(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
 
@@ -112,7 +114,8 @@ class GPhoto2Camera(Driver):
 
     def controls(self) -> list[m.Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
-        drain(self._open_one, self._controls)
+        if time.monotonic() > self._heard_at + _JUST_NOW_S:
+            drain(self._open_one, self._controls)
         return self._controls.controls()
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:

@@ -21,6 +21,7 @@ FOLDER = ROOT / ".cache" / "gphoto2-rig"
 MODEL = "Nikon DSC D750"
 SERIALS = ("000000600001", "000000600002")
 PORTS = ("usb:001,001", "usb:001,002")
+_LIVE_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 15]
 STILL_PX, LIVE_PX = (800, 600), (640, 480)
 _COMPILE_S = 60
 
@@ -60,8 +61,8 @@ class Rig:
         card.mkdir()
         noise = np.random.default_rng(1).integers(0, 255, (*STILL_PX[::-1], 3), np.uint8)
         cv2.imwrite(str(card / "one.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 80])
-        preview = np.full((*LIVE_PX[::-1], 3), 90, np.uint8)
-        cv2.imwrite(str(folder / "preview.jpg"), preview)
+        # About 100 KB, as the live view of a DSLR has.
+        cv2.imwrite(str(folder / "preview.jpg"), noise[: LIVE_PX[1], : LIVE_PX[0]], _LIVE_QUALITY)
         self._card = card
         self.bare_iolibs = _virtual_camera().parent
         """libgphoto2's own folder, whose camera cannot be made to fail."""
