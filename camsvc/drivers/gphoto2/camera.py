@@ -12,11 +12,12 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.base import Driver, File, Frame, Notes
-from camsvc.drivers.gphoto2 import device, library
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.gphoto2 import connection, library
+from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, findings, told_apart
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats
-from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain
+from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
 from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.frames import ControlValue
@@ -58,7 +59,7 @@ class GPhoto2Camera(Driver):
             DriverFault: the settings name a format that it has not, or fit several cameras.
         """
         library.use(self._settings)
-        self._begin(*device.connect(device.Choice.of(self._settings)))
+        self._begin(*connection.connect(Choice.of(self._settings)))
         assert self._info is not None
         return self._info
 
@@ -81,7 +82,7 @@ class GPhoto2Camera(Driver):
             self._fetched += under_way.places
         self._heard_at, self._look_at = time.monotonic(), 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
-        return _frame(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
+        return frame_of(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
 
     def start_live(self) -> None:
         """Begin at once; the first `read` starts the camera's live view."""
@@ -153,9 +154,9 @@ class GPhoto2Camera(Driver):
         """
         port = self._open_one.get_port_info().get_path()
         self._release()
-        device.reset(port)
+        connection.reset(port)
         known = self._info
-        self._begin(*device.connect_again(device.Choice.of(self._settings)))
+        self._begin(*connection.connect_again(Choice.of(self._settings)))
         for name, value in self._wanted.items():
             with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
                 self._controls.put({name: value})
@@ -170,39 +171,27 @@ class GPhoto2Camera(Driver):
 
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[m.Device]:
-        """List the cameras attached, by what outlives a plugging in where that is known."""
-        found: dict[str, m.Device] = {}
+        """List the cameras attached, by what outlives a plugging in where that will do."""
+        found: dict[str, Attached] = {}
         for settings in configured or [{}]:
             library.use(settings)
-            for camera in device.attached():
-                told = {"serial": camera.serial} if camera.serial else {"model": camera.model}
-                found[camera.port] = m.Device(
-                    camera.port, camera.model, camera.model, camera.serial, dict(told)
-                )
-        return list(found.values())
+            found |= {camera.port: camera for camera in attached()}
+        return [
+            m.Device(camera.port, camera.model, camera.model, camera.serial, dict(choice.given))
+            for camera, choice in told_apart(list(found.values()))
+        ]
 
     @classmethod
     def selects(cls, settings: Mapping[str, object], found: m.Device) -> bool:
         """Whether model, serial number and port of the settings allow it."""
-        camera = device.Attached(found.model, found.address, found.serial)
-        return device.Choice.of(settings).allows(camera)
+        camera = Attached(found.model, found.address, found.serial)
+        return Choice.of(settings).allows(camera)
 
     @classmethod
     def diagnose(cls, settings: Mapping[str, object]) -> list[m.Finding]:
         """Say which version of the library is used, what is attached, and who holds it."""
         library.use(settings)
-        version = gp.gp_library_version(gp.GP_VERSION_SHORT)[0]
-        findings = [m.Finding(True, f"libgphoto2 {version}")]
-        choice = device.Choice.of(settings)
-        meant = [camera for camera in device.attached() if choice.allows(camera)]
-        if not meant:
-            advice = "Switch it on, plug it in, and set its USB mode to PTP where it has one."
-            findings.append(m.Finding(False, f"the camera ({choice}) is not attached", advice))
-        for camera in meant:
-            findings.append(m.Finding(True, f"attached: {camera.model} at {camera.port}"))
-            if device.holders(camera.port):
-                findings.append(m.Finding(False, device.held(camera.port)))
-        return findings
+        return findings(Choice.of(settings))
 
     # Small steps.
 
@@ -220,7 +209,7 @@ class GPhoto2Camera(Driver):
     def _file_timeout_s(self) -> float:
         return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
 
-    def _begin(self, camera: Any, what: device.Attached) -> None:
+    def _begin(self, camera: Any, what: Attached) -> None:
         self._camera = camera
         self._controls = ControlTree(camera)
         self._formats = Formats(self._controls, str(self._settings.get("image_format") or ""))
@@ -258,23 +247,4 @@ class GPhoto2Camera(Driver):
     def _release(self) -> None:
         camera, self._camera, self._live = self._camera, None, False
         if camera is not None:
-            device.disconnect(camera)
-
-
-def _frame(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | None) -> Frame:
-    """Return a shot's files as a frame: the one that was asked for, and the others."""
-    asked = [file for file in files if (file.mime_type == JPEG) != raw]
-    if not asked:
-        kinds = ", ".join(file.mime_type for file in files)
-        raise DriverError(
-            f"the camera made no {'RAW file' if raw else 'JPEG'} of the shot, but: {kinds}"
-        )
-    first = asked[0]
-    return Frame(
-        acquired_ns,
-        encoded=first.data,
-        mime_type=first.mime_type,
-        exposure_us=us,
-        name=first.name,
-        others=tuple(file for file in files if file is not first),
-    )
+            connection.disconnect(camera)

@@ -5,13 +5,13 @@ that does not come, and knows of one file only.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.base import File
+from camsvc.drivers.base import File, Frame
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.library import contents, failures
 from camsvc.errors import DriverError
@@ -138,3 +138,22 @@ def _count_down(seconds: float, progress: Callable[[int], None]) -> None:
     while (gone_s := time.monotonic() - started) < seconds:
         progress(int(100 * gone_s / seconds))
         time.sleep(min(0.1, seconds - gone_s))
+
+
+def frame_of(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | None) -> Frame:
+    """Return a shot's files as a frame: the one that was asked for, and the others."""
+    asked = [file for file in files if (file.mime_type == JPEG) != raw]
+    if not asked:
+        kinds = ", ".join(file.mime_type for file in files)
+        raise DriverError(
+            f"the camera made no {'RAW file' if raw else 'JPEG'} of the shot, but: {kinds}"
+        )
+    first = asked[0]
+    return Frame(
+        acquired_ns,
+        encoded=first.data,
+        mime_type=first.mime_type,
+        exposure_us=us,
+        name=first.name,
+        others=tuple(file for file in files if file is not first),
+    )

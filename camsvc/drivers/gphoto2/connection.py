@@ -1,68 +1,18 @@
-"""Cameras on the USB: found, told apart, connected to, reset; and who holds one."""
+"""Connections to cameras on the USB: made, ended, and made anew after a reset of the port."""
 
 import contextlib
-import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers import v4l2
+from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, held, same_serial
 from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
 from camsvc.errors import DriverError, DriverFault
 
-_USB_DEVICES = Path("/sys/bus/usb/devices")
-_USB_NODES = Path("/dev/bus/usb")
-
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """A camera on the USB. Its port changes with each plugging in; `serial` may be unknown."""
-
-    model: str
-    port: str
-    serial: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which camera is meant; what is empty does not count."""
-
-    model: str = ""
-    serial: str = ""
-    port: str = ""
-
-    @classmethod
-    def of(cls, settings: Mapping[str, object]) -> "Choice":
-        """Return the choice that a camera's settings make."""
-        return cls(**{key: str(settings.get(key) or "") for key in ("model", "serial", "port")})
-
-    def allows(self, camera: Attached) -> bool:
-        """Whether a camera may be the one meant; a serial number that is unknown may be right."""
-        return (
-            self.model.lower() in camera.model.lower()
-            and self.port in ("", camera.port)
-            and (not self.serial or not camera.serial or _same(self.serial, camera.serial))
-        )
-
-    def __str__(self) -> str:
-        keys = {"model": self.model, "serial": self.serial, "port": self.port}
-        named = ", ".join(f"{key} = {value!r}" for key, value in keys.items() if value)
-        return named or "any"
-
-
-def attached() -> list[Attached]:
-    """Return the cameras that are attached, without opening any."""
-    with failures("looking for cameras"):
-        found = gp.Camera.autodetect()
-        named = [(found.get_name(i), found.get_value(i)) for i in range(found.count())]
-    return [Attached(model, port, _system_serial(port)) for model, port in named]
 
 
 def connect(choice: Choice) -> tuple[Any, Attached]:
@@ -90,7 +40,7 @@ def connect(choice: Choice) -> tuple[Any, Attached]:
     for each in meant:
         camera = _opened(each)
         serial = _serial_in(camera)
-        if not choice.serial or _same(choice.serial, serial):
+        if not choice.serial or same_serial(choice.serial, serial):
             return camera, Attached(each.model, each.port, serial or each.serial)
         seen.append(serial)
         disconnect(camera)
@@ -142,23 +92,6 @@ def connect_again(choice: Choice) -> tuple[Any, Attached]:
         time.sleep(_LOOK_S)
 
 
-def holders(port: str) -> list[str]:
-    """Return the programs that hold a camera, as "name (pid 1)", as far as this user may see."""
-    numbers = _numbers(port)
-    return v4l2.holders(_USB_NODES / "/".join(numbers)) if numbers else []
-
-
-def held(port: str) -> str:
-    """Return what to do about a camera that another program has claimed."""
-    names = holders(port)
-    by = f": {', '.join(names)}" if names else ""
-    return (
-        f"another program has the camera{by}. A desktop opens cameras to show their pictures: end "
-        "its part for that for good (systemctl --user mask --now gvfs-gphoto2-volume-monitor, then "
-        "pkill gvfsd-gphoto2), or the other program"
-    )
-
-
 def _opened(each: Attached) -> Any:
     camera = gp.Camera()
     try:
@@ -185,27 +118,3 @@ def _serial_in(camera: Any) -> str:
         return str(camera.get_single_config("serialnumber").get_value() or "")
     except gp.GPhoto2Error:
         return ""  # few cameras do not tell
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two serial numbers are: the USB's may be longer by zeros in front."""
-    return one.lstrip("0").lower() == other.lstrip("0").lower()
-
-
-def _numbers(port: str) -> tuple[str, str] | None:
-    """Return bus and device of a USB port, with three digits each."""
-    match = re.fullmatch(r"usb:(\d{3}),(\d{3})", port)
-    return (match[1], match[2]) if match else None
-
-
-def _system_serial(port: str) -> str:
-    """Return the serial number that the system knows of a USB device; "" where it knows none."""
-    numbers = _numbers(port)
-    if numbers is None or not _USB_DEVICES.is_dir():
-        return ""
-    for device in _USB_DEVICES.iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            found = [int((device / name).read_text()) for name in ("busnum", "devnum")]
-            if found == [int(number) for number in numbers]:
-                return (device / "serial").read_text().strip()
-    return ""
