@@ -28,8 +28,6 @@ _LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
 
 _EXPECTED_CAPTURE_S = 1.0
 """Until the service has seen some."""
-_JUST_NOW_S = 0.1
-"""A camera that has spoken so lately need not be asked whether it is there."""
 _LOOK_S = 30.0
 """How often battery and card are asked for, beside after each still and when the camera tells."""
 
@@ -46,7 +44,9 @@ class GPhoto2Camera(Driver):
         self._wanted: dict[str, ControlValue] = {}
         self._next_frame = 0.0
         self._live = False
-        self._look_at = self._heard_at = 0.0
+        self._look_at = 0.0
+        self._just_heard = False
+        """Whether the camera has told of a picture, and nothing was asked of it since."""
         self._battery: ControlValue | None = None
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
@@ -80,7 +80,7 @@ class GPhoto2Camera(Driver):
             files = under_way.files(expected)
         if self._settings.get("keep_on_card", True) is False:
             self._fetched += under_way.places
-        self._heard_at, self._look_at = time.monotonic(), 0.0
+        self._just_heard, self._look_at = True, 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
         return frame_of(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
 
@@ -115,8 +115,9 @@ class GPhoto2Camera(Driver):
 
     def controls(self) -> list[m.Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
-        if time.monotonic() > self._heard_at + _JUST_NOW_S:
+        if not self._just_heard:
             drain(self._open_one, self._controls)
+        self._just_heard = False
         return self._controls.controls()
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:

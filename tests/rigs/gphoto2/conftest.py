@@ -13,7 +13,7 @@ from tests.rigs.running import refuse
 from tests.support.scenes import camera
 from tests.support.service import Service
 
-QUICK: dict[str, Any] = {"attempt_timeout_s": 2.0, "file_timeout_s": 1.0, "open_timeout_s": 5.0}
+QUICK: dict[str, Any] = {"attempt_timeout_s": 2.0, "file_timeout_s": 1.0, "open_timeout_s": 15.0}
 """A camera that is given up soon."""
 
 StartCamera = Callable[..., Awaitable[Service]]

@@ -1,5 +1,6 @@
 """Which camera is meant, what it is set to, and what it warns of."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -80,15 +81,17 @@ async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCame
 async def test_a_camera_that_is_not_there_is_waited_for(
     start_camera: StartCamera, rig: Rig, chosen: dict[str, str]
 ) -> None:
-    service = await start_camera(**{"port": None, "attempts": 1, **chosen})
-    info = await refusal(service.capture(DSLR))
-    assert info.reason == "CAMERA_UNAVAILABLE"
+    service = await start_camera(**{"port": None, **chosen})
+    waiting = asyncio.create_task(service.capture(DSLR, timeout=60))
 
     async def told() -> bool:
         fault = (await service.camera(DSLR)).camera.fault.message
         return next(iter(chosen.values())) in fault and "attached" in fault
 
     await until(told, "its fault says which camera is missing")
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_discovery_lists_what_is_attached_and_whose_it_is(
