@@ -179,8 +179,7 @@ async def test_what_only_a_reset_of_the_usb_port_mends(start_camera: StartCamera
     service = await start_camera()
     await service.capture(DSLR)
     rig.control.fault = Fault.WEDGED
-    capture = (await service.capture(DSLR, timeout=10)).capture
-    assert (capture.attempts, capture.recoveries) == (2, 1)
+    await service.capture(DSLR, timeout=10)  # it, or the look after the camera, meets the fault
     assert rig.control.told("resets") == 1
     used = (await shown(service)).statistics.recoveries
     assert [(r.rung, r.count) for r in used] == [(Rung.RUNG_SOFT_RETRY, 1)]
