@@ -13,7 +13,7 @@ from typing import Any
 import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
-from camsvc.drivers.gphoto2.library import failures
+from camsvc.drivers.gphoto2.library import failure, failures
 from camsvc.errors import DriverError, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control
@@ -34,6 +34,7 @@ _HIDDEN = ("vendorextension", "thumbsize", "fastfs")
 """What says nothing of the camera; the last two are libgphoto2's own."""
 
 _CHOICES = (gp.GP_WIDGET_RADIO, gp.GP_WIDGET_MENU)
+_ASK_MS = 1
 _CHANGED = re.compile(r'PTP Property [0-9a-f]+ changed, "([^"]+)"')
 
 
@@ -98,6 +99,8 @@ class ControlTree:
             DriverError: it does not answer.
         """
         for name, value in values.items():
+            if name not in self.names:
+                raise _refused(name, value, "the camera does not have it in its present mode")
             if name == EXPOSURE and self._exposure is not None:
                 self._set(self._exposure.name, self._exposure.choose(int(value)), name, value)
             else:
@@ -113,50 +116,60 @@ class ControlTree:
         Raises:
             DriverError: the camera does not do it.
         """
+        doing = f"switching {action} {'on' if on else 'off'}"
         widget = self._widget(action)
+        if widget is None:
+            raise DriverError(f"{doing} failed: the camera cannot do that at present")
         widget.set_value(int(on))
-        with failures(f"switching {action} {'on' if on else 'off'}"):
+        with failures(doing):
             self._camera.set_single_config(action, widget)
 
     def _set(self, name: str, raw: ControlValue, control: str, value: ControlValue) -> None:
         widget = self._widget(name)
+        self._stale.add(name)
+        if widget is None:
+            raise _refused(control, value, "the camera does not have it in its present mode")
         choices = _choices(widget)
         # Once more, as the camera may offer less by now: its dial was turned.
         if choices and raw not in choices:
-            self._stale.add(name)
-            raise InvalidRequest(
-                f"controls[{control}]",
-                f"{value!r} is not a choice at present; allowed: {', '.join(choices)}",
-            )
+            raise _refused(control, value, f"allowed at present: {', '.join(choices)}")
         try:
             if widget.get_value() != raw:
                 widget.set_value(int(raw) if isinstance(raw, bool) else raw)
                 self._camera.set_single_config(name, widget)
         except gp.GPhoto2Error as error:
-            if error.code not in (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED):
-                with failures(f"setting {control}"):
-                    raise
-            raise InvalidRequest(
-                f"controls[{control}]", f"the camera refuses {value!r} in its present mode"
-            ) from error
-        finally:
-            self._stale.add(name)
+            if error.code in (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED):
+                raise _refused(control, value, "the camera refuses it at present") from error
+            raise failure(error, f"setting {control}") from error
 
     def _refresh(self) -> None:
-        while self._stale:
-            name = next(iter(self._stale))
-            self._take(self._widget(name))
-            self._stale.discard(name)
+        for name in tuple(self._stale):
+            if (widget := self._widget(name)) is not None:
+                self._take(widget)
+                self._stale.discard(name)
+            else:  # to be asked for again: it may be back
+                self._hide(name)
+
+    def _hide(self, name: str) -> None:
+        for control, known in self.names.items():
+            if known == name:
+                self._known[control] = replace(self._known[control], value=None, access="read")
 
     def _widget(self, name: str) -> Any:
+        """Return a setting as it is now; None: the camera does not have it at present.
+
+        Raises:
+            DriverError: the camera does not answer.
+        """
         try:
             return self._camera.get_single_config(name)
-        except gp.GPhoto2Error as error:
-            # "Bad parameters" is also what it says when the camera does not answer.
-            raise DriverError(
-                f"the camera does not tell its setting {name!r} "
-                f"(libgphoto2 says {error.code}, {error.string})"
-            ) from error
+        except gp.GPhoto2Error:
+            # It says the same of a setting that is not there and of a camera that is gone.
+            with failures(f"reading the setting {name!r}"):
+                kind, data = self._camera.wait_for_event(_ASK_MS)
+            if kind == gp.GP_EVENT_UNKNOWN:
+                self.heard(str(data))
+            return None
 
     def _read_all(self, widget: Any) -> None:
         for child in widget.get_children():
@@ -201,6 +214,10 @@ def _control(widget: Any) -> Control | None:
     if kind == gp.GP_WIDGET_TEXT:
         return Control(name, "string", str(value or ""), **{**about, "access": "read"})
     return None
+
+
+def _refused(control: str, value: ControlValue, why: str) -> InvalidRequest:
+    return InvalidRequest(f"controls[{control}]", f"{value!r} cannot be set: {why}")
 
 
 def _access(widget: Any) -> str:

@@ -46,6 +46,9 @@ class Value(IntEnum):
     ISO = 10
 
 
+ABSENT = -2
+"""In place of a value: the camera does not have that property in its present mode."""
+
 _CODES = (0x5001, 0x5004, 0x5005, 0x500A, 0x500D, 0x500F)
 _FAULT, _FREE_MB, _DELAY_MS, _CAMERAS, _CHANGED = range(5)
 _TOLD = {
@@ -119,6 +122,10 @@ class Control:
     def value(self, value: Value) -> int:
         """Return what a property of the camera is set to."""
         return self._get(value)
+
+    def set(self, value: Value, number: int) -> None:
+        """Set a property without a word of the camera."""
+        self._put(value, number)
 
     def turn(self, value: Value, number: int) -> None:
         """Set a property as somebody does who turns a dial: the camera tells of it."""

@@ -10,7 +10,7 @@ from camapi.v1 import camera_service_pb2 as api
 
 from tests.conftest import StartService
 from tests.rigs.gphoto2.conftest import StartCamera, dslr
-from tests.rigs.gphoto2.control import Fault, Value
+from tests.rigs.gphoto2.control import ABSENT, Fault, Value
 from tests.rigs.gphoto2.rig import MODEL, PORTS, SERIALS, Rig
 from tests.support.history import refusal
 from tests.support.service import Service
@@ -188,6 +188,33 @@ async def test_a_dial_that_is_turned_is_heard_of(start_camera: StartCamera, rig:
         return (await controls(service))["iso"].value.string_value == "400"
 
     await until(heard, "the control has its new value")
+
+
+async def test_a_control_that_the_camera_has_not_at_present_costs_nothing_else(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """Turned to automatic, cameras take settings away; libgphoto2 then speaks of bad parameters."""
+    service = await start_camera()
+    await controls(service)
+    rig.control.set(Value.ISO, ABSENT)
+    setting = pb.ControlSetting(name="iso", value=pb.ControlValue(string_value="400"))
+    request = api.SetControlsRequest(camera=DSLR, controls=[setting])
+    info = await refusal(service.stub.SetControls(request, timeout=10))
+    assert info.reason == "INVALID_REQUEST"
+
+    async def hidden() -> bool:
+        iso = (await controls(service))["iso"]
+        return iso.access == pb.Control.ACCESS_READ and not iso.HasField("value")
+
+    await until(hidden, "it cannot be set or read")
+    assert (await service.capture(DSLR)).capture.recoveries == 0
+    rig.control.set(Value.ISO, 200)
+
+    async def back() -> bool:
+        return (await controls(service))["iso"].value.string_value == "200"
+
+    await until(back, "it is there again")
+    assert not (await service.camera(DSLR)).camera.statistics.recoveries
 
 
 # What it warns of.

@@ -113,7 +113,9 @@ void carry_out(Camera *camera, const unsigned char *container, int size)
 	camera->setting = -1;
 	control->commands++;
 	control->deletions += code == 0x100b;
-	if (control->fault == BUSY && code != 0x1002 && code != 0x1003) {
+	if (number >= 0 && control->values[number] == ABSENT) {
+		answer(camera, RC_NOT_SUPPORTED);
+	} else if (control->fault == BUSY && code != 0x1002 && code != 0x1003) {
 		answer(camera, RC_BUSY);
 	} else if (code == 0x1001) {
 		device_info(camera);

@@ -26,9 +26,11 @@ typedef struct {
 enum { OK = 0, ERROR_IO = -7, ERROR_TIMEOUT = -10, ERROR_GONE = -52, ERROR_CLAIMED = -53 };
 enum { NONE, UNPLUGGED, IO_ERROR, BUSY, CLAIMED, NO_EVENTS, NOT_LIVE, HANG, WEDGED };
 enum { COMMAND = 1, DATA = 2, RESPONSE = 3, EVENT = 4 };
-enum { RC_OK = 0x2001, RC_BUSY = 0x2019, RC_NOT_LIVE = 0xa00b, EXPOSURE_PROGRAM = 0x500e };
+enum { RC_OK = 0x2001, RC_NOT_SUPPORTED = 0x200a, RC_BUSY = 0x2019, RC_NOT_LIVE = 0xa00b };
+enum { EXPOSURE_PROGRAM = 0x500e };
 enum { OBJECT_ADDED = 0x4002, PROPERTY_CHANGED = 0x4006, CAPTURE_COMPLETE = 0x400d };
 
+enum { ABSENT = -2 }; /* in place of a value: the camera does not have the property */
 enum { NEF = 4 }; /* of QUALITY; what is more is NEF and JPEG */
 enum { BATTERY, QUALITY, BALANCE, FOCUS, EXPOSURE, ISO, PROPERTIES };
 
