@@ -357,10 +357,12 @@ class Supervisor:
     def _on_live_event(self, worker: CameraWorker, event: m.LiveEvent) -> None:
         if worker is not self._worker:
             return
-        if isinstance(event, m.Changed):
+        if not isinstance(event, m.Changed):
+            self.on_live(worker, event)
+        elif type(event.device) is m.DeviceInfo:
             self.device = event.device
         else:
-            self.on_live(worker, event)
+            raise TypeError(f"a device is described by {event.device!r}")
 
     def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
         worker, self._worker = self._worker, None

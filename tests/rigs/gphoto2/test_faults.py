@@ -1,7 +1,10 @@
 """However libgphoto2 and its cameras fail: answered in time, back by itself, no other touched."""
 
 import asyncio
+import os
 import re
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +22,7 @@ from tests.rigs.gphoto2.rig import Rig
 from tests.support.history import refusal
 from tests.support.live import Status, Watcher
 from tests.support.service import Service
-from tests.support.waiting import until
+from tests.support.waiting import finished, until
 
 BACK_S = 3.0
 """After the end of its fault, a camera is back."""
@@ -28,6 +31,19 @@ FAULT_S = 4.0
 ANSWER_S = 2.0
 """GetCamera asks no camera; this is what a busy machine adds to its milliseconds."""
 DSLR = "dslr"
+CRASH = """
+import os
+import gphoto2
+os.environ["IOLIBS"], os.environ["HOME"] = os.environ["RIG_IOLIBS"], "/dev/null"
+camera = gphoto2.Camera()
+camera.init()
+aperture = camera.get_single_config("f-number")
+aperture.set_value("f/99")
+camera.set_single_config("f-number", aperture)
+print("taken", flush=True)
+camera.get_single_config("f-number").get_value()
+"""
+"""What the library does by itself."""
 
 Rung = pb.RecoveryStatistics
 
@@ -146,6 +162,13 @@ async def test_live_view_that_the_library_asks_for_without_end(
 
 async def test_a_value_that_would_crash_the_library(start_camera: StartCamera, rig: Rig) -> None:
     """It takes an aperture that the lens does not have, and crashes when it reads that back."""
+    bare = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CRASH),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **rig.env, "RIG_IOLIBS": str(rig.settings["iolibs"])},
+    )
+    assert await finished(bare, within_s=20) == (-signal.SIGSEGV, "taken\n", "")
     service = await start_camera()
     await service.capture(DSLR)
     workers = {worker.pid for worker in service.workers()}
