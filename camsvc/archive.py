@@ -39,7 +39,6 @@ from camsvc.records import (
     CaptureState,
     EventRecord,
     Filter,
-    StoredImage,
 )
 from camsvc.removal import Removal
 from camsvc.store import CaptureStore
@@ -177,7 +176,9 @@ class Archive:
                 source = Path(beside(staged, number))
                 about = (record.capture_id, record.create_time_ns, file.mime_type, number)
                 places.append(self._store.keep(source, *about))
-            image, *others = map(_placed, record.files, places)
+            image, *others = [
+                replace(file, path=place) for file, place in zip(record.files, places, strict=True)
+            ]
             spent_s = time.monotonic() - started
             kept = replace(
                 record,
@@ -384,10 +385,6 @@ def _worth(records: list[CaptureRecord], excess_bytes: int) -> "list[CaptureReco
         chosen.append(record)
         excess_bytes -= record.size_bytes
     return chosen
-
-
-def _placed(file: StoredImage, place: str) -> StoredImage:
-    return replace(file, path=place)
 
 
 def _full(camera: str, why: str) -> StorageFull:
