@@ -34,12 +34,7 @@ from camsvc.image_reader import ImageReader, open_to_read
 from camsvc.journal import Journal
 from camsvc.outbox import DISK_ERRORS, RETRY_S, Outbox, is_full
 from camsvc.put_right import end, put_right
-from camsvc.records import (
-    CaptureRecord,
-    CaptureState,
-    EventRecord,
-    Filter,
-)
+from camsvc.records import CaptureRecord, CaptureState, EventRecord, Filter
 from camsvc.removal import Removal
 from camsvc.store import CaptureStore
 
