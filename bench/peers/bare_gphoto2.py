@@ -3,12 +3,14 @@
     python bench/peers/bare_gphoto2.py IOLIBS PORT FPS FOLDER
 
 Prints its port. It answers to the service's own methods, so that the same clients can call it. A
-still is fetched, written to FOLDER, synced and sent. Nothing is checked, kept track of or mended.
+still is fetched, kept as the service keeps it (file and folder synced, a row committed) and sent.
+Nothing is checked, told or mended.
 """
 
 import asyncio
 import hashlib
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -41,6 +43,7 @@ class Bare:
         self._thread = ThreadPoolExecutor(1)
         self._count = 0
         self._newest = b""
+        self._db: sqlite3.Connection | None = None
         self._tick: asyncio.Future[None] | None = None
 
     async def capture(self, request: bytes, context: object) -> bytes:
@@ -100,12 +103,26 @@ class Bare:
         file = self._camera.file_get(*place, gp.GP_FILE_TYPE_NORMAL)
         picture = bytes(file.get_data_and_size())
         self._count += 1
-        with (self._folder / f"{self._count}.jpg").open("wb") as out:
-            out.write(picture)
-            os.fsync(out.fileno())
         image = pb.CaptureImage(sha256=hashlib.sha256(picture).hexdigest())
+        self._keep(picture, image.sha256)
         capture = pb.Capture(image=image)
         return api.CaptureResponse(capture=capture, image_data=picture).SerializeToString()
+
+    def _keep(self, picture: bytes, sha256: str) -> None:
+        staged = self._folder / "staged"
+        with staged.open("wb") as out:
+            out.write(picture)
+            os.fsync(out.fileno())
+        staged.rename(self._folder / f"{self._count}.jpg")
+        folder = os.open(self._folder, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+        if self._db is None:  # here, as a connection belongs to the thread that made it
+            self._db = sqlite3.connect(self._folder / "bare.sqlite3", isolation_level=None)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._db.execute("CREATE TABLE captures (number INTEGER, sha256 TEXT)")
+        self._db.execute("INSERT INTO captures VALUES (?, ?)", (self._count, sha256))
 
 
 async def main(iolibs: str, port: str, fps: float, folder: Path) -> None:
