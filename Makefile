@@ -11,10 +11,10 @@ TS := clients/typescript
 BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-pi clean
+.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 clean
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set everything up in .venv
 
@@ -60,7 +60,7 @@ test-rigs: install ## Run the tests on cameras' real libraries, fetched once int
 	@$(PY) -m pytest -m rig $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
-	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
+	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs $(ARGS)
 
 check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code
 
@@ -108,7 +108,10 @@ bench-group: install ## Measure how far apart a group's pictures are taken
 bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
 
-bench-pi: install ## Measure the service beside Picamera2 by itself, on its rig
+bench-gphoto2: install ## Measure the service beside python-gphoto2 by itself, on its rig
+	@$(PY) -m bench.gphoto2
+
+bench-picamera2: install ## Measure the service beside Picamera2 by itself, on its rig
 	@$(PY) -m bench.picamera2 $(ARGS)
 
 clean: ## Remove what was installed and made

@@ -62,7 +62,7 @@ async def service(
                 stderr=stderr,
                 env=ENV,
             )
-        async with _ended(process):
+        async with ended(process):
             try:
                 async with asyncio.timeout(_START_S):
                     while not (address := _serving_at(log)):
@@ -106,7 +106,7 @@ async def bare(name: str, size_bytes: int, fps: float) -> AsyncIterator[Server]:
         stdout=asyncio.subprocess.PIPE,
         env=ENV,
     )
-    async with _ended(process):
+    async with ended(process):
         assert process.stdout is not None
         port = int(await process.stdout.readline())
         yield Server(process.pid, f"127.0.0.1:{port}", process)
@@ -131,7 +131,7 @@ async def peer(name: str) -> AsyncIterator[Server]:
     process = await asyncio.create_subprocess_exec(
         str(python), str(folder / "app.py"), str(port), env=ENV
     )
-    async with _ended(process):
+    async with ended(process):
         async with asyncio.timeout(_START_S):
             while True:
                 with contextlib.suppress(OSError):
@@ -151,7 +151,8 @@ async def _run(*command: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """End a process with the block."""
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 Both do the same work on a camera of the rig each, in turns: a still begun after it was asked for,
 encoded, synced to disk; every live frame encoded. Ours also sends it over gRPC.
 
-    make bench-pi
+    make bench-picamera2
 """
 
 import argparse

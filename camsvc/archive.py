@@ -29,16 +29,12 @@ from camsvc import journal_rows as rows
 from camsvc.data_folder import ArchiveError, open_folder
 from camsvc.errors import CameraBusy, CameraUnavailable, CaptureNotFound, StorageFull
 from camsvc.event_feed import EventFeed, Gap, Heartbeat
+from camsvc.frames import beside
 from camsvc.image_reader import ImageReader, open_to_read
 from camsvc.journal import Journal
 from camsvc.outbox import DISK_ERRORS, RETRY_S, Outbox, is_full
 from camsvc.put_right import end, put_right
-from camsvc.records import (
-    CaptureRecord,
-    CaptureState,
-    EventRecord,
-    Filter,
-)
+from camsvc.records import CaptureRecord, CaptureState, EventRecord, Filter
 from camsvc.removal import Removal
 from camsvc.store import CaptureStore
 
@@ -114,7 +110,7 @@ class Archive:
         """Delete what a worker may have written to a staging file."""
 
         def job(db: sqlite3.Connection) -> tuple[None, None]:
-            self._discard(staged)
+            self._store.discard(staged)
             return None, None
 
         self._outbox.post(job)
@@ -158,27 +154,32 @@ class Archive:
                 await self._journal.write(lambda db: None)
 
     async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
-        """Keep a capture's picture for good; return the record as it is kept.
+        """Keep a capture's files for good; return the record as it is kept.
 
-        Of `record.image`, `path` is set here; `store_s` and `total_s` grow by what it takes.
+        `staged` is the first one's place. Their `path`s are set here; `store_s` and `total_s` grow
+        by what it takes.
 
         Raises:
             StorageFull, CameraUnavailable: it cannot be kept. No part of it is.
         """
         started = time.monotonic()
-        image, place = record.image, ""
-        assert image is not None
+        places: list[str] = []
+        assert record.image is not None
 
         def job(db: sqlite3.Connection) -> tuple[tuple[CaptureRecord, int], EventRecord]:
-            nonlocal place
-            place = self._store.keep(
-                Path(staged), record.capture_id, record.create_time_ns, image.mime_type
-            )
+            for number, file in enumerate(record.files):
+                source = Path(beside(staged, number))
+                about = (record.capture_id, record.create_time_ns, file.mime_type, number)
+                places.append(self._store.keep(source, *about))
+            image, *others = [
+                replace(file, path=place) for file, place in zip(record.files, places, strict=True)
+            ]
             spent_s = time.monotonic() - started
             kept = replace(
                 record,
                 state=CaptureState.SUCCEEDED,
-                image=replace(image, path=place),
+                image=image,
+                others=tuple(others),
                 store_s=record.store_s + spent_s,
                 total_s=record.total_s + spent_s,
             )
@@ -190,7 +191,7 @@ class Archive:
             (kept, self.total_bytes), _ = await self._outbox.write(job)
         except DISK_ERRORS as error:
             # In the picture's own thread's turn: it may have been renamed already, or not.
-            await asyncio.to_thread(self._discard, staged, place)
+            await asyncio.to_thread(self._discard, staged, places)
             if is_full(error):
                 raise _full(record.camera, "there is no more room for its picture") from error
             _log.error("picture not kept", capture=record.capture_id, error=str(error))
@@ -200,7 +201,7 @@ class Archive:
                 retry_after_s=RETRY_S,
                 metadata={"camera": record.camera},
             ) from error
-        self._largest[record.camera] = max(image.size_bytes, self._largest.get(record.camera, 0))
+        self._largest[record.camera] = max(kept.size_bytes, self._largest.get(record.camera, 0))
         self.on_stored()
         return kept
 
@@ -297,11 +298,15 @@ class Archive:
         async with await self.open_image(capture_id) as reader:
             return await reader.read(0, reader.size_bytes)
 
-    async def open_image(self, capture_id: str) -> ImageReader:
+    async def open_image(
+        self, capture_id: str, choose: Callable[[CaptureRecord], int] = lambda record: 0
+    ) -> ImageReader:
         """Open a picture to read; while it is open, retention leaves it alone.
 
+        `choose` gives the number of the file that is wanted of the capture's.
+
         Raises:
-            CaptureNotFound: there is no such picture.
+            CaptureNotFound: there is no such picture. Whatever else `choose` raises.
         """
         self._in_use[capture_id] += 1
         try:
@@ -311,15 +316,15 @@ class Archive:
                     f"capture {capture_id!r} has no picture: it is {record.state.value}",
                     metadata={"camera": record.camera, "capture_id": capture_id},
                 )
-            place = record.image.path
+            image = record.files[choose(record)]
             try:
-                fd = await open_to_read(lambda: self._store.path(place))
+                fd = await open_to_read(lambda: self._store.path(image.path))
             except FileNotFoundError:
                 raise _not_found(capture_id) from None
         except BaseException:
             self._release(capture_id)
             raise
-        return ImageReader(record, fd, lambda: self._release(capture_id))
+        return ImageReader(record, image, fd, lambda: self._release(capture_id))
 
     def follow(
         self, camera: str, after: int | None
@@ -355,10 +360,9 @@ class Archive:
 
     # How it is done.
 
-    def _discard(self, staged: str, place: str = "") -> None:
-        if staged:
-            Path(staged).unlink(missing_ok=True)
-        if place:
+    def _discard(self, staged: str, places: list[str]) -> None:
+        self._store.discard(staged)
+        for place in places:
             self._store.delete(place)
 
     def _release(self, capture_id: str) -> None:
@@ -374,7 +378,7 @@ def _worth(records: list[CaptureRecord], excess_bytes: int) -> "list[CaptureReco
         if excess_bytes <= 0:
             break
         chosen.append(record)
-        excess_bytes -= record.image.size_bytes if record.image else 0
+        excess_bytes -= record.size_bytes
     return chosen
 
 

@@ -43,6 +43,7 @@ from camsvc.variants import LiveSpec
 from camsvc.viewer import LiveFrame
 from camsvc.worker import messages as m
 
+EXPOSURE = "exposure_duration_us"
 _LONGEST_EXPOSURE_S = 86_400.0
 """The most time that an exposure asked for adds to a call's bound: only the camera knows what it
 takes, and before it has refused an absurd value, others are told when this call should end."""
@@ -157,7 +158,7 @@ class CameraActor:
                 job.turn.deadline = max(job.turn.deadline, deadline)
                 return job
             self.supervisor.refuse_when_hopeless()
-            exposure_s = _exposure_s({**self.supervisor.controls, **order.shot.controls})
+            exposure_s = _exposure_s(order.shot.controls) or self._exposure_s
             turn = Turn(str(uuid.uuid4()), order.request_id, extra_s=exposure_s, deadline=deadline)
             self._calls.line.enter(turn, wait=order.wait)
         return self._begin(order, turn, meeting)
@@ -234,9 +235,16 @@ class CameraActor:
 
     def worst_case_s(self, exposure_s: float = 0.0) -> float:
         """Return the longest a capture may take: every attempt in full, each after an opening."""
-        return self.options.worst_case_s(max(exposure_s, _exposure_s(self.supervisor.controls)))
+        return self.options.worst_case_s(max(exposure_s, self._exposure_s))
 
     # Small steps.
+
+    @property
+    def _exposure_s(self) -> float:
+        """What the camera is set to expose for, here or on its body."""
+        device = self.supervisor.device
+        own_us = device.exposure_us if device is not None else None
+        return max(_exposure_s(self.supervisor.controls), _exposure_s({EXPOSURE: own_us or 0}))
 
     def _under_way(self, order: Order) -> CaptureJob | None:
         """Return the capture under way that an order can join."""
@@ -351,7 +359,7 @@ class CameraActor:
 
 
 def _exposure_s(controls: Mapping[str, ControlValue]) -> float:
-    value = controls.get("exposure_duration_us", 0)
+    value = controls.get(EXPOSURE, 0)
     if not isinstance(value, int | float) or value <= 0:
         return 0.0
     return min(value / 1e6, _LONGEST_EXPOSURE_S)

@@ -95,6 +95,7 @@ class CaptureLog:
         record = replace(
             self._so_far(),
             image=_described(image),
+            others=tuple(map(_described, answer.others)),
             acquisition_time_ns=image.acquisition_time_ns,
             exposure_us=image.exposure_us,
             controls=image.controls,
@@ -164,4 +165,5 @@ def _described(image: ImageInfo) -> StoredImage:
         height_px=image.height_px,
         size_bytes=image.size_bytes,
         sha256=image.sha256,
+        name=image.name,
     )

@@ -38,7 +38,8 @@ class ImageInfo:
     """An encoded picture that waits in a slot.
 
     Times are nanoseconds since the Unix epoch; `exposure_us` is None when the camera does not
-    say. `controls` are the values at the moment of the shot, `sha256` is in hexadecimal.
+    say. `controls` are the values at the moment of the shot, `sha256` is in hexadecimal. `name` is
+    the camera's own for the file, if it has one.
     """
 
     slot: int
@@ -50,6 +51,12 @@ class ImageInfo:
     sha256: str
     exposure_us: int | None = None
     controls: dict[str, ControlValue] = field(default_factory=dict)
+    name: str = ""
+
+
+def beside(path: str, number: int) -> str:
+    """Return where the file `number` of a shot is staged, from 0 on, the first being at `path`."""
+    return f"{path}.{number}" if number else path
 
 
 class SharedBlock:

@@ -15,8 +15,11 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 class ImageReader:
     """A picture that is being read. Use as `async with`."""
 
-    def __init__(self, record: CaptureRecord, fd: int, release: Callable[[], None]) -> None:
+    def __init__(
+        self, record: CaptureRecord, image: StoredImage, fd: int, release: Callable[[], None]
+    ) -> None:
         self.record = record
+        self.image = image
         self._fd = fd
         self._release = release
 
@@ -26,12 +29,6 @@ class ImageReader:
     async def __aexit__(self, *_: object) -> None:
         os.close(self._fd)
         self._release()
-
-    @property
-    def image(self) -> StoredImage:
-        """What it is."""
-        assert self.record.image is not None
-        return self.record.image
 
     @property
     def size_bytes(self) -> int:

@@ -72,6 +72,9 @@ MIGRATIONS = (
         UPDATE meta SET value = value - old.size_bytes WHERE key = 'total_bytes';
     END;
     """,
+    """
+    ALTER TABLE captures ADD COLUMN other_paths TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 """The script at index n makes version n + 1 of version n. A script that was released stays."""
 
@@ -145,7 +148,7 @@ def add_capture(db: Connection, record: CaptureRecord) -> None:
     """
     sql = (
         "INSERT INTO captures (camera, request_id, state, create_time_ns, size_bytes, image_path,"
-        " record, capture_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " other_paths, record, capture_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     number = db.execute(sql, (*_columns(record), record.capture_id)).lastrowid
     assert number is not None, "an insert has one"
@@ -166,7 +169,7 @@ def update_capture(db: Connection, record: CaptureRecord) -> None:
         raise LookupError(f"capture {record.capture_id!r} is not in the journal")
     sql = (
         "UPDATE captures SET camera = ?, request_id = ?, state = ?, create_time_ns = ?,"
-        " size_bytes = ?, image_path = ?, record = ? WHERE number = ?"
+        " size_bytes = ?, image_path = ?, other_paths = ?, record = ? WHERE number = ?"
     )
     db.execute(sql, (*_columns(record), row[0]))
     db.execute("DELETE FROM labels WHERE number = ?", row)
@@ -222,10 +225,13 @@ def running(db: Connection) -> list[CaptureRecord]:
     return [CaptureRecord.from_json(text) for (text,) in db.execute(sql)]
 
 
-def image_paths(db: Connection) -> dict[str, str]:
-    """Return the path of every picture that is kept, by capture id."""
-    sql = "SELECT capture_id, image_path FROM captures WHERE state = 'SUCCEEDED'"
-    return dict(db.execute(sql).fetchall())
+def image_paths(db: Connection) -> dict[str, list[str]]:
+    """Return the paths of the files of every capture that is kept, by capture id."""
+    sql = "SELECT capture_id, image_path, other_paths FROM captures WHERE state = 'SUCCEEDED'"
+    return {
+        id_: [path, *json.loads(others)] if others != "[]" else [path]
+        for id_, path, others in db.execute(sql)
+    }
 
 
 def total_bytes(db: Connection) -> int:
@@ -330,12 +336,11 @@ def _rarest_first(db: Connection, labels: Mapping[str, str]) -> list[tuple[str, 
     return asked
 
 
-def _columns(record: CaptureRecord) -> tuple[str, str, str, int, int, str, str]:
+def _columns(record: CaptureRecord) -> tuple[str, str, str, int, int, str, str, str]:
     """Return what `captures` has of a record beside its id, in the order of the columns."""
     chosen = (record.camera, record.request_id, record.state.value, record.create_time_ns)
-    image = record.image
-    size_bytes, path = (image.size_bytes, image.path) if image else (0, "")
-    return (*chosen, size_bytes, path, record.to_json())
+    path, *others = [file.path for file in record.files] or [""]
+    return (*chosen, record.size_bytes, path, json.dumps(others), record.to_json())
 
 
 def _add_labels(db: Connection, number: int, record: CaptureRecord) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Container
 from dataclasses import replace
 
 import structlog
@@ -51,24 +52,34 @@ def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
 def _match(db: sqlite3.Connection, store: CaptureStore, unfinished: set[str]) -> None:
     """See to it that every picture has its row, and every row its picture."""
     files, kept = store.files(), rows.image_paths(db)
+    for capture_id in [each for each, paths in kept.items() if not files.keys() >= set(paths)]:
+        kept[capture_id] = [file.path for file in _without_lost(db, capture_id, files).files]
     for path, capture_id in files.items():
         if capture_id in unfinished:
             store.delete(path)  # never acknowledged
-        elif kept.get(capture_id) != path:
+        elif path not in kept.get(capture_id, ()):
             _log.warning("picture without a capture set aside", file=path)
             store.set_aside(path)
-    for capture_id in [each for each, path in kept.items() if path not in files]:
+
+
+def _without_lost(db: sqlite3.Connection, capture_id: str, files: Container[str]) -> CaptureRecord:
+    """Keep that files of a capture are gone, and return it: it has FAILED without its picture."""
+    record = rows.capture(db, capture_id)
+    assert record is not None
+    assert record.image is not None
+    if record.image.path in files:
+        _log.error("capture has lost a file beside its picture", capture=capture_id)
+        left = replace(record, others=tuple(o for o in record.others if o.path in files))
+    else:
         _log.error("capture has lost its picture", capture=capture_id)
-        record = rows.capture(db, capture_id)
-        assert record is not None
         lost = Failure(
             CaptureNotFound.reason,
             "its picture is gone from the data folder",
             {"camera": record.camera, "capture_id": capture_id},
         )
-        rows.update_capture(
-            db, replace(record, state=CaptureState.FAILED, image=None, failure=lost)
-        )
+        left = replace(record, state=CaptureState.FAILED, image=None, others=(), failure=lost)
+    rows.update_capture(db, left)
+    return left
 
 
 def _interrupted(record: CaptureRecord) -> CaptureRecord:

@@ -44,7 +44,10 @@ class EventType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A picture on disk. `path` is relative to the data folder, with forward slashes."""
+    """A file on disk. `path` is relative to the data folder, with forward slashes.
+
+    `name` is what the camera called it, if it did. Width and height are 0 where unknown.
+    """
 
     path: str
     mime_type: str
@@ -52,6 +55,7 @@ class StoredImage:
     height_px: int
     size_bytes: int
     sha256: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class CaptureRecord:
     state: CaptureState = CaptureState.RUNNING
     labels: Mapping[str, str] = field(default_factory=dict)
     image: StoredImage | None = None
+    others: Sequence[StoredImage] = ()
+    """The shot's further files, such as the RAW file beside a JPEG."""
     acquisition_time_ns: int = 0
     exposure_us: int | None = None
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
@@ -106,6 +112,16 @@ class CaptureRecord:
     total_s: float = 0.0
     failure: Failure | None = None
 
+    @property
+    def files(self) -> tuple[StoredImage, ...]:
+        """All files of the shot, `image` first; none without a picture."""
+        return (self.image, *self.others) if self.image else ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the files take together."""
+        return sum(file.size_bytes for file in self.files)
+
     def to_json(self) -> str:
         """Return the stored form."""
         return json.dumps(_plain(self), separators=(",", ":"))
@@ -116,6 +132,7 @@ class CaptureRecord:
         raw: dict[str, Any] = json.loads(text)
         raw["state"] = CaptureState(raw["state"])
         raw["image"] = StoredImage(**raw["image"]) if raw.get("image") else None
+        raw["others"] = tuple(StoredImage(**other) for other in raw.get("others", ()))
         raw["failure"] = Failure(**raw["failure"]) if raw.get("failure") else None
         return cls(**raw)
 
@@ -186,5 +203,7 @@ def _plain(record: Any) -> dict[str, Any]:
             value = _plain(value)
         elif isinstance(value, Mapping):
             value = dict(value)
+        elif isinstance(value, tuple):
+            value = [_plain(member) for member in value]
         plain[about.name] = value
     return plain

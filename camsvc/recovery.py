@@ -19,7 +19,7 @@ class Rung(IntEnum):
     RESTART = 3
     """Kill the worker; a warm one opens the device."""
     BACK_OFF = 4
-    """Wait, then as RESTART; 1 s at first, doubled up to 30 s."""
+    """Wait, then as REOPEN, or as RESTART where that hung; 1 s at first, doubled up to 30 s."""
 
 
 @dataclass(slots=True)
@@ -33,9 +33,13 @@ class RungStatistics:
 
 
 class Ladder:
-    """Chooses the next rung. It starts anew after a success of the camera's work."""
+    """Chooses the next rung. It starts anew after a success of the camera's work.
 
-    def __init__(self) -> None:
+    `back_off_limit_s` is the longest wait between two tries.
+    """
+
+    def __init__(self, back_off_limit_s: float = BACK_OFF_LAST_S) -> None:
+        self._limit_s = back_off_limit_s
         self._last: Rung | None = None
         self._back_off_s = 0.0
         self.statistics = {rung: RungStatistics() for rung in Rung}
@@ -52,7 +56,7 @@ class Ladder:
         self._last = Rung(max(lowest, after_last))
         if self._last is not Rung.BACK_OFF:
             return self._last, 0.0
-        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), BACK_OFF_LAST_S)
+        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), self._limit_s)
         return self._last, self._back_off_s
 
     def climbed(self, rung: Rung, duration_s: float) -> None:

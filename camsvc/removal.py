@@ -41,7 +41,7 @@ class Removal:
             await asyncio.wait(self._tasks)
 
     async def _remove(self, records: list[CaptureRecord]) -> None:
-        paths = [record.image.path for record in records if record.image]
+        paths = [file.path for record in records for file in record.files]
 
         def job(db: sqlite3.Connection) -> tuple[None, None]:
             for record in records:

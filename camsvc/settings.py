@@ -26,6 +26,7 @@ from camsvc.settings_cameras import (
     CameraSettings,
     Count,
     Fault,
+    GPhoto2CameraSettings,
     Number,
     OpenCVCameraSettings,
     Picamera2CameraSettings,
@@ -39,6 +40,7 @@ from camsvc.settings_errors import SettingsError, explain
 __all__ = [
     "CameraSettings",
     "Fault",
+    "GPhoto2CameraSettings",
     "OpenCVCameraSettings",
     "Picamera2CameraSettings",
     "PluginCameraSettings",
@@ -132,6 +134,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
+    "gphoto2": GPhoto2CameraSettings,
     "picamera2": Picamera2CameraSettings,
     "plugin": PluginCameraSettings,
     "faults": Fault,

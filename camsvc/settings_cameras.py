@@ -112,6 +112,10 @@ class CameraSettings(Table):
     stall_timeout_s: Seconds = Field(
         2.0, description="seconds without a frame after which live view counts as stalled"
     )
+    # Of a network camera that is off for days, more tries would only fill the network.
+    back_off_limit_s: Annotated[Seconds, Field(ge=1)] = Field(
+        30.0, description="longest wait in seconds between two tries to bring the camera back"
+    )
     queue_limit: Annotated[Count, Field(ge=0, le=1000)] = Field(
         16, description="captures that may wait for the camera at once"
     )
@@ -279,6 +283,69 @@ class OpenCVCameraSettings(CameraSettings):
         return self
 
 
+class GPhoto2CameraSettings(CameraSettings):
+    """A camera on the USB that libgphoto2 drives, chosen by one or more of the first three keys."""
+
+    driver: Literal["gphoto2"] = Field(description="what drives it")
+    model: str | None = Field(
+        None, min_length=1, description="a part of the model's name as `camsvc discover` prints it"
+    )
+    serial: str | None = Field(
+        None, min_length=1, description="the serial number; zeros in front do not count"
+    )
+    port: str | None = Field(
+        None,
+        pattern=r"^usb:\d{3},\d{3}$",
+        description="the USB port as usb:BUS,DEVICE, which changes whenever it is plugged in",
+    )
+    capture_target: Literal["ram", "card"] | None = Field(
+        None,
+        description="where the camera keeps pictures until they are fetched; by default what "
+        "libgphoto2 takes, mostly ram",
+    )
+    keep_on_card: Flag = Field(
+        True, description="whether pictures stay on the camera when they have been fetched"
+    )
+    image_format: str | None = Field(
+        None,
+        min_length=1,
+        description="what the camera makes of a shot, in its own words, such as NEF+Fine or "
+        "RAW + Large Fine JPEG; by default what it is set to",
+    )
+    # What a viewer needs to aim and focus; a camera's live view is 20 to 30 frames a second, and
+    # each costs its battery.
+    live_fps: Annotated[FramesPerSecond, Field(le=60)] = Field(
+        15.0, description="most frames per second of its live view"
+    )
+    # A RAW file of 50 MB takes 3 s over USB 2. Less than an attempt, so that a camera that does
+    # not focus is told as such before its worker is killed.
+    file_timeout_s: Seconds = Field(
+        8.0,
+        description="seconds after the exposure within which the camera must tell of its pictures",
+    )
+    # Looking for it costs little, and whoever plugs it in waits for it.
+    back_off_limit_s: Annotated[Seconds, Field(ge=1)] = Field(
+        2.0, description="longest wait in seconds between two tries to bring the camera back"
+    )
+    iolibs: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of libgphoto2's port libraries, for one's own builds",
+    )
+    camlibs: str | None = Field(
+        None, min_length=1, description="folder of libgphoto2's camera libraries, likewise"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.file_timeout_s >= self.attempt_timeout_s:
+            raise ValueError(
+                f"key 'file_timeout_s': {self.file_timeout_s:g} is not less than "
+                f"attempt_timeout_s, {self.attempt_timeout_s:g}; allowed: less"
+            )
+        return self
+
+
 EvenPixels = Annotated[Pixels, AfterValidator(_even)]
 
 
@@ -357,6 +424,7 @@ def _tag(camera: object) -> str | None:
 AnyCameraSettings = Annotated[
     Annotated[SimulatedCameraSettings, Tag("simulated")]
     | Annotated[OpenCVCameraSettings, Tag("opencv")]
+    | Annotated[GPhoto2CameraSettings, Tag("gphoto2")]
     | Annotated[Picamera2CameraSettings, Tag("picamera2")]
     | Annotated[PluginCameraSettings, Tag("plugin")],
     Discriminator(_tag),

@@ -1,7 +1,9 @@
 """The pictures on disk.
 
     staging/<capture id>.<attempt>          half-written; emptied at start
+    staging/<capture id>.<attempt>.1        the shot's second file, and so on
     captures/2026-08-01/<capture id>.jpg    kept, by the UTC date of the capture's creation
+    captures/2026-08-01/<capture id>.1.nef
     orphans/<name>                          found without a record
 
 Invariant: a picture is renamed into `captures/` once it is complete and on the disk, and `sync`
@@ -14,23 +16,21 @@ All methods but `staging_path` block, and may be called from any thread. They ra
 import contextlib
 import mimetypes
 import os
+import re
 import shutil
 import time
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from camsvc import unix
+from camsvc.frames import beside
 
 _STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
 _MODE = 0o750
-_EXTENSIONS = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/tiff": "tif",
-    "image/webp": "webp",
-    "image/x-adobe-dng": "dng",
-}
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/tiff": "tif", "image/webp": "webp"}
 """What `mimetypes` says of these depends on the machine and the version of Python."""
+_RAW = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
+"""A maker's raw files, such as image/x-nikon-nef."""
 
 
 class CaptureStore:
@@ -51,14 +51,20 @@ class CaptureStore:
 
     def staging_path(self, capture_id: str, attempt: int) -> Path:
         """Return where an attempt's picture is to be written. Does not touch the disk."""
-        if capture_id != PurePosixPath(capture_id).name:
-            raise ValueError(f"capture id {capture_id!r} is no file's name")
+        if capture_id != PurePosixPath(capture_id).name or "." in capture_id:
+            raise ValueError(f"capture id {capture_id!r} is no file's name, or has a dot in it")
         return self._folder / _STAGING / f"{capture_id}.{attempt}"
 
-    def keep(self, staged: Path, capture_id: str, create_time_ns: int, mime_type: str) -> str:
-        """Move a complete, synced picture to its place, and return that. It lasts after `sync`."""
+    def keep(
+        self, staged: Path, capture_id: str, create_time_ns: int, mime_type: str, number: int = 0
+    ) -> str:
+        """Move a complete, synced file to its place, and return that. It lasts after `sync`.
+
+        `number` is the file's among those of its shot.
+        """
         date = time.strftime("%Y-%m-%d", time.gmtime(create_time_ns // 10**9))
-        relative = f"{_CAPTURES}/{date}/{capture_id}.{_extension(mime_type)}"
+        name = beside(capture_id, number)
+        relative = f"{_CAPTURES}/{date}/{name}.{_extension(mime_type)}"
         kept = self.path(relative)
         with self._lock:
             if not kept.parent.is_dir():
@@ -102,6 +108,12 @@ class CaptureStore:
         path.unlink(missing_ok=True)
         self._remove_if_empty(path.parent)
 
+    def discard(self, staged: str) -> None:
+        """Delete a staged file and those of the same shot, as far as they are there."""
+        path = Path(staged)
+        for each in [path, *path.parent.glob(f"{path.name}.*")]:
+            each.unlink(missing_ok=True)
+
     def set_aside(self, relative: str) -> str:
         """Move a picture that no record knows to `orphans/`, and return its new path."""
         path = self.path(relative)
@@ -141,7 +153,7 @@ class CaptureStore:
                     continue
                 with os.scandir(date.path) as pictures:
                     for name in [picture.name for picture in pictures if picture.is_file()]:
-                        found[f"{_CAPTURES}/{date.name}/{name}"] = os.path.splitext(name)[0]
+                        found[f"{_CAPTURES}/{date.name}/{name}"] = name.partition(".")[0]
         return found
 
     def free_bytes(self) -> int:
@@ -156,5 +168,7 @@ class CaptureStore:
 
 
 def _extension(mime_type: str) -> str:
+    if raw := _RAW.fullmatch(mime_type):
+        return raw[1]
     guessed = (mimetypes.guess_extension(mime_type) or ".bin").removeprefix(".")
     return _EXTENSIONS.get(mime_type, guessed)

@@ -29,7 +29,7 @@ from camsvc.errors import (
 )
 from camsvc.frames import ControlValue, ImageInfo
 from camsvc.lifecycle import Event, State
-from camsvc.recovery import Ladder, Rung
+from camsvc.recovery import BACK_OFF_LAST_S, Ladder, Rung
 from camsvc.worker import messages as m
 
 _CLOSE_S = 2.0
@@ -74,6 +74,7 @@ class CameraOptions:
     idle_close_s: float = 0.0
     stall_timeout_s: float = 2.0
     max_viewers: int = 64
+    back_off_limit_s: float = BACK_OFF_LAST_S
 
     def worst_case_s(self, exposure_s: float = 0.0) -> float:
         """Return the longest a capture may take: every attempt in full, each after an opening."""
@@ -98,7 +99,7 @@ class Supervisor:
         self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
-        self.ladder = Ladder()
+        self.ladder = Ladder(options.back_off_limit_s)
         self.worker_starts = 0
         self._worker: CameraWorker | None = None
         self._dropped: asyncio.Task[None] | None = None
@@ -299,10 +300,11 @@ class Supervisor:
                 self.on_away(self.unavailable(f"is away: {error}"))
             try:
                 await asyncio.sleep(delay_s)
-                await self._climb(rung)
+                await self._climb(rung, error)
             except CameraLost as next_error:
                 self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
+                self.fault = CameraUnavailable(str(error))
                 continue
             duration_s = loop.time() - started
             self.ladder.climbed(rung, duration_s)
@@ -310,9 +312,10 @@ class Supervisor:
             self._apply(Event.RECOVERED)
             return
 
-    async def _climb(self, rung: Rung) -> None:
+    async def _climb(self, rung: Rung, error: CameraLost) -> None:
         worker = self._worker
-        if worker is None or rung >= Rung.RESTART:
+        process_lost = isinstance(error, WorkerLost | WorkerTimeout)
+        if worker is None or rung is Rung.RESTART or process_lost:
             await self._open_with_new_worker()
         elif rung is Rung.SOFT_RETRY:
             await worker.call(m.Recover(), self._options.open_timeout_s)
@@ -361,8 +364,14 @@ class Supervisor:
             self.lose(worker, WorkerLost("the worker ended while the camera was idle"))
 
     def _on_live_event(self, worker: CameraWorker, event: m.LiveEvent) -> None:
-        if worker is self._worker:
+        if worker is not self._worker:
+            return
+        if not isinstance(event, m.Changed):
             self.on_live(worker, event)
+        elif type(event.device) is m.DeviceInfo:
+            self.device = event.device
+        else:
+            raise TypeError(f"a device is described by {event.device!r}")
 
     def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
         worker, self._worker = self._worker, None

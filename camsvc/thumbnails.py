@@ -6,11 +6,14 @@ from collections import OrderedDict
 
 from camsvc.archive import Archive
 from camsvc.errors import Unsupported
+from camsvc.records import CaptureRecord
 
 MIME_TYPE = "image/jpeg"
 SIDE_PX = 320
 
 _QUALITY_PERCENT = 85
+
+_READABLE = ("image/jpeg", "image/png")
 
 _KEPT = 200
 """Thumbnails kept in memory, about 10 KB each: what a few people leaf through."""
@@ -31,7 +34,7 @@ class Thumbnails:
             CaptureNotFound: there is no such picture.
             Unsupported: none can be made of it.
         """
-        async with await self._archive.open_image(capture_id) as picture, self._making:
+        async with await self._archive.open_image(capture_id, _easiest) as picture, self._making:
             made = self._made.pop(capture_id, None)
             if made is None:
                 data = await picture.read(0, picture.size_bytes)
@@ -47,6 +50,12 @@ class Thumbnails:
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
         return made
+
+
+def _easiest(record: CaptureRecord) -> int:
+    """Return the number of the file to make a capture's thumbnail of: the first that is no RAW."""
+    readable = (n for n, file in enumerate(record.files) if file.mime_type in _READABLE)
+    return next(readable, 0)
 
 
 def _thumbnail(data: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 BUILTIN = {
     "simulated": "camsvc.drivers.simulated:SimulatedCamera",
     "opencv": "camsvc.drivers.opencv:OpenCVCamera",
+    "gphoto2": "camsvc.drivers.gphoto2.camera:GPhoto2Camera",
     "picamera2": "camsvc.drivers.picamera2:Picamera2Camera",
 }
 """Names usable as `driver` in the settings; any other is a dotted path "package.module:Class"."""

@@ -11,7 +11,7 @@ service's deadline kills the worker. Failures leave a driver as
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,13 +25,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A whole file as the camera made it, with the name that the camera gave it."""
+
+    name: str
+    mime_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One picture as the driver got it: either `pixels` or `encoded`.
 
     `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
     a frame older than the request for it is refused as stale. `controls` are those values that the
-    device says the picture was taken with; the others are as they are set.
+    device says the picture was taken with; those missing are as they are set. `others` are further
+    files of a still, such as the RAW file beside a JPEG; `name` is this one's, where the camera
+    gives names.
     """
 
     acquisition_time_ns: int
@@ -40,6 +51,8 @@ class Frame:
     mime_type: str = ""
     exposure_us: int | None = None
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
+    name: str = ""
+    others: Sequence[File] = ()
 
 
 @dataclass(slots=True)
@@ -86,8 +99,8 @@ class Driver(ABC):
         """Take one still, begun after this call.
 
         Scaling, `quality_percent` and conversion are done by the worker: a driver heeds
-        `shot.format` only to hand over a better original (a RAW file). `shot.controls` are set
-        already.
+        `shot.format` only to hand over a better original (a RAW file, which then has to be the
+        frame's `encoded`). `shot.controls` are set already.
         """
 
     def read(self) -> Frame | None:
@@ -117,6 +130,15 @@ class Driver(ABC):
         """Set controls. Names, types and ranges are checked against `controls()` already."""
         raise Unsupported(f"driver {self.name!r} has no controls")
 
+    def attend(self) -> DeviceInfo | None:
+        """Look after the open device, once a second whatever else is asked of it.
+
+        Overridden: what the camera tells by itself is heard, and its loss is noticed while nobody
+        uses it. Raise `DriverError` then. Return what `open` would, where that has changed (its
+        warnings, its exposure); else None. Must not take long.
+        """
+        return None
+
     def recover(self) -> None:  # noqa: B027 - most drivers have no softer rung than trying again
         """Do what this camera's users do before they re-open it. Default: nothing."""
 
@@ -125,8 +147,11 @@ class Driver(ABC):
         """Release the device. Called once after `open`, also after one that failed."""
 
     @classmethod
-    def discover(cls) -> list[Device]:
-        """List the devices attached, without opening any. Default: none."""
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+        """List the devices attached, without opening any. Default: none.
+
+        `configured` are the settings of the driver's cameras, which may say where to look.
+        """
         return []
 
     @classmethod

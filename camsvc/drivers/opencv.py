@@ -184,7 +184,7 @@ class OpenCVCamera(Driver):
             handle.release()
 
     @classmethod
-    def discover(cls) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
         """List the V4L2 devices that can capture; other systems tell only to who opens them."""
         return [
             Device(node.address, node.name, node.name, node.serial, {"source": node.address})

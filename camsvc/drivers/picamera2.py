@@ -7,7 +7,7 @@ camera stays in the one it was last used in: of a scan's stills only the first p
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ class Picamera2Camera(Driver):
             camera.close()
 
     @classmethod
-    def discover(cls) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
         """List the camera modules; USB cameras are the opencv driver's."""
         return [
             Device(about["Id"], about["Model"], about["Model"], "", {"source": about["Id"]})

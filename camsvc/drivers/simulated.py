@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -186,7 +186,7 @@ class SimulatedCamera(Driver):
         self._call("close")
 
     @classmethod
-    def discover(cls) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
         return [Device(address="simulated", name="Simulated camera, always there")]
 
     def _expose(self, duration_s: float) -> None:

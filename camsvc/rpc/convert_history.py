@@ -31,6 +31,8 @@ def capture(record: CaptureRecord) -> pb.Capture:
     )
     if record.image is not None:
         message.image.CopyFrom(_image(record.image))
+    if record.others:
+        message.parts.extend(map(_part, record.files))
     if record.acquisition_time_ns:
         message.acquisition_time.CopyFrom(timestamp(record.acquisition_time_ns))
     if record.exposure_us is not None:
@@ -102,6 +104,17 @@ def event(item: EventRecord | Heartbeat | Gap) -> api.CaptureEventsResponse:
     if item.failure is not None:
         message.error.CopyFrom(status_of(item.failure.error()))
     return api.CaptureEventsResponse(event=message)
+
+
+def _part(file: StoredImage) -> pb.CapturePart:
+    return pb.CapturePart(
+        name=file.name,
+        mime_type=file.mime_type,
+        width_px=file.width_px,
+        height_px=file.height_px,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+    )
 
 
 def _image(image: StoredImage) -> pb.CaptureImage:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1 import camera_service_pb2_grpc as api_grpc
@@ -88,7 +89,8 @@ class HistoryCalls(api_grpc.CameraServiceServicer):
             )
             yield _chunk(head, data[wanted.start : wanted.stop])
             return
-        async with await self._archive.open_image(capture_id) as picture:
+        part = partial(history_requests.part, request)
+        async with await self._archive.open_image(capture_id, part) as picture:
             image = picture.image
             wanted = history_requests.byte_range(request, image.size_bytes)
             head = api.DownloadImageResponse(

@@ -12,7 +12,7 @@ from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from camsvc.errors import InvalidRequest
-from camsvc.records import CaptureState, Filter
+from camsvc.records import CaptureRecord, CaptureState, Filter
 from camsvc.rpc import requests
 from camsvc.rpc.requests import short
 
@@ -112,11 +112,21 @@ def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
             "variant",
             f"{request.variant} is no variant; allowed: VARIANT_ORIGINAL, VARIANT_THUMBNAIL",
         )
-    if request.part != 0:
+    thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
+    if thumbnail and request.part != 0:
         raise InvalidRequest(
-            "part", f"{request.part} is out of range; allowed: 0, as the capture has one file"
+            "part", f"{request.part} is out of range; allowed: 0 with VARIANT_THUMBNAIL"
         )
-    return request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
+    return thumbnail
+
+
+def part(request: api.DownloadImageRequest, record: CaptureRecord) -> int:
+    """Return the number of the file that is asked for of a capture's."""
+    last = len(record.files) - 1
+    if not 0 <= request.part <= last:
+        allowed = f"from 0 to {last}" if last else "0, as the capture has one file"
+        raise InvalidRequest("part", f"{request.part} is out of range; allowed: {allowed}")
+    return request.part
 
 
 def after_sequence(request: api.CaptureEventsRequest, last: int) -> int | None:

@@ -56,16 +56,16 @@ def finish(frame: Frame, shot: Shot) -> tuple[bytes | memoryview, Output]:
     """Return a still as asked for.
 
     A file that the camera encoded itself passes through untouched unless the request asks for
-    another size, format or quality.
+    another size, format or quality. A RAW file always does, its size unknown.
 
     Raises:
-        DriverError: the camera's file is not whole.
+        DriverError: the camera's file is not whole, or none of the RAW kind.
     """
-    mime_type = _MIME.get(shot.format, frame.mime_type)
     if shot.format == "RAW":
         if frame.encoded is None:
             raise DriverError("the camera gave no raw file")
-        return frame.encoded, Output(mime_type, 0, 0, None)  # its size is the format's secret
+        return frame.encoded, Output(frame.mime_type, 0, 0, None)
+    mime_type = _MIME.get(shot.format, frame.mime_type)
     output = _output(frame, shot, mime_type, DEFAULT_QUALITY_PERCENT)
     return render(frame, output), output
 
@@ -85,7 +85,8 @@ def outputs(frame: Frame, variants: Iterable[LiveVariant]) -> dict[Output, list[
 
 def render(frame: Frame, output: Output) -> bytes | memoryview:
     """Make one picture of a frame."""
-    if output.quality_percent is None and frame.encoded is not None:
+    own = output.quality_percent is None and output.mime_type == frame.mime_type
+    if own and frame.encoded is not None:
         return frame.encoded
     pixels = _decoded(frame, output)
     size = (output.width_px, output.height_px)

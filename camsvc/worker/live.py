@@ -80,7 +80,8 @@ class LiveReader:
             self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
-            if self._bad >= _BAD_FRAMES or isinstance(error, errors.DriverFault):
+            hopeless = isinstance(error, errors.DriverFault | errors.Unsupported)
+            if self._bad >= _BAD_FRAMES or hopeless:
                 failed = failure(error)
                 self._variants = {}
                 self._send(m.LiveFailed(failed.kind, f"{failed.message} ({self._bad} in a row)"))

@@ -57,7 +57,9 @@ class DeviceInfo:
     `expected_capture_s` is the driver's own guess of a still's duration, until the service has
     seen some. `formats` are names of the contract's image formats, `sizes` are (width, height) in
     pixels, empty when unknown. `make` is the maker's name where it is known apart from the model.
-    `warnings` are what a person should look at soon, one plain sentence each.
+    `warnings` are what a person should look at soon, one plain sentence each. `exposure_us` is the
+    exposure that the camera is set to, in microseconds, where it is long and the driver knows it: a
+    call is given so much more time.
     """
 
     model: str
@@ -65,12 +67,14 @@ class DeviceInfo:
     serial: str = ""
     has_controls: bool = False
     sizes: list[tuple[int, int]] = field(default_factory=list)
-    live_view: bool = False
+    live_view: bool = True
+    """Only where the driver has any."""
     capture_during_live_view: bool = False
     expected_capture_s: float = 1.0
     details: dict[str, str] = field(default_factory=dict)
     make: str = ""
     warnings: list[str] = field(default_factory=list)
+    exposure_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ class Unprepare:
 class Capture:
     """Take a still, and write it to the new file `path`, synced. Answered by `Captured`.
 
+    Other files of the shot are written beside it; see `frames.beside`.
     It waits in the slot too, which the service then owns, where it has at most `inline_bytes`.
     `comment` goes into the picture's EXIF.
     """
@@ -242,13 +247,15 @@ class Opened:
 class Captured:
     """A still is in its file, and in its slot unless that is `NO_SLOT`.
 
-    `driver_s` is the driver's part, `encode_s` the encoder's, `store_s` that of writing the file.
+    `driver_s` is the driver's part, `encode_s` the encoder's, `store_s` that of writing the files.
+    `others` are the shot's further files, in the camera's order.
     """
 
     image: ImageInfo
     driver_s: float
     encode_s: float
     store_s: float
+    others: list[ImageInfo] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +321,21 @@ class LiveFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The open camera is not quite what it was: its warnings, its exposure."""
+
+    device: DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The camera was looked after while no command was under way, and has failed; as `Failed`."""
+
+    kind: str
+    message: str
+
+
 Command = (
     Open
     | Recover
@@ -329,7 +351,7 @@ Command = (
     | SetLive
     | Release
 )
-LiveEvent = LiveFrames | LiveFailed
+LiveEvent = LiveFrames | LiveFailed | Changed | Lost
 Event = LiveEvent | Progress
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 
 from camsvc import errors, unix
-from camsvc.drivers.base import Frame
-from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue, ImageInfo, SharedBlock
+from camsvc.drivers.base import File, Frame
+from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue, ImageInfo, SharedBlock, beside
 from camsvc.worker import exif, imaging
 from camsvc.worker.messages import Capture, Captured, DeviceInfo
 
@@ -58,6 +58,7 @@ class StillWriter:
         encode_s = time.perf_counter() - started
         try:
             sha256, store_s = store(command.path, pieces, read_soon=slot == NO_SLOT)
+            others, others_s = _store_others(frame, command.path)
         except Exception:
             if slot != NO_SLOT:
                 self.release()
@@ -72,8 +73,9 @@ class StillWriter:
             sha256=sha256,
             exposure_us=frame.exposure_us,
             controls=controls,
+            name=frame.name,
         )
-        return Captured(image, driver_s, encode_s, store_s)
+        return Captured(image, driver_s, encode_s, store_s + others_s, others)
 
     def _offer(self, pieces: Sequence[memoryview]) -> int:
         """Fill the slot, and return it."""
@@ -81,6 +83,36 @@ class StillWriter:
         self._block.write(STILL_SLOT, b"".join(pieces) if len(pieces) > 1 else pieces[0])
         self._slot_free.clear()
         return STILL_SLOT
+
+
+def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
+    """Write a shot's further files as they are; return what they are, and the seconds it took.
+
+    Raises: as `store`. Those that were written then are the service's to delete.
+    """
+    stored, seconds = [], 0.0
+    for number, file in enumerate(frame.others, start=1):
+        sha256, store_s = store(beside(path, number), [memoryview(file.data)])
+        seconds += store_s
+        width, height = _size(file)
+        stored.append(
+            ImageInfo(
+                slot=NO_SLOT,
+                size_bytes=len(file.data),
+                mime_type=file.mime_type,
+                width_px=width,
+                height_px=height,
+                acquisition_time_ns=frame.acquisition_time_ns,
+                sha256=sha256,
+                name=file.name,
+            )
+        )
+    return stored, seconds
+
+
+def _size(file: File) -> tuple[int, int]:
+    """Return a file's width and height in pixels; of what is no JPEG, zeros."""
+    return imaging.jpeg_size(file.data) if file.mime_type == imaging.JPEG else (0, 0)
 
 
 def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> tuple[str, float]:

@@ -24,10 +24,13 @@ from camsvc.worker import messages as m
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 from camsvc.worker.parent import Launch, Worker
 from tests.support import remote_driver
-from tests.support.videos import Videos
 
-SETTINGS: dict[str, Callable[[Videos], dict[str, object]]] = {
-    "opencv": lambda videos: {"source": str(videos.h264.path), "loop": True},
+SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
+    "opencv": lambda request: {
+        "source": str(request.getfixturevalue("videos").h264.path),
+        "loop": True,
+    },
+    "gphoto2": lambda request: dict(request.getfixturevalue("gphoto2_rig").settings),
     "picamera2": lambda _: {"source": "left"},
     "simulated": lambda _: {},
 }
@@ -63,8 +66,8 @@ def driver_class(name: str, launch: Launch) -> type[Driver]:
 
 
 @pytest.fixture
-def settings(name: str, videos: Videos) -> dict[str, object]:
-    return SETTINGS[name](videos)
+def settings(name: str, request: pytest.FixtureRequest) -> dict[str, object]:
+    return SETTINGS[name](request)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +76,9 @@ class _RemoteDriver(Driver):
         self._process.close()
 
     @classmethod
-    def discover(cls) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
         with contextlib.closing(_Process(cls.launch)) as process:
-            devices: list[Device] = process.call("class", "discover")
+            devices: list[Device] = process.call("class", "discover", configured)
         return devices
 
     @classmethod

@@ -46,7 +46,7 @@ class Service:
             '[service]\nmetrics_listen = "127.0.0.1:0"\nlog_format = "json"\nlog_level = "debug"\n'
             + settings
         )
-        self._data_dir = folder / "data"
+        self.data_dir = folder / "data"
         self._log_path = folder / "service.log"
         self._retries = retries
         self._entering = entering
@@ -59,7 +59,7 @@ class Service:
             self._process = await asyncio.create_subprocess_exec(
                 *(*self._entering, sys.executable, "-m", "camsvc", "serve"),
                 *("--config", str(self._config)),
-                *("--listen", "127.0.0.1:0", "--data-dir", str(self._data_dir)),
+                *("--listen", "127.0.0.1:0", "--data-dir", str(self.data_dir)),
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
             )

@@ -380,7 +380,7 @@ async def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(rig: Ri
         db.execute("PRAGMA user_version = 7")
     before = rig.path.read_bytes()
     assert refusal(rig.path).startswith(
-        "the journal is of version 7, and this camsvc knows up to 1; "
+        "the journal is of version 7, and this camsvc knows up to 2; "
     )
     assert rig.path.read_bytes() == before
 

@@ -210,7 +210,7 @@ class Captures(RuleBasedStateMachine):
     def sums_and_lists_are_right(self) -> None:
         images = {record.capture_id: record.image for record in self.records if record.image}
         assert rows.total_bytes(self.db) == sum(image.size_bytes for image in images.values())
-        assert rows.image_paths(self.db) == {id_: image.path for id_, image in images.items()}
+        assert rows.image_paths(self.db) == {id_: [image.path] for id_, image in images.items()}
         running = [record for _, record in self.positions() if record.state not in ENDED]
         assert rows.running(self.db) == running
 

@@ -117,7 +117,7 @@ def test_1000_viewers_come_and_go_and_leave_nothing(flowing: LiveRig) -> None:
 
 
 def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: LiveRig) -> None:
-    rig.device = m.DeviceInfo("still only", ["JPEG"])
+    rig.device = m.DeviceInfo("still only", ["JPEG"], live_view=False)
     watching = rig.watch()
     rig.open()
     rig.wait(0.01)

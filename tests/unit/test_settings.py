@@ -13,6 +13,7 @@ from camsvc.drivers import BUILTIN
 from camsvc.drivers.opencv_source import BACKENDS, Source
 from camsvc.settings import (
     CameraSettings,
+    GPhoto2CameraSettings,
     OpenCVCameraSettings,
     Picamera2CameraSettings,
     ServiceSettings,
@@ -73,6 +74,7 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
         "attempt_timeout_s": 10,
         "open_timeout_s": 15,
         "stall_timeout_s": 2,
+        "back_off_limit_s": 30,
         "queue_limit": 16,
         "max_viewers": 64,
         "open_at_start": False,
@@ -220,8 +222,8 @@ def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
 # What is wrong, and what is said about it.
 
 DRIVERS = (
-    'allowed: simulated, opencv, picamera2, or the path "package.module:Class" of a driver of your '
-    "own"
+    'allowed: simulated, opencv, gphoto2, picamera2, or the path "package.module:Class" of a '
+    "driver of your own"
 )
 
 
@@ -422,7 +424,14 @@ def test_a_mistake_leaves_no_traceback_of_pydantic(rig: Path) -> None:
 
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE)
-    assert [camera.id for camera in settings.cameras] == ["top", "gate", "film", "left", "sim0"]
+    assert [camera.id for camera in settings.cameras] == [
+        "top",
+        "gate",
+        "dslr",
+        "left",
+        "film",
+        "sim0",
+    ]
 
 
 def test_the_example_shows_every_key_with_its_default() -> None:
@@ -431,8 +440,13 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     for line in EXAMPLE.read_text().splitlines():
         with contextlib.suppress(tomllib.TOMLDecodeError):
             shown |= {k: v for k, v in tomllib.loads(line.lstrip("# ")).items() if k not in shown}
-    cameras = (OpenCVCameraSettings, Picamera2CameraSettings, SimulatedCameraSettings)
-    for table in (ServiceSettings, *cameras):
+    for table in (
+        ServiceSettings,
+        OpenCVCameraSettings,
+        GPhoto2CameraSettings,
+        Picamera2CameraSettings,
+        SimulatedCameraSettings,
+    ):
         assert set(table.model_fields) - {"controls", "faults"} <= set(shown)
     for fields in (ServiceSettings.model_fields, CameraSettings.model_fields):
         for key, field in fields.items():

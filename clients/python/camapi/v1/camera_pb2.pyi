@@ -591,8 +591,9 @@ class Capture(_message.Message):
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapturePart]:
-        """The files of a shot that gave several, such as RAW and JPEG, in the camera's order; the first
-        is the one `image` describes. Empty when the shot gave one file.
+        """The files of a shot that gave several, such as RAW and JPEG. The first is the one that was asked
+        for, which `image` describes; the others follow in the camera's order. Empty when the shot gave
+        one file.
         """
 
     @_builtins.property

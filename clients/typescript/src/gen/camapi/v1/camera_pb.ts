@@ -627,8 +627,9 @@ export type Capture = Message<"camapi.v1.Capture"> & {
   image?: CaptureImage | undefined;
 
   /**
-   * The files of a shot that gave several, such as RAW and JPEG, in the camera's order; the first
-   * is the one `image` describes. Empty when the shot gave one file.
+   * The files of a shot that gave several, such as RAW and JPEG. The first is the one that was asked
+   * for, which `image` describes; the others follow in the camera's order. Empty when the shot gave
+   * one file.
    *
    * @generated from field: repeated camapi.v1.CapturePart parts = 8;
    */

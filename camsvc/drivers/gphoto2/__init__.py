@@ -1,0 +1,1 @@
+"""Cameras on the USB, by libgphoto2; `camera` has the driver."""

@@ -1,0 +1,251 @@
+"""A camera on the USB that libgphoto2 drives: DSLRs, mirrorless and compact cameras.
+
+All calls are made on the worker's main thread: libgphoto2's cameras do not bear two. Live view has
+the mirror up or the sensor running, so it is ended before each still.
+"""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gphoto2 as gp
+
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.gphoto2 import connection, library
+from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, findings, told_apart
+from camsvc.drivers.gphoto2.controls import ControlTree
+from camsvc.drivers.gphoto2.formats import Formats
+from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
+from camsvc.drivers.gphoto2.warnings import warnings
+from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
+from camsvc.frames import ControlValue
+from camsvc.worker import messages as m
+
+_LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
+"""As in the settings, for whoever makes a driver without them."""
+
+_EXPECTED_CAPTURE_S = 1.0
+"""Until the service has seen some."""
+_LOOK_S = 30.0
+"""How often battery and card are asked for, beside after each still and when the camera tells."""
+
+
+class GPhoto2Camera(Driver):
+    """One camera, chosen by `model`, `serial` or `port`; see `GPhoto2CameraSettings`."""
+
+    name = "gphoto2"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        self._settings = settings
+        self._camera: Any = None
+        self._info: m.DeviceInfo | None = None
+        self._wanted: dict[str, ControlValue] = {}
+        self._next_frame = 0.0
+        self._live = False
+        self._look_at = 0.0
+        self._just_heard = False
+        """Whether the camera has told of a picture, and nothing was asked of it since."""
+        self._battery: ControlValue | None = None
+        self._largest_kb = 0
+        self._fetched: list[tuple[str, str]] = []
+
+    def open(self) -> m.DeviceInfo:
+        """Connect to the camera, and set what the settings say about its files.
+
+        Raises:
+            DriverError: it is not there, does not answer, or another program has it.
+            DriverFault: the settings name a format that it has not, or fit several cameras.
+        """
+        library.use(self._settings)
+        self._begin(*connection.connect(Choice.of(self._settings)))
+        assert self._info is not None
+        return self._info
+
+    def capture(self, shot: m.Shot) -> Frame:
+        """Release the shutter, and fetch all files that the camera makes of it.
+
+        Raises:
+            DriverError: the camera is gone, or told of no picture in time.
+        """
+        controls = self._controls
+        drain(self._open_one, controls)
+        exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
+        with self._formats.set_for(shot.format) as expected:
+            bound_s = (exposure_us or 0) / 1e6 + self._file_timeout_s
+            under_way = Shot(self._open_one, controls, bound_s)
+            acquired_ns = time.time_ns()
+            under_way.release(bulb_s, self.progress)
+            files = under_way.files(expected)
+        if self._settings.get("keep_on_card", True) is False:
+            self._fetched += under_way.places
+        self._just_heard, self._look_at = True, 0.0
+        self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
+        return frame_of(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
+
+    def start_live(self) -> None:
+        """Begin at once; the first `read` starts the camera's live view."""
+        self._next_frame, self._live = 0.0, True
+
+    def read(self) -> Frame | None:
+        """Return the next frame, at the rate of the settings.
+
+        Raises:
+            Unsupported, DriverError: the camera gives none.
+        """
+        now = time.monotonic()
+        due = max(self._next_frame, now)
+        if self.wanted.wait(due - now):
+            return None
+        self._next_frame = due + 1 / self._live_fps
+        try:
+            data = library.contents(self._open_one.capture_preview())
+        except gp.GPhoto2Error as error:
+            if error.code == gp.GP_ERROR_NOT_SUPPORTED:
+                raise Unsupported("this camera has no live view over USB") from error
+            raise library.failure(error, "reading a live frame") from error
+        return Frame(time.time_ns(), encoded=data, mime_type=JPEG)
+
+    def stop_live(self) -> None:
+        """End live view, so that a still finds the mirror down and the sensor free."""
+        if self._live and "viewfinder" in self._controls.actions:
+            self._controls.act("viewfinder", False)
+        self._live = False
+
+    def controls(self) -> list[m.Control]:
+        """Return the camera's settings; first it is asked whether it is still there."""
+        if not self._just_heard:
+            drain(self._open_one, self._controls)
+        self._just_heard = False
+        return self._controls.controls()
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        self._controls.put(values)
+        self._wanted |= values
+
+    def attend(self) -> m.DeviceInfo | None:
+        """Take the camera's events; now and then, ask for its battery and its card.
+
+        What was fetched and is not to stay on the card is deleted here, as that takes 0.3 s.
+        """
+        drain(self._open_one, self._controls)
+        while self._fetched:
+            with contextlib.suppress(gp.GPhoto2Error):  # a camera that refuses keeps it
+                self._open_one.file_delete(*self._fetched.pop(0))
+        now = time.monotonic()
+        exposure_us = self._controls.exposure_us
+        assert self._info is not None
+        info = replace(self._info, exposure_us=exposure_us)
+        battery = self._controls.value("batterylevel")
+        if now >= self._look_at or battery != self._battery:
+            warned = warnings(self._camera, self._controls, self._largest_kb)
+            info = replace(info, warnings=warned)
+            self._look_at, self._battery = now + _LOOK_S, battery
+        if info == self._info:
+            return None
+        self._info = info
+        return info
+
+    def recover(self) -> None:
+        """Reset the camera's USB port, and connect anew, with the controls that were set.
+
+        Raises:
+            DriverError: it is gone, or does not come back.
+        """
+        port = self._open_one.get_port_info().get_path()
+        self._release()
+        connection.reset(port)
+        known = self._info
+        self._begin(*connection.connect_again(Choice.of(self._settings)))
+        for name, value in self._wanted.items():
+            with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
+                self._controls.put({name: value})
+        self._info, self._look_at = known, 0.0  # `attend` tells what is different
+
+    def close(self) -> None:
+        """Let the camera go, its live view ended."""
+        if self._camera is not None:
+            with contextlib.suppress(DriverError, DriverFault):
+                self.stop_live()
+        self._release()
+
+    @classmethod
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[m.Device]:
+        """List the cameras attached, by what outlives a plugging in where that will do."""
+        found: dict[str, Attached] = {}
+        for settings in configured or [{}]:
+            library.use(settings)
+            found |= {camera.port: camera for camera in attached()}
+        return [
+            m.Device(camera.port, camera.model, camera.model, camera.serial, dict(choice.given))
+            for camera, choice in told_apart(list(found.values()))
+        ]
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, object], found: m.Device) -> bool:
+        """Whether model, serial number and port of the settings allow it."""
+        camera = Attached(found.model, found.address, found.serial)
+        return Choice.of(settings).allows(camera)
+
+    @classmethod
+    def diagnose(cls, settings: Mapping[str, object]) -> list[m.Finding]:
+        """Say which version of the library is used, what is attached, and who holds it."""
+        library.use(settings)
+        return findings(Choice.of(settings))
+
+    # Small steps.
+
+    @property
+    def _open_one(self) -> Any:
+        if self._camera is None:
+            raise DriverError("the camera is not open")
+        return self._camera
+
+    @property
+    def _live_fps(self) -> float:
+        return float(str(self._settings.get("live_fps", _LIVE_FPS)))
+
+    @property
+    def _file_timeout_s(self) -> float:
+        return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
+
+    def _begin(self, camera: Any, what: Attached) -> None:
+        self._camera = camera
+        self._controls = ControlTree(camera)
+        self._formats = Formats(self._controls, str(self._settings.get("image_format") or ""))
+        self._formats.begin()
+        if target := str(self._settings.get("capture_target") or ""):
+            self._aim(target)
+        can = camera.get_abilities().operations
+        maker = self._controls.value("manufacturer")
+        self._info = m.DeviceInfo(
+            model=what.model,
+            make=str(maker or ""),
+            serial=what.serial,
+            formats=self._formats.offered,
+            has_controls=True,
+            live_view=bool(can & gp.GP_OPERATION_CAPTURE_PREVIEW),
+            expected_capture_s=_EXPECTED_CAPTURE_S,
+            exposure_us=self._controls.exposure_us,
+            warnings=warnings(camera, self._controls, self._largest_kb),
+            details={"port": what.port, "serial": what.serial},
+        )
+        self._look_at = time.monotonic() + _LOOK_S
+        self._battery = self._controls.value("batterylevel")
+
+    def _aim(self, target: str) -> None:
+        """Have pictures go to the camera's memory ("ram") or to its card ("card")."""
+        choices = self._controls.choices("capturetarget")
+        fitting = [choice for choice in choices if target in choice.lower()]
+        if not fitting:
+            raise DriverFault(
+                f"the settings' capture_target = {target!r} is not to be had of this camera, "
+                f"which has: {', '.join(choices) or 'no choice'}"
+            )
+        self._controls.choose("capturetarget", fitting[0])
+
+    def _release(self) -> None:
+        camera, self._camera, self._live = self._camera, None, False
+        if camera is not None:
+            connection.disconnect(camera)

@@ -1,0 +1,82 @@
+"""What a gphoto2 camera makes of a shot, in its maker's words: JPEG, a raw file, or both."""
+
+import contextlib
+from collections.abc import Iterator
+
+from camsvc.drivers.gphoto2.controls import ControlTree
+from camsvc.errors import DriverFault
+
+_SETTINGS = ("imageformat", "imagequality")
+
+
+class Formats:
+    """The setting that says so. `configured` is the choice of the camera's settings, or empty."""
+
+    def __init__(self, controls: ControlTree, configured: str) -> None:
+        self._controls = controls
+        self._configured = configured
+        names = (n for n in _SETTINGS if any(_raw(c) or _jpeg(c) for c in controls.choices(n)))
+        self._name = next(names, "")
+        self._choices = controls.choices(self._name)
+
+    @property
+    def offered(self) -> list[str]:
+        """The contract's names of the formats that a still can be asked for in."""
+        jpeg = not self._choices or any(map(_jpeg, self._choices))
+        return [
+            *(["JPEG", "PNG"] if jpeg else []),
+            *(["RAW"] if any(map(_raw, self._choices)) else []),
+        ]
+
+    def begin(self) -> None:
+        """Set what the settings want.
+
+        Raises:
+            DriverFault: the camera does not offer it.
+        """
+        if not self._configured:
+            return
+        if self._configured not in self._choices:
+            raise DriverFault(
+                f"the settings' image_format = {self._configured!r} is not to be had of this "
+                f"camera, which has: {', '.join(map(repr, self._choices)) or 'no choice'}"
+            )
+        self._controls.choose(self._name, self._configured)
+
+    @contextlib.contextmanager
+    def set_for(self, wanted: str) -> Iterator[int]:
+        """Have the camera make a format, as long as the block lasts; give how many files it makes.
+
+        What it is set to stays where that makes the format, alone or beside the other.
+        """
+        before = str(self._controls.value(self._name) or "") if self._name else ""
+        chosen = self._choice(wanted, before)
+        if chosen == before:
+            yield _files(before)
+            return
+        self._controls.choose(self._name, chosen)
+        try:
+            yield _files(chosen)
+        finally:
+            self._controls.choose(self._name, before)
+
+    def _choice(self, wanted: str, present: str) -> str:
+        makes = _raw if wanted == "RAW" else _jpeg
+        if not present or makes(present):
+            return present
+        alone = [choice for choice in self._choices if makes(choice) and _files(choice) == 1]
+        fine = [choice for choice in alone if "fine" in choice.lower()]
+        both = [choice for choice in self._choices if makes(choice)]
+        return (fine or alone or both or [present])[0]
+
+
+def _raw(choice: str) -> bool:
+    return any(word in choice.lower() for word in ("raw", "nef"))
+
+
+def _jpeg(choice: str) -> bool:
+    return not _raw(choice) or "+" in choice
+
+
+def _files(choice: str) -> int:
+    return 2 if _raw(choice) and _jpeg(choice) else 1

@@ -1,0 +1,46 @@
+"""Services with virtual cameras on the real libgphoto2."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartService
+from tests.rigs.gphoto2.rig import Rig, missing
+from tests.rigs.running import refuse
+from tests.support.scenes import camera
+from tests.support.service import Service
+
+QUICK: dict[str, Any] = {"attempt_timeout_s": 2.0, "file_timeout_s": 1.0, "open_timeout_s": 15.0}
+"""A camera that is given up soon."""
+
+StartCamera = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    if why := missing():
+        refuse(why)
+    folder = tmp_path / "rig"
+    folder.mkdir()
+    with closing(Rig(folder)) as rig:
+        yield rig
+
+
+@pytest.fixture
+def start_camera(start_service: StartService, rig: Rig) -> StartCamera:
+    """Give a function that starts a service with the rig's camera `dslr` beside `sim0`."""
+
+    async def start(**keys: Any) -> Service:
+        return await start_service(dslr(rig, **keys) + camera())
+
+    return start
+
+
+def dslr(rig: Rig, camera_id: str = "dslr", **keys: Any) -> str:
+    """Return the settings of one of the rig's cameras; a key of None is left out."""
+    known = {**QUICK, **rig.settings, "env": dict(rig.env), **keys}
+    given = {key: value for key, value in known.items() if value is not None}
+    return camera(camera_id, driver="gphoto2", **given)

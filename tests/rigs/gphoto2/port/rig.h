@@ -1,0 +1,99 @@
+/* What the rig's port library shares: see port.c.
+ *
+ * No headers of libgphoto2 are needed: what is used of them is declared here.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct Port Port; /* a GPPort: only handed on */
+typedef struct Info *Info;
+
+typedef struct {
+	int (*init)(Port *), (*exit)(Port *), (*open)(Port *), (*close)(Port *);
+	int (*read)(Port *, char *, int);
+	int (*check_int)(Port *, char *, int, int);
+	int (*write)(Port *, const char *, int);
+	int (*update)(Port *);
+	void *serial[4];
+	int (*find_device)(Port *, int, int);
+	int (*find_device_by_class)(Port *, int, int, int);
+	void *others[9];
+	int (*reset)(Port *);
+} Operations;
+
+enum { OK = 0, ERROR_IO = -7, ERROR_TIMEOUT = -10, ERROR_GONE = -52, ERROR_CLAIMED = -53 };
+enum { NONE, UNPLUGGED, IO_ERROR, BUSY, CLAIMED, NO_EVENTS, NOT_LIVE, HANG, WEDGED };
+enum { COMMAND = 1, DATA = 2, RESPONSE = 3, EVENT = 4 };
+enum { RC_OK = 0x2001, RC_NOT_SUPPORTED = 0x200a, RC_BUSY = 0x2019, RC_NOT_LIVE = 0xa00b };
+enum { EXPOSURE_PROGRAM = 0x500e };
+enum { OBJECT_ADDED = 0x4002, PROPERTY_CHANGED = 0x4006, CAPTURE_COMPLETE = 0x400d };
+
+enum { ABSENT = -2 }; /* in place of a value: the camera does not have the property */
+enum { NEF = 4 }; /* of QUALITY; what is more is NEF and JPEG */
+enum { BATTERY, QUALITY, BALANCE, FOCUS, EXPOSURE, ISO, PROPERTIES };
+
+typedef struct {
+	int32_t fault, free_mb, delay_ms, cameras; /* asked for */
+	int32_t changed;                           /* a property that the camera is to tell of */
+	int32_t values[PROPERTIES];                /* which a camera keeps while it is closed, too */
+	int32_t opens, captures, resets, frames, live, bulb_ms, commands, deletions, live_stills; /* told */
+} Control;
+
+typedef struct {
+	uint16_t code;
+	int bytes, count;
+	uint32_t allowed[8];
+} Property;
+
+#define MOST_EVENTS 32
+
+typedef struct {
+	Port *port;
+	int dead;
+	unsigned char *queue; /* containers for the driver */
+	size_t queued, taken;
+	uint32_t their_transaction, our_transaction;
+	int setting; /* the property whose value is to come; -1: none */
+	uint32_t events[MOST_EVENTS][2];
+	int waiting;
+	double ready_at, bulb_at;
+	uint32_t shots;
+	char path[32];
+} Camera;
+
+/* Bytes being written: little-endian, as all machines here are. */
+typedef struct {
+	unsigned char *at, *start;
+} Out;
+
+extern Operations theirs; /* those of libgphoto2's own virtual camera */
+extern Control *control;
+
+static inline double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* containers.c */
+void put(Out *out, uint64_t value, int bytes);
+void put_text(Out *out, const char *text);
+void put_array(Out *out, const uint16_t *values, int count);
+void answer(Camera *camera, uint16_t code);
+void give(Camera *camera, uint16_t operation, Out *out);
+void tell(Camera *camera, uint32_t code, uint32_t parameter);
+void forward(Camera *camera, const unsigned char *container, int size);
+
+/* operations.c */
+void carry_out(Camera *camera, const unsigned char *container, int size);
+void take_value(Camera *camera, const unsigned char *container);
+
+/* objects.c */
+int is_own_object(uint32_t handle);
+void take_picture(Camera *camera);
+void object_info(Camera *camera, uint32_t handle);
+void object(Camera *camera, uint32_t handle);
+void live_frame(Camera *camera);

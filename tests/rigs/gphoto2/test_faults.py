@@ -1,0 +1,234 @@
+"""However libgphoto2 and its cameras fail: answered in time, back by itself, no other touched."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from camsvc_client import RpcErrorInfo
+
+from tests.rigs.gphoto2.conftest import StartCamera
+from tests.rigs.gphoto2.control import Fault
+from tests.rigs.gphoto2.rig import Rig
+from tests.support.history import refusal
+from tests.support.live import Status, Watcher
+from tests.support.service import Service
+from tests.support.waiting import finished, until
+
+BACK_S = 3.0
+"""After the end of its fault, a camera is back."""
+FAULT_S = 4.0
+"""Long enough for the ladder to have been climbed to its last rung."""
+ANSWER_S = 2.0
+"""GetCamera asks no camera; this is what a busy machine adds to its milliseconds."""
+DSLR = "dslr"
+CRASH = """
+import os
+import gphoto2
+os.environ["IOLIBS"], os.environ["HOME"] = os.environ["RIG_IOLIBS"], "/dev/null"
+camera = gphoto2.Camera()
+camera.init()
+aperture = camera.get_single_config("f-number")
+aperture.set_value("f/99")
+camera.set_single_config("f-number", aperture)
+print("taken", flush=True)
+camera.get_single_config("f-number").get_value()
+"""
+"""What the library does by itself."""
+
+Rung = pb.RecoveryStatistics
+
+
+async def shown(service: Service) -> pb.Camera:
+    async with asyncio.timeout(ANSWER_S):
+        return (await service.camera(DSLR)).camera
+
+
+async def failed(service: Service, **fields: Any) -> RpcErrorInfo:
+    """Return how a capture ends that has no deadline of its own."""
+    return await refusal(service.capture(DSLR, timeout=None, **fields))
+
+
+@asynccontextmanager
+async def other_untouched(service: Service) -> AsyncIterator[None]:
+    """Take pictures with the other camera meanwhile: each at its first attempt, by one worker."""
+    done = asyncio.Event()
+
+    async def take() -> None:
+        while not done.is_set():
+            capture = (await service.capture(timeout=5)).capture
+            assert (capture.attempts, capture.recoveries) == (1, 0)
+
+    taking = asyncio.create_task(take())
+    yield
+    done.set()
+    await taking
+    assert not (await service.camera()).camera.statistics.recoveries
+
+
+async def back(service: Service, rig: Rig) -> None:
+    """End the fault; the camera takes pictures again in time."""
+    rig.control.fault = Fault.NONE
+    ended = time.monotonic()
+    before = rig.control.told("captures")
+
+    async def takes() -> bool:
+        try:
+            await service.capture(DSLR, timeout=BACK_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+        return True
+
+    await until(takes, "it takes pictures again", within_s=BACK_S)
+    print(f"back after {time.monotonic() - ended:.2f} s")
+    assert rig.control.told("captures") > before
+    assert (await shown(service)).state == pb.Camera.STATE_READY
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault.UNPLUGGED, "unplugged or switched off"),
+        (Fault.IO_ERROR, "the connection to the camera is disturbed"),
+        (Fault.BUSY, "the camera is busy"),
+        (Fault.NO_EVENTS, "told of no picture within 1.01 s"),
+        (Fault.HANG, "was not answered within 2"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+async def test_a_fault_during_use(
+    start_camera: StartCamera, rig: Rig, fault: Fault, says: str
+) -> None:
+    service = await start_camera(attempts=1)
+    await service.capture(DSLR)
+    async with other_untouched(service):
+        rig.control.fault = fault
+        started = time.monotonic()
+        info = await failed(service)
+        assert time.monotonic() - started < 5.0
+        assert info.reason == "CAMERA_UNAVAILABLE"
+        assert says in info.message
+        assert info.retry_delay_s
+        while time.monotonic() < started + FAULT_S:
+            camera = await shown(service)
+            assert camera.state != pb.Camera.STATE_FAULTED
+            await asyncio.sleep(0.1)
+        await back(service, rig)
+
+
+async def test_a_camera_that_another_program_has(start_camera: StartCamera, rig: Rig) -> None:
+    rig.control.fault = Fault.CLAIMED
+    service = await start_camera()
+    waiting = asyncio.create_task(service.capture(DSLR))
+
+    async def told() -> bool:
+        fault = (await shown(service)).fault.message
+        return "another program has the camera" in fault and "gvfs-gphoto2-volume" in fault
+
+    async with other_untouched(service):
+        await until(told, "the camera's fault says who has it, and what to do")
+        rig.control.fault = Fault.NONE
+        ended = time.monotonic()
+        await waiting
+        assert time.monotonic() - ended < BACK_S
+
+
+async def test_live_view_that_the_library_asks_for_without_end(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    async with other_untouched(service), Watcher(service, DSLR) as watcher:
+        await watcher.until_frames(3)
+        rig.control.fault = Fault.NOT_LIVE
+        await watcher.until_state(Status.STATE_RECOVERING, within_s=4)
+        again = time.monotonic() + FAULT_S
+        while time.monotonic() < again:
+            await shown(service)
+            await asyncio.sleep(0.1)
+        rig.control.fault = Fault.NONE
+        await watcher.until_frames(3, within_s=BACK_S)
+
+
+async def test_a_value_that_would_crash_the_library(start_camera: StartCamera, rig: Rig) -> None:
+    """It takes an aperture that the lens does not have, and crashes when it reads that back."""
+    bare = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CRASH),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **rig.env, "RIG_IOLIBS": str(rig.settings["iolibs"])},
+    )
+    assert await finished(bare, within_s=20) == (-signal.SIGSEGV, "taken\n", "")
+    service = await start_camera()
+    await service.capture(DSLR)
+    workers = {worker.pid for worker in service.workers()}
+    for value in ("f/99", "", "f/2.80"):
+        setting = pb.ControlSetting(name="aperture", value=pb.ControlValue(string_value=value))
+        request = api.SetControlsRequest(camera=DSLR, controls=[setting])
+        info = await refusal(service.stub.SetControls(request, timeout=5))
+        assert info.reason == "INVALID_REQUEST"
+        assert "allowed: f/2.8, f/3.5, f/4" in info.message
+        info = await failed(service, controls=[setting])
+        assert info.reason == "INVALID_REQUEST"
+    await service.capture(DSLR)
+    assert {worker.pid for worker in service.workers()} == workers
+
+
+async def test_more_pictures_than_the_virtual_camera_takes(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """After 26 its card is full until it is connected anew; every call has its picture."""
+    service = await start_camera()
+    await service.capture(DSLR)
+    async with other_untouched(service):
+        for _ in range(30):
+            started = time.monotonic()
+            await service.capture(DSLR, timeout=10)
+            assert time.monotonic() - started < BACK_S
+    assert sum(r.count for r in (await shown(service)).statistics.recoveries) >= 1
+
+
+async def test_what_only_a_reset_of_the_usb_port_mends(start_camera: StartCamera, rig: Rig) -> None:
+    service = await start_camera()
+    await service.capture(DSLR)
+    rig.control.fault = Fault.WEDGED
+    await service.capture(DSLR, timeout=10)  # it, or the look after the camera, meets the fault
+    assert rig.control.told("resets") == 1
+    used = (await shown(service)).statistics.recoveries
+    assert [(r.rung, r.count) for r in used] == [(Rung.RUNG_SOFT_RETRY, 1)]
+
+
+async def test_an_idle_camera_is_missed_when_it_is_unplugged(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    await service.capture(DSLR)
+    rig.control.fault = Fault.UNPLUGGED
+    await service.wait_for_state(pb.Camera.STATE_RECOVERING, DSLR)
+    assert re.search("unplugged|not attached", (await shown(service)).fault.message)
+    rig.control.fault = Fault.NONE
+    started = time.monotonic()
+    await service.wait_for_state(pb.Camera.STATE_READY, DSLR)
+    assert time.monotonic() - started < BACK_S
+
+
+async def test_what_the_library_remembers_is_not_told_of_an_unplugged_camera(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """It lists settings and files of a camera that is gone, and calls that a success."""
+    service = await start_camera(attempts=1)
+    await service.capture(DSLR)
+    rig.control.fault = Fault.UNPLUGGED
+    request = api.ListControlsRequest(camera=DSLR)
+    info = await refusal(service.stub.ListControls(request, timeout=10))
+    assert info.reason == "CAMERA_UNAVAILABLE"

@@ -1,0 +1,256 @@
+"""Which camera is meant, what it is set to, and what it warns of."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+
+from tests.conftest import StartService
+from tests.rigs.gphoto2.conftest import StartCamera, dslr
+from tests.rigs.gphoto2.control import ABSENT, Fault, Value
+from tests.rigs.gphoto2.rig import MODEL, PORTS, SERIALS, Rig
+from tests.support.history import refusal
+from tests.support.service import Service
+from tests.support.waiting import until
+
+DSLR = "dslr"
+
+
+async def controls(service: Service, camera: str = DSLR) -> dict[str, pb.Control]:
+    answer = await service.stub.ListControls(api.ListControlsRequest(camera=camera), timeout=10)
+    return {control.name: control for control in answer.controls}
+
+
+async def put(service: Service, **values: str) -> dict[str, str]:
+    """Set controls; return the texts of all."""
+    settings = [
+        pb.ControlSetting(name=name, value=pb.ControlValue(string_value=value))
+        for name, value in values.items()
+    ]
+    request = api.SetControlsRequest(camera=DSLR, controls=settings)
+    answer = await service.stub.SetControls(request, timeout=10)
+    return {control.name: control.value.string_value for control in answer.controls}
+
+
+# Which camera.
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"serial": SERIALS[1]},
+        {"serial": SERIALS[1].lstrip("0")},
+        {"port": PORTS[1]},
+        {"model": "d750", "port": PORTS[1]},
+    ],
+)
+async def test_a_camera_is_chosen_by_model_serial_or_port(
+    start_camera: StartCamera, chosen: dict[str, str]
+) -> None:
+    service = await start_camera(**{"port": None, **chosen})
+    assert (await controls(service))["serialnumber"].value.string_value == SERIALS[1]
+    camera = (await service.camera(DSLR)).camera
+    assert camera.model == MODEL
+    assert camera.capabilities.live_view
+
+
+async def test_two_cameras_each_by_its_own_serial_number(
+    start_service: StartService, rig: Rig
+) -> None:
+    tables = [dslr(rig, f"dslr{n}", port=None, serial=serial) for n, serial in enumerate(SERIALS)]
+    service = await start_service("".join(tables))
+    for number, serial in enumerate(SERIALS):
+        shown = await controls(service, f"dslr{number}")
+        assert shown["serialnumber"].value.string_value == serial
+        await service.capture(f"dslr{number}")
+
+
+async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCamera) -> None:
+    service = await start_camera(port=None, model="D750")
+    info = await refusal(service.capture(DSLR))
+    assert info.reason == "CAMERA_FAULTED"
+    assert "tell them apart by `serial`" in info.message
+    for port in PORTS:
+        assert port in info.message
+
+
+@pytest.mark.parametrize("chosen", [{"model": "EOS R5"}, {"serial": "77"}, {"port": "usb:001,009"}])
+async def test_a_camera_that_is_not_there_is_waited_for(
+    start_camera: StartCamera, rig: Rig, chosen: dict[str, str]
+) -> None:
+    service = await start_camera(**{"port": None, **chosen})
+    waiting = asyncio.create_task(service.capture(DSLR, timeout=60))
+
+    async def told() -> bool:
+        fault = (await service.camera(DSLR)).camera.fault.message
+        return next(iter(chosen.values())) in fault and "attached" in fault
+
+    await until(told, "its fault says which camera is missing")
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def test_discovery_lists_what_is_attached_and_whose_it_is(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    await service.capture(DSLR)
+    answer = await service.stub.DiscoverCameras(api.DiscoverCamerasRequest(), timeout=20)
+    found = {d.address: d for d in answer.devices if d.driver == "gphoto2"}
+    assert {port: device.camera for port, device in found.items()} == {PORTS[0]: DSLR, PORTS[1]: ""}
+    assert found[PORTS[1]].model == MODEL
+    for text in ('driver = "gphoto2"', f'model = "{MODEL}"', f'port = "{PORTS[1]}"'):
+        assert text in found[PORTS[1]].settings_snippet, "two of a model differ by their ports"
+    await service.capture(DSLR)
+
+
+async def test_the_users_own_settings_of_the_library_are_neither_read_nor_written(
+    start_camera: StartCamera, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    service = await start_camera(capture_target="card")
+    assert (await controls(service))["capturetarget"].value.string_value == "Memory card"
+    await service.capture(DSLR)
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"image_format": "Best"}, "which has: 'JPEG Basic', 'JPEG Normal', 'JPEG Fine'"),
+        ({"iolibs": "/nowhere"}, "the settings' iolibs is not a folder"),
+    ],
+)
+async def test_settings_that_cannot_be_fulfilled_are_a_fault(
+    start_camera: StartCamera, setting: dict[str, str], says: str
+) -> None:
+    service = await start_camera(attempts=1, **setting)
+    info = await refusal(service.capture(DSLR))
+    assert info.reason == "CAMERA_FAULTED"
+    assert says in info.message
+    assert "/nowhere" not in info.message
+
+
+# What it is set to.
+
+
+async def test_controls_have_the_contracts_names_and_the_cameras_choices(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    shown = await controls(service)
+    assert [v.string_value for v in shown["iso"].allowed_values] == [
+        "100",
+        "200",
+        "400",
+        "800",
+        "1600",
+    ]
+    assert {"aperture", "white_balance", "focus_mode"} <= shown.keys()
+    exposure = shown["exposure_duration_us"]
+    assert (exposure.unit, exposure.value.int_value) == ("us", 10_000)
+    assert (exposure.range.minimum, exposure.range.maximum) == (1000, 3600e6)
+    assert shown["batterylevel"].access == pb.Control.ACCESS_READ
+
+
+async def test_a_control_that_is_set_is_set_in_the_camera_and_again_after_a_loss(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    assert (await put(service, iso="800"))["iso"] == "800"
+    assert rig.control.value(Value.ISO) == 800
+    taken = (await service.capture(DSLR)).capture.controls
+    assert next(c.value.string_value for c in taken if c.name == "iso") == "800"
+    rig.control.fault = Fault.UNPLUGGED
+    await service.wait_for_state(pb.Camera.STATE_RECOVERING, DSLR)
+    rig.control.turn(Value.ISO, 100)
+    rig.control.fault = Fault.NONE
+    await service.wait_for_state(pb.Camera.STATE_READY, DSLR)
+    assert rig.control.value(Value.ISO) == 800
+
+
+async def test_a_dial_that_is_turned_is_heard_of(start_camera: StartCamera, rig: Rig) -> None:
+    service = await start_camera()
+    assert (await controls(service))["iso"].value.string_value == "100"
+    commands = rig.control.told("commands")
+    assert (await controls(service))["iso"].value.string_value == "100"
+    assert rig.control.told("commands") - commands <= 1, "the tree is not read again"
+    rig.control.turn(Value.ISO, 400)
+
+    async def heard() -> bool:
+        return (await controls(service))["iso"].value.string_value == "400"
+
+    await until(heard, "the control has its new value")
+
+
+async def test_a_control_that_the_camera_has_not_at_present_costs_nothing_else(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """Turned to automatic, cameras take settings away; libgphoto2 then speaks of bad parameters."""
+    service = await start_camera()
+    await controls(service)
+    rig.control.set(Value.ISO, ABSENT)
+    setting = pb.ControlSetting(name="iso", value=pb.ControlValue(string_value="400"))
+    request = api.SetControlsRequest(camera=DSLR, controls=[setting])
+    info = await refusal(service.stub.SetControls(request, timeout=10))
+    assert info.reason == "INVALID_REQUEST"
+
+    async def hidden() -> bool:
+        iso = (await controls(service))["iso"]
+        return iso.access == pb.Control.ACCESS_READ and not iso.HasField("value")
+
+    await until(hidden, "it cannot be set or read")
+    assert (await service.capture(DSLR)).capture.recoveries == 0
+    rig.control.set(Value.ISO, 200)
+
+    async def back() -> bool:
+        return (await controls(service))["iso"].value.string_value == "200"
+
+    await until(back, "it is there again")
+    assert not (await service.camera(DSLR)).camera.statistics.recoveries
+
+
+# What it warns of.
+
+
+async def test_a_low_battery_and_a_full_card_are_warned_of(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera(capture_target="card")
+    await service.capture(DSLR)
+
+    async def warns_of(*texts: str) -> None:
+        async def told() -> bool:
+            return list((await service.camera(DSLR)).camera.warnings) == list(texts)
+
+        await until(told, f"warnings {texts}")
+
+    await warns_of()
+    rig.control.turn(Value.BATTERY_PERCENT, 9)
+    await warns_of("battery at 9 %")
+    rig.control.free_mb = 50
+    await service.capture(DSLR)
+    await warns_of("battery at 9 %", "memory card nearly full: 50 MB free")
+    rig.control.turn(Value.BATTERY_PERCENT, 90)
+    rig.control.free_mb = 30_000
+    await warns_of()
+
+
+async def test_an_unused_camera_is_asked_little(start_camera: StartCamera, rig: Rig) -> None:
+    """Its events are its own to tell; that costs no transfer of ours."""
+    service = await start_camera()
+    await service.capture(DSLR)
+    before, started = rig.control.told("commands"), time.monotonic()
+
+    async def later() -> bool:
+        return time.monotonic() > started + 3
+
+    await until(later, "3 s are over")
+    assert rig.control.told("commands") - before <= 6
