@@ -18,6 +18,7 @@ from camsvc.errors import (
     CameraServiceError,
     CameraUnavailable,
     CaptureTimeout,
+    DeviceAway,
     DriverError,
     DriverFault,
     QueueFull,
@@ -250,11 +251,19 @@ class LiveFeed:
     def _on_live(self, worker: CameraWorker, event: m.LiveEvent) -> None:
         if isinstance(event, m.LiveFrames):
             self._on_frames(worker, event)
-        elif self._supervisor.state is State.READY and not self._busy:
-            if event.kind == "DriverFault":
-                self._supervisor.give_up(DriverFault(event.message))
-            else:
-                self._supervisor.lose(worker, DriverError(f"live view failed: {event.message}"))
+        else:
+            self._on_failed(worker, event)
+
+    def _on_failed(self, worker: CameraWorker, event: m.LiveFailed | m.Lost) -> None:
+        if self._supervisor.state is not State.READY or self._busy:
+            return  # the call under way meets the same
+        if event.kind == "DriverFault":
+            self._supervisor.give_up(DriverFault(event.message))
+        elif event.kind == "DeviceAway":
+            self._supervisor.lose(worker, DeviceAway(event.message))
+        else:
+            what = "live view failed: " if isinstance(event, m.LiveFailed) else ""
+            self._supervisor.lose(worker, DriverError(f"{what}{event.message}"))
 
     def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
         pictures = worker.take_live(event.images)

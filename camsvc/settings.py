@@ -32,6 +32,7 @@ from camsvc.settings_cameras import (
     SecondsOrZero,
     SimulatedCameraSettings,
     Table,
+    V4L2CameraSettings,
 )
 from camsvc.settings_errors import SettingsError, explain
 
@@ -45,6 +46,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SimulatedCameraSettings",
+    "V4L2CameraSettings",
     "load",
 ]
 
@@ -130,6 +132,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
+    "v4l2": V4L2CameraSettings,
     "plugin": PluginCameraSettings,
     "faults": Fault,
 }

@@ -292,7 +292,7 @@ class Supervisor:
                 self.on_away(self.unavailable(f"is away: {error}"))
             try:
                 await asyncio.sleep(delay_s)
-                await self._climb(rung)
+                await self._climb(rung, error)
             except CameraLost as next_error:
                 self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
@@ -303,9 +303,10 @@ class Supervisor:
             self._apply(Event.RECOVERED)
             return
 
-    async def _climb(self, rung: Rung) -> None:
+    async def _climb(self, rung: Rung, error: CameraLost) -> None:
         worker = self._worker
-        if worker is None or rung >= Rung.RESTART:
+        process_lost = isinstance(error, WorkerLost | WorkerTimeout)
+        if worker is None or rung is Rung.RESTART or process_lost:
             await self._open_with_new_worker()
         elif rung is Rung.SOFT_RETRY:
             await worker.call(m.Recover(), self._options.open_timeout_s)

@@ -5,6 +5,7 @@ Every method is called on the worker's main thread, one at a time. A method may 
 service's deadline kills the worker. Failures leave a driver as
 
 - `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
+- `DeviceAway`: the device is unplugged, or another program has it; it is looked for each second,
 - `DriverFault`: permanent, with a message that says what an operator must do,
 - `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
 """
@@ -114,6 +115,13 @@ class Driver(ABC):
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         """Set controls. Names, types and ranges are checked against `controls()` already."""
         raise Unsupported(f"driver {self.name!r} has no controls")
+
+    def attend(self) -> None:  # noqa: B027
+        """Look after the open device, about once a second while no command is under way.
+
+        Overridden: its loss is noticed while nobody uses it. Raise `DriverError` then. Must not
+        take long. Default: nothing.
+        """
 
     def recover(self) -> None:  # noqa: B027 - most drivers have no softer rung than trying again
         """Do what this camera's users do before they re-open it. Default: nothing."""

@@ -28,6 +28,9 @@ from camsvc.worker import messages as m
 from camsvc.worker.live import LiveReader, failure
 from camsvc.worker.still import StillWriter
 
+_ATTEND_S = 1.0
+"""How often a driver looks after its open device."""
+
 
 def main(arguments: list[str]) -> None:
     """Run a worker: its pipe's and its memory's descriptors, the parent's pid, the driver."""
@@ -81,6 +84,8 @@ class Worker:
         self._ready: _Ready | None = None
         self._percent: int | None = None
         """What was told last of the still under way; None: none is."""
+        self._attend_at: float | None = None
+        """When the driver's device wants to be looked after; None: it does not."""
         self._commands: queue.SimpleQueue[m.Envelope] = queue.SimpleQueue()
         self._wanted = threading.Event()
         self._sending = threading.Lock()
@@ -106,10 +111,9 @@ class Worker:
             if self._commands.empty():
                 self._wanted.clear()
             try:
-                pause_s = None if self._ready else self._live.pause_s
-                envelope = self._commands.get(timeout=pause_s)
+                envelope = self._commands.get(timeout=self._pause_s)
             except queue.Empty:
-                self._live.read(self._opened)
+                self._go_on()
                 continue
             match envelope.message:
                 case m.SetLive(variants):
@@ -119,6 +123,31 @@ class Worker:
                         self._put_back()
                 case command:
                     self._send(envelope.id, self._carry_out(command))
+
+    @property
+    def _pause_s(self) -> float | None:
+        """How long to wait for a command before `_go_on`; None: until there is one."""
+        if self._ready:
+            return None
+        pauses = [self._live.pause_s]
+        if self._attend_at is not None:
+            pauses.append(max(0.0, self._attend_at - time.monotonic()))
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _go_on(self) -> None:
+        """Do what is done between commands."""
+        if self._attend_at is not None and time.monotonic() >= self._attend_at:
+            self._attend(self._opened)
+        elif self._live.pause_s is not None:
+            self._live.read(self._opened)
+
+    def _attend(self, driver: Driver) -> None:
+        try:
+            driver.attend()
+        except Exception as error:  # a driver may raise whatever its library does
+            failed = failure(error)
+            self._send(0, m.Lost(failed.kind, failed.message))
+        self._attend_at = time.monotonic() + _ATTEND_S
 
     def _receive_all(self) -> None:
         while (envelope := m.receive(self._pipe)) is not None:
@@ -174,6 +203,8 @@ class Worker:
             warnings=[*device.warnings, *exif.warnings()],
         )
         self._apply(command.controls)
+        if self._driver_class.attend is not Driver.attend:
+            self._attend_at = time.monotonic() + _ATTEND_S
         return m.Opened(self._device)
 
     def _recover(self, _: m.Recover) -> m.Answer:
@@ -191,7 +222,7 @@ class Worker:
         return m.Done()
 
     def _forget(self, driver: Driver) -> None:
-        self._driver = None
+        self._driver = self._attend_at = None
         driver.close()
 
     def _prepare(self, command: m.Prepare) -> m.Answer:

@@ -80,10 +80,12 @@ class LiveReader:
             self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
-            if self._bad >= _BAD_FRAMES or isinstance(error, errors.DriverFault):
+            hopeless = isinstance(error, errors.DriverFault | errors.DeviceAway)
+            if self._bad >= _BAD_FRAMES or hopeless:
                 failed = failure(error)
+                run = "" if hopeless else f" ({self._bad} in a row)"
                 self._variants = {}
-                self._send(m.LiveFailed(failed.kind, f"{failed.message} ({self._bad} in a row)"))
+                self._send(m.LiveFailed(failed.kind, f"{failed.message}{run}"))
 
     def _hand_over(self, frame: Frame) -> None:
         moment = frame.acquisition_time_ns / 1e9

@@ -314,6 +314,14 @@ class LiveFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The camera was looked after while no command was under way, and has failed; as `Failed`."""
+
+    kind: str
+    message: str
+
+
 Command = (
     Open
     | Recover
@@ -329,7 +337,7 @@ Command = (
     | SetLive
     | Release
 )
-LiveEvent = LiveFrames | LiveFailed
+LiveEvent = LiveFrames | LiveFailed | Lost
 Event = LiveEvent | Progress
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 

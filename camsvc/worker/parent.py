@@ -287,7 +287,7 @@ class Worker:
                     self.kill("it is of another version of camsvc: restart the service")
                 elif not self._started.done():
                     self._started.set_result(None)
-            case m.LiveFrames() | m.LiveFailed() as event:
+            case m.LiveFrames() | m.LiveFailed() | m.Lost() as event:
                 self._hand_on(self.on_live, event)
             case m.Progress(percent):
                 if type(percent) is not int or not 0 <= percent <= 100:
@@ -374,6 +374,7 @@ def _as_error(failed: m.Failed) -> Exception:
     kinds: dict[str, type[Exception]] = {
         "Unsupported": errors.Unsupported,
         "DriverFault": errors.DriverFault,
+        "DeviceAway": errors.DeviceAway,
         "StorageFull": errors.StorageFull,
     }
     return kinds.get(failed.kind, errors.DriverError)(failed.message)

@@ -638,12 +638,16 @@ def test_a_device_that_is_not_attached(source: int | str) -> None:
 
 def test_a_diagnosis_names_the_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that another program holds is refused by the kernel without saying who it is."""
-    monkeypatch.setattr("camsvc.drivers.v4l2.device_path", lambda *_: tmp_path / "video0")
+    monkeypatch.setattr("camsvc.drivers.v4l2_nodes.device_path", lambda *_: tmp_path / "video0")
     (tmp_path / "video0").touch()
-    with (tmp_path / "video0").open():
+    with (
+        (tmp_path / "video0").open() as node,
+        subprocess.Popen(["sleep", "60"], stdin=node) as other,
+    ):
         findings = OpenCVCamera.diagnose({"source": 0})
+        other.kill()
     assert [finding.ok for finding in findings][-1] is False
-    assert f"pid {os.getpid()}" in findings[-1].text
+    assert f"held by sleep (pid {other.pid})" in findings[-1].text
 
 
 # Controls.

@@ -66,13 +66,15 @@ class Guest:
                     *("-no-reboot", "-serial", "stdio"),
                     *("-kernel", str(kernel), "-initrd", str(disk)),
                     *("-append", self._arguments(root, run)),
-                    *("-fsdev", "local,id=root,path=/,security_model=none,readonly=on"
-                      ",multidevs=remap"),
+                    *(
+                        "-fsdev",
+                        "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+                    ),
                     *("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
                     *("-device", "virtio-serial-pci"),
                     *("-chardev", f"socket,id=rig,fd={theirs.fileno()}"),
                     *("-device", "virtserialport,chardev=rig,name=rig"),
-                ],  # fmt: skip
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.PIPE,  # kept open: at its end, the console is read in a busy loop
                 stdout=log,

@@ -1,4 +1,4 @@
-"""The initial RAM disk: BusyBox, kernel modules and `init`, which makes the host's root the guest's.
+"""The initial RAM disk: BusyBox, kernel modules, and `init`, which mounts the host's root.
 
 The guest sees all that the host has, the same Python and virtual environment too, and writes into
 its own memory only.
