@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -127,7 +128,9 @@ class OpenCVCamera(Driver):
                 self._grab()
         elif self._live:
             self._catch_up()
-        return self._next()
+        frame = self._next()
+        # Not of live frames: each value costs a request to the device.
+        return replace(frame, exposure_us=self._exposure_us())
 
     def read(self) -> Frame | None:
         """Return the next frame, at the source's own rate also where it is a file.
@@ -352,22 +355,24 @@ class OpenCVCamera(Driver):
         return np.asarray(data, np.uint8)
 
     def _frame(self, acquired_ns: int, data: "npt.NDArray[np.uint8]") -> Frame:
-        values = {control.name: control.value for control in self.controls()}
-        exposure = values.get(EXPOSURE)
-        # On automatic, devices report the exposure that was set last.
-        manual = isinstance(exposure, int) and values.get(EXPOSURE_MODE) == "manual"
-        exposure_us = int(exposure) if manual and exposure is not None else None
         match data.shape:
             case (1, *_):  # a JPEG as it came from the device
                 file = data.tobytes()
-                return Frame(acquired_ns, None, file, "image/jpeg", exposure_us=exposure_us)
+                return Frame(acquired_ns, None, file, "image/jpeg")
             case (_, _, 3):
                 pixels = data
             case (_, _) | (_, _, 1):
                 pixels = np.asarray(cv2.cvtColor(data, cv2.COLOR_GRAY2BGR), np.uint8)
             case shape:
                 raise DriverError(f"frames of shape {shape} are no pictures; set another `fourcc`")
-        return Frame(acquired_ns, pixels, exposure_us=exposure_us)
+        return Frame(acquired_ns, pixels)
+
+    def _exposure_us(self) -> int | None:
+        """Return the exposure; on automatic, devices report the one that was set last."""
+        values = {control.name: control.value for control in self.controls()}
+        exposure = values.get(EXPOSURE)
+        manual = values.get(EXPOSURE_MODE) == "manual"
+        return exposure if manual and isinstance(exposure, int) else None
 
     def _fourcc(self) -> str:
         code = int(self._get(cv2.CAP_PROP_FOURCC))

@@ -31,7 +31,7 @@ _UNPLUGGED_S, _LOOK_S = 0.3, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What the device delivers. `stride` is the length of a line in bytes, 0 of a compressed one."""
+    """What the device delivers. `stride` is a line's length in bytes, 0 of a compressed format."""
 
     fourcc: str
     width_px: int
@@ -105,7 +105,7 @@ class Device:
         give_up = time.monotonic() + within_s
         while True:
             if any(events & select.POLLHUP for _, events in self._poll.poll(0)):
-                raise DeviceAway("the camera was unplugged")
+                raise _unplugged()
             if time.monotonic() >= give_up:
                 return
             time.sleep(_LOOK_S)
@@ -228,7 +228,8 @@ class Device:
                 if hurried and self._stop_waiting.is_set():
                     return None
                 continue
-            self.check()
+            if events[0][1] & select.POLLHUP:
+                raise _unplugged()
             try:
                 picture = self._dequeue(mode)
             except DriverError:
@@ -269,6 +270,10 @@ def _picture(buffer: api.Buffer, data: bytes, mode: Mode) -> Picture:
     return Picture(data, time_ns, time_ns - frames * mode.interval_ns, buffer.sequence)
 
 
+def _unplugged() -> DeviceAway:
+    return DeviceAway("the camera was unplugged")
+
+
 @contextlib.contextmanager
 def failures(what: str) -> Iterator[None]:
     """Let no OSError out: its text has paths in it, and says nothing to who reads it."""
@@ -277,7 +282,7 @@ def failures(what: str) -> Iterator[None]:
     except OSError as error:
         match error.errno:
             case errno.ENODEV | errno.ENXIO | errno.ENOENT:
-                raise DeviceAway("the camera was unplugged") from error
+                raise _unplugged() from error
             case errno.EBUSY:
                 raise DeviceAway("another program uses the camera: only one can") from error
             case errno.EACCES | errno.EPERM:

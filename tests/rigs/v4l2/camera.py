@@ -52,7 +52,7 @@ class Webcam:
         while True:
             wait_s = max(0.0, self._due - time.monotonic()) if self._line else None
             for key, _ in self._selector.select(wait_s):
-                if key.fileobj is not sys.stdin:
+                if key.fd != sys.stdin.fileno():
                     self._serve()
                 elif word := sys.stdin.readline().strip():
                     self._obey(word)

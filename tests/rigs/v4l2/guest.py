@@ -5,7 +5,7 @@ import os
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,9 @@ _END_S = 10.0
 PORT = "/run/rig"
 """Where the guest's program writes lines for the host."""
 
+_BOOTED = "booted\n"
+"""The first line, by `inside.sh`."""
+
 _FOLDER = Path(__file__).parent
 
 
@@ -28,11 +31,24 @@ class Guest:
     Raises `RigMissing` where it cannot be had.
     """
 
-    def __init__(self, cache: Path, command: Sequence[str], *, within_s: float) -> None:
-        """`cache` keeps what is downloaded; `command` may last `within_s` seconds, boot and all."""
+    def __init__(
+        self,
+        cache: Path,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        env: Mapping[str, str],
+        silence_s: float,
+    ) -> None:
+        """`cache` keeps what is downloaded; `silence_s` is the longest wait for a line.
+
+        `command` is run in `folder`, with `env` and nothing else in its environment.
+        """
         self._cache = cache
-        self._command = command
-        self._within_s = within_s
+        variables = [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
+        go_there = f"cd {shlex.quote(str(folder))}"
+        self._script = "\n".join([*variables, go_there, f"exec {shlex.join(command)}", ""])
+        self._silence_s = silence_s
 
     @property
     def console(self) -> str:
@@ -43,13 +59,13 @@ class Guest:
         root = packages.unpacked(self._cache)
         self._log = self._cache / "console.log"
         run = self._cache / "run.sh"
-        run.write_text(f"{shlex.join(self._command)} >/dev/console 2>&1\n")
+        run.write_text(self._script)
         kernel, disk = self._cache / "kernel", self._cache / "initramfs"
         if not kernel.exists():
             kernel.write_bytes(packages.kernel(root))
         disk.write_bytes(initramfs.make(root, _FOLDER / "inside.sh"))
         self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(self._within_s)
+        self._socket.settimeout(self._silence_s)
         qemu = root / "usr/bin/qemu-system-x86_64"
         folders = ("usr/share/qemu", "usr/share/seabios")
         libraries = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
@@ -116,13 +132,11 @@ class Guest:
         """Yield the lines that the guest's program writes, until the guest ends.
 
         Raises:
-            RigMissing: it never came as far as to write one.
+            RigMissing: it does not start.
             TimeoutError: it has said nothing for too long.
         """
-        first = True
         with self._socket.makefile(encoding="utf-8") as lines:
-            for line in lines:
-                first = False
-                yield line
-        if first:
-            raise RigMissing(f"the guest did not start; its last words: {self.console[-500:]}")
+            if next(lines, "") != _BOOTED:
+                last = (self.console.strip().splitlines() or ["nothing"])[-1]
+                raise RigMissing(f"the virtual machine does not start; its last words: {last}")
+            yield from lines

@@ -14,5 +14,6 @@ busybox="$rig_root/bin/busybox"
 LD_LIBRARY_PATH="$rig_root/usr/lib/x86_64-linux-gnu:$rig_root/lib/x86_64-linux-gnu" \
     /run/systemd-udevd --daemon
 "$busybox" ln -s "/dev/$("$busybox" ls /sys/class/virtio-ports)" /run/rig
+echo booted >/run/rig
 "$busybox" sh "$rig_run" </dev/null
 "$busybox" poweroff -f

@@ -1,0 +1,19 @@
+"""The drivers' one contract, on a kernel's device: its tests, with a webcam's settings."""
+
+import pytest
+
+from tests.drivers.test_contract import *  # noqa: F403
+from tests.rigs.v4l2.webcam import Webcam
+
+_SIZE = {"width_px": 320, "height_px": 240, "fps": 30.0}
+
+
+@pytest.fixture(name="name", params=["v4l2", "opencv"])
+def _name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(name="settings")
+def _settings(name: str, webcam: Webcam) -> dict[str, object]:
+    selected = {"serial": webcam.serial} if name == "v4l2" else {"source": str(webcam.by_id)}
+    return {**selected, **_SIZE}
