@@ -123,8 +123,7 @@ class Source:
         if sys.platform == "linux" and (
             held := v4l2_nodes.holders(v4l2_nodes.device_path(self.source))
         ):
-            names = ", ".join(program.name for program in held)
-            return DeviceAway(f"another program uses the camera, and only one can; {names} has it")
+            return v4l2_nodes.in_use(held)
         return DriverError(
             "the camera of the settings' `source` did not open: another program may hold it (only "
             "one can), or it is not attached, or it gives no format that OpenCV reads"

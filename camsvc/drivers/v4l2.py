@@ -11,7 +11,7 @@ from typing import Any
 from camsvc.drivers import v4l2_nodes, v4l2_select
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.v4l2_controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
-from camsvc.drivers.v4l2_device import Device, Mode, Picture
+from camsvc.drivers.v4l2_device import Device, DeviceInUse, Mode, Picture
 from camsvc.drivers.v4l2_nodes import Node
 from camsvc.drivers.v4l2_pixels import COMPRESSED, pixels
 from camsvc.errors import DeviceAway, DriverError
@@ -63,11 +63,8 @@ class V4L2Camera(Driver):
         try:
             mode = device.configure("MJPG" if fourcc is None else fourcc, size, fps)
             device.start()
-        except DeviceAway as error:
-            if held := v4l2_nodes.holders(node.path):
-                names = ", ".join(program.name for program in held)
-                raise DeviceAway(f"{error}; {names} has it") from error
-            raise
+        except DeviceInUse as error:
+            raise v4l2_nodes.in_use(v4l2_nodes.holders(node.path)) from error
         asked = {
             "size": f"{width}x{height}" if size else "",
             "fps": f"{fps:g}" if fps else "",

@@ -29,6 +29,10 @@ _UNPLUGGED_S, _LOOK_S = 0.3, 0.02
 """Transfers fail first when a device is unplugged, and only then the kernel takes its node away."""
 
 
+class DeviceInUse(DeviceAway):
+    """Another program streams from the device."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """What the device delivers. `stride` is a line's length in bytes, 0 of a compressed format."""
@@ -158,7 +162,7 @@ class Device:
         `fourcc` "" leaves the format as it is.
 
         Raises:
-            DeviceAway: another program has it.
+            DeviceInUse: another program has it.
             DriverFault: it is a device of a kind that is not read here.
         """
         wanted = api.Format(type=api.CAPTURE)
@@ -198,7 +202,7 @@ class Device:
         """Have frames flow into buffers that the kernel shares with this process.
 
         Raises:
-            DeviceAway: another program has it.
+            DeviceInUse: another program has it.
         """
         request = api.RequestBuffers(count=_BUFFERS, type=api.CAPTURE, memory=api.MMAP)
         with failures("start"):
@@ -284,7 +288,7 @@ def failures(what: str) -> Iterator[None]:
             case errno.ENODEV | errno.ENXIO | errno.ENOENT:
                 raise _unplugged() from error
             case errno.EBUSY:
-                raise DeviceAway("another program uses the camera: only one can") from error
+                raise DeviceInUse("another program uses the camera") from error
             case errno.EACCES | errno.EPERM:
                 raise DeviceAway(
                     "the service's user may not use the camera: add it to the group that owns the "

@@ -8,10 +8,11 @@ import contextlib
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from camsvc.errors import DeviceAway
 from camsvc.worker.messages import Finding
 
 _SYSFS = Path("/sys/class/video4linux")
@@ -91,6 +92,13 @@ def holders(path: str | Path, proc: Path = Path("/proc")) -> list[Program]:
             ):
                 found.append(Program(_text(process / "comm"), int(process.name)))
     return found
+
+
+def in_use(programs: Sequence[Program]) -> DeviceAway:
+    """Return the error of a device that other programs hold; who they are is known, or not."""
+    names = ", ".join(sorted({program.name for program in programs}))
+    which = f": {names} has it" if names else ""
+    return DeviceAway(f"another program uses the camera, and only one can{which}")
 
 
 def holding(path: str | Path) -> list[Finding]:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers import opencv
+from camsvc.drivers import opencv, v4l2_nodes
 from camsvc.drivers.base import Frame, Notes
 from camsvc.drivers.opencv import OpenCVCamera
 from camsvc.drivers.opencv_controls import PROPERTIES
@@ -621,9 +621,22 @@ def test_repeats_are_allowed_where_the_settings_say_so(attach: Attach) -> None:
             driver.capture(Shot())
 
 
-def test_a_device_that_does_not_open(attach: Attach) -> None:
+@pytest.mark.parametrize(
+    ("holders", "message"),
+    [
+        ([], "another program may hold it"),
+        ([v4l2_nodes.Program("zoom", 7)], "another program uses the camera.*: zoom has it"),
+    ],
+)
+def test_a_device_that_does_not_open(
+    attach: Attach,
+    monkeypatch: pytest.MonkeyPatch,
+    holders: list[v4l2_nodes.Program],
+    message: str,
+) -> None:
     attach(noise).released = True
-    with pytest.raises(DriverError, match="another program may hold it"), camera(**DEVICE):
+    monkeypatch.setattr(v4l2_nodes, "holders", lambda _: holders)
+    with pytest.raises(DriverError, match=message), camera(**DEVICE):
         pass
 
 

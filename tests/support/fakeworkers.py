@@ -15,6 +15,7 @@ import looptime
 from camsvc.camera import CameraActor
 from camsvc.errors import (
     CameraServiceError,
+    DeviceAway,
     DriverError,
     DriverFault,
     Unsupported,
@@ -34,7 +35,7 @@ TICK_S = 0.01  # what a bound may be passed by: steps of the event loop take no 
 COMMAND_S, SLOW_S = 0.1, 7.0
 
 WELL = "well"
-MISDEEDS = ("hang", "slow", "error", "fault", "refuse", "die")
+MISDEEDS = ("hang", "slow", "error", "away", "fault", "refuse", "die")
 
 
 class FakeWorker:
@@ -128,6 +129,8 @@ class FakeWorker:
                 await self._pause(SLOW_S)
             case "error":
                 raise DriverError("scripted")
+            case "away":
+                raise DeviceAway("scripted")
             case "fault":
                 raise DriverFault("scripted")
             case "refuse":

@@ -25,6 +25,7 @@ EXAMPLE = Path(__file__).parents[2] / "deploy/camsvc.example.toml"
 
 SIM = '[[cameras]]\nid = "top"\ndriver = "simulated"\n'
 CV = '[[cameras]]\nid = "top"\ndriver = "opencv"\n'
+V4L2 = '[[cameras]]\nid = "top"\ndriver = "v4l2"\n'
 PLUGIN = '[[cameras]]\nid = "top"\ndriver = "my.cameras:Mine"\n'
 
 
@@ -217,7 +218,9 @@ def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
 
 # What is wrong, and what is said about it.
 
-DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a driver of your own'
+DRIVERS = (
+    'allowed: simulated, opencv, v4l2, or the path "package.module:Class" of a driver of your own'
+)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +273,10 @@ DRIVERS = 'allowed: simulated, opencv, or the path "package.module:Class" of a d
         (CV + 'source = 0\nfourcc = "MJPEG"', "camera 'top', key 'fourcc': 'MJPEG' is not allowed"),
         (CV + 'source = 0\nbackend = "v4l"', "'v4l' is not allowed; allowed: 'any', 'v4l2', "),
         (CV + "source = 0\nrepeat_limit = 1", "'repeat_limit': 1 is not allowed; allowed: 0 (off)"),
+        (V4L2, "one of the keys 'device' and 'serial' is needed, and not both"),
+        (V4L2 + 'device = 0\nserial = "1"', "one of the keys 'device' and 'serial' is needed"),
+        (V4L2 + 'device = "film.mp4"', "allowed: a device's index, or its path such as /dev/video"),
+        (V4L2 + "device = 0\nwidth_px = 640", "'width_px' and 'height_px' go together"),
         (PLUGIN + "options = { a = [nan] }", "{'a': [nan]}: nan is not a finite number"),
         (PLUGIN + "options = { a = 2024-01-01 }", "date 2024-01-01 is not allowed; allowed: text,"),
         (PLUGIN + "a = 1", "camera 'top', unknown key 'a'; allowed: id, driver, attempts"),

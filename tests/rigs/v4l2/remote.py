@@ -17,7 +17,7 @@ import pytest
 from tests.rigs.support import RigMissing, missing, report
 from tests.rigs.v4l2.guest import PORT, Guest
 
-_SILENCE_S = 240.0
+_SILENCE_S = 300.0
 """The longest that the guest may say nothing: a test's own time-out there, and the boot."""
 
 _LAST_WORDS = 3000
@@ -25,7 +25,7 @@ _LAST_WORDS = 3000
 INSIDE = "CAMSVC_RIG_INSIDE"
 """The variable that says, in the guest, that this is it."""
 
-_TEST_S = 180
+_TEST_S = 240
 _OPTIONS = ("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}")
 
 

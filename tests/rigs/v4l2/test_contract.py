@@ -8,12 +8,12 @@ from tests.rigs.v4l2.webcam import Webcam
 _SIZE = {"width_px": 320, "height_px": 240, "fps": 30.0}
 
 
-@pytest.fixture(name="name", params=["v4l2", "opencv"])
-def _name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["v4l2", "opencv"])  # type: ignore[no-redef]
+def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(name="settings")
-def _settings(name: str, webcam: Webcam) -> dict[str, object]:
+@pytest.fixture  # type: ignore[no-redef]
+def settings(name: str, webcam: Webcam) -> dict[str, object]:
     selected = {"serial": webcam.serial} if name == "v4l2" else {"source": str(webcam.by_id)}
     return {**selected, **_SIZE}
