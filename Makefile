@@ -8,7 +8,7 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install demo serve test test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
+.PHONY: help install demo serve test test-rigs test-endurance check lint fmt gen gen-check breaking diagram bench bench-history bench-group bench-live clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ serve: install ## Run the service on 127.0.0.1:50051 (ARGS="--config FILE ...")
 
 test: install ## Run all tests (ARGS="-k name ...")
 	@$(PY) -m pytest $(ARGS)
+
+test-rigs: install ## Run the tests that need a rig: real device drivers (ARGS="-k name ...")
+	@$(PY) -m pytest --timeout 400 tests/rigs/v4l2 $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py $(ARGS)
