@@ -296,6 +296,7 @@ class Supervisor:
             except CameraLost as next_error:
                 self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
+                device_open = device_open and rung is Rung.SOFT_RETRY
                 continue
             duration_s = loop.time() - started
             self.ladder.climbed(rung, duration_s)

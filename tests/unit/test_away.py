@@ -42,3 +42,19 @@ def test_it_is_found_soon_after_however_long_it_was_away() -> None:
     assert rig.actor.supervisor.state is State.READY
     assert rig.worker is first
     rig.close()
+
+
+def test_what_did_not_open_is_not_had_back_softly() -> None:
+    """Else the camera would count as ready with its device closed."""
+    rig = Rig()
+    rig.run(rig.actor.capture(Order(m.Shot()), 5))
+    rig.script += ["away", "well", "error"]
+    with pytest.raises(CaptureTimeout):
+        rig.run(rig.actor.capture(Order(m.Shot()), 0.5))
+    rig.wait(5)
+    assert rig.actor.supervisor.state is State.READY
+    assert [r for r, s in rig.actor.supervisor.ladder.statistics.items() if s.count] == [
+        Rung.REOPEN,
+        Rung.BACK_OFF,
+    ]
+    rig.close()

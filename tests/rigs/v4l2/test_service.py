@@ -1,8 +1,8 @@
 """The whole service on two kernel devices, one of which fails; the other is to notice nothing.
 
-A guest takes several times as long for everything as a machine: a worker's imports 5 s in place of
-0.2, an opening 0.5 s in place of 0.1, an answer up to 0.3 s in place of 0.002. So `attempts` is one
-and what is waited for is as long as `SLOW` says; but how soon a camera must be back is not scaled.
+A guest takes ten times as long for everything as a machine, and more while that has other work: a
+worker's imports 5 to 20 s in place of 0.2, an answer up to 0.5 s in place of 0.002. So starting and
+opening may take long here, and an answer a second. How soon a camera must be back is not scaled.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ import grpc
 import pytest
 import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
-from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -33,17 +32,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 BACK_S = 3.0
 """How soon after a fault's end a camera is back, without anybody's doing."""
 
-SLOW = 8.0
-ANSWER_S = 0.1 * SLOW
+ANSWER_S = 1.0
+"""For an answer that takes milliseconds outside."""
+
 STALL_S = 2.0
-NOTICED_S = 0.25 * SLOW
-HEARTBEAT_S = 1.2 + ANSWER_S
+NOTICED_S = 2.0
+HEARTBEAT_S = 1.2 + 2 * ANSWER_S
 START_S = 150.0
+OPEN_S = 60.0
 LASTS_S = 10.0
 
-FPS = 10
-GAP_S = 1.0
-"""Of the other camera: ten of its frames."""
+FPS = 15
+GAP_S = 1.5
+"""Between two frames of the other camera, which are 0.07 s apart outside."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,7 +52,8 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     """Give a service with the camera `a`, closed when idle, and `b`, which OpenCV reads."""
     folder: Path = tmp_path_factory.mktemp("service")
     size = {"width_px": 320, "height_px": 240, "fps": FPS}
-    common: dict[str, Any] = {**size, "stall_timeout_s": STALL_S, "attempts": 1}
+    times = {"stall_timeout_s": STALL_S, "open_timeout_s": OPEN_S, "attempts": 1}
+    common: dict[str, Any] = {**size, **times}
     by_id = "/dev/v4l/by-id/usb-camsvc_Rig_Webcam_B1-video-index0"
     settings = camera("a", driver="v4l2", serial="A1", idle_close_s=2, **common)
     settings += camera("b", driver="opencv", source=by_id, **common)
@@ -76,6 +78,10 @@ FAULTS = {
     "all frames dropped": Fault("lose", "flow", STALL_S + NOTICED_S, "no live frame", LASTS_S),
     "frames cut off": Fault("truncate", "whole", 1 + NOTICED_S, "no end marker"),
 }
+
+
+AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""The second while the camera is being opened: that may succeed before the call's deadline."""
 
 
 def watch(service: Service, camera: str) -> Watcher:
@@ -113,7 +119,7 @@ async def test_a_fault_while_streaming(
         assert told.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
         assert await health(service, "a") == health_pb2.HealthCheckResponse.NOT_SERVING
         failure = await capture_fails(service)
-        assert failure.reason in ("CAMERA_UNAVAILABLE", ""), failure
+        assert failure.code in AWAY, failure
         asked = time.monotonic()
         shown = (await service.camera("a")).camera
         assert time.monotonic() - asked < ANSWER_S
@@ -126,8 +132,8 @@ async def test_a_fault_while_streaming(
         print(f"{kind}: noticed after {noticed_s:.2f} s, back {time.monotonic() - ended:.2f} s")
         await watcher.until_frames(5)
         await other.until_frames(5)
-    assert watcher.changes == ["STARTING", "LIVE", "RECOVERING", "LIVE"]
-    assert other.changes == ["STARTING", "LIVE"]
+    assert watcher.changes[-3:] == ["LIVE", "RECOVERING", "LIVE"], "one loss, one return"
+    assert "RECOVERING" not in other.changes
     assert max(gaps_s(other.frames)) < GAP_S
     assert (await service.capture("a", timeout=5)).capture.image.width_px == 320
 
@@ -154,8 +160,7 @@ async def test_a_device_that_never_delivers(service: Service, webcam: Webcam) ->
     webcam.do("freeze")
     await asyncio.to_thread(webcam.plug)
     async with watch(service, "a") as watcher:
-        failure = await capture_fails(service)
-        assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        assert (await capture_fails(service)).code in AWAY
         status = await watcher.until_state(Status.STATE_RECOVERING, within_s=START_S)
         assert "no frame within" in status.reason or "unplugged" in status.reason
         webcam.do("flow")
@@ -170,8 +175,7 @@ async def test_a_device_that_another_program_has(service: Service, webcam: Webca
             status = await watcher.until_state(Status.STATE_RECOVERING, within_s=START_S)
             assert "another program uses the camera" in status.reason
             assert "python" in status.reason
-            failure = await capture_fails(service)
-            assert failure.reason in ("CAMERA_UNAVAILABLE", "")
+            assert (await capture_fails(service)).code in AWAY
     async with watch(service, "a") as watcher:
         await watcher.until_frames(3, within_s=BACK_S)
 
@@ -209,7 +213,7 @@ async def test_a_device_that_answers_no_request_any_more(
         webcam.do("speak")
         webcam.do("flow")
         await watcher.until_frames(3, within_s=5 + BACK_S)
-    assert other.changes == ["STARTING", "LIVE"]
+    assert "RECOVERING" not in other.changes
     assert max(gaps_s(other.frames)) < GAP_S
 
 
@@ -219,13 +223,3 @@ async def test_live_frames_are_the_cameras_own_bytes(service: Service, webcam: W
         frames = await watcher.until_frames(10, within_s=START_S)
     numbers = [sent[frame.data] for frame in frames]
     assert all(a != b for a, b in itertools.pairwise(numbers))
-
-
-async def test_discovery_says_what_is_configured_as_what(
-    service: Service, webcam: Webcam, neighbour: Webcam
-) -> None:
-    answer = await service.stub.DiscoverCameras(api.DiscoverCamerasRequest(), timeout=START_S)
-    found = {(device.driver, device.serial): device for device in answer.devices}
-    assert found["v4l2", "A1"].camera == "a"
-    assert 'serial = "A1"' in found["v4l2", "A1"].settings_snippet
-    assert found["opencv", "B1"].camera == "b"
