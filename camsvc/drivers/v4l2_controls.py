@@ -6,11 +6,12 @@ microseconds, not in steps of 100. A switch between automatic and manual is a ch
 
 import errno
 from collections.abc import Mapping, Sequence
+from ctypes import Structure
 from dataclasses import dataclass
 
 from camsvc.drivers import v4l2_api as api
 from camsvc.drivers.v4l2_device import Device, failures
-from camsvc.errors import InvalidRequest
+from camsvc.errors import DeviceAway, DriverError, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control
 
@@ -111,11 +112,11 @@ class _Entry:
             value = next((name for name, raws in self._choices.items() if raw in raws), None)
             return Control(self.name, "string", value, allowed=[*self._choices], access=access)
         if query.type == api.CTRL_BOOLEAN:
-            return Control(self.name, "bool", bool(raw), access=access)
+            return Control(self.name, "bool", None if raw is None else bool(raw), access=access)
         return Control(
             self.name,
             "int",
-            raw * known.scale,
+            None if raw is None else raw * known.scale,
             minimum=query.minimum * known.scale,
             maximum=query.maximum * known.scale,
             increment=max(1, query.step) * known.scale,
@@ -135,8 +136,8 @@ class _Entry:
                 refused = error.errno in (errno.ERANGE, errno.EACCES, errno.EBUSY, errno.EIO)
                 if not refused:
                     raise
-        value = self.control().value
-        if refused or self._get() not in raws:
+        if refused or self._get() not in (None, *raws):
+            value = self.control().value
             hint = f"; it may need {self._known.mode} = manual" if self._known.mode else ""
             text = f"{wanted} is not taken by the device, which stays at {value}{hint}"
             raise InvalidRequest(f"controls[{self.name}]", text)
@@ -144,25 +145,40 @@ class _Entry:
     def _raw(self, wanted: ControlValue) -> int:
         return round(int(wanted) / self._known.scale)
 
-    def _get(self) -> int:
+    def _get(self) -> int | None:
+        """Return the present value; None: it is not told."""
         setting = api.ControlValue(id=self._query.id)
-        with failures("tell a control"):
-            api.ask(self._device.fd, api.G_CTRL, setting)
-        return int(setting.value)
+        return setting.value if _answers(self._device, api.G_CTRL, setting) else None
 
 
 def _queried(device: Device) -> "list[tuple[api.QueryControl, _Known]]":
     """Return what can be read of the device's controls; an old driver lists none."""
     found = []
     query = api.QueryControl(id=api.NEXT_CTRL)
-    with failures("list its controls"):
-        while api.ask(device.fd, api.QUERY_EXT_CTRL, query):
-            if query.type in _TYPES and not query.flags & _UNUSABLE:
-                name = query.name.decode(errors="replace")
-                known = _KNOWN.get(query.id) or _Known(_plain(name))
-                found.append((type(query).from_buffer_copy(query), known))
-            query = api.QueryControl(id=query.id | api.NEXT_CTRL)
+    while _answers(device, api.QUERY_EXT_CTRL, query):
+        if query.type in _TYPES and not query.flags & _UNUSABLE:
+            name = query.name.decode(errors="replace")
+            known = _KNOWN.get(query.id) or _Known(_plain(name))
+            found.append((query, known))
+        query = api.QueryControl(id=query.id | api.NEXT_CTRL)
     return found
+
+
+def _answers(device: Device, request: int, argument: Structure) -> bool:
+    """Ask about a control; False also where the device fails to answer.
+
+    Some webcams have one or two controls that they say nothing about; they still take pictures.
+
+    Raises:
+        DeviceAway: it was unplugged.
+    """
+    try:
+        with failures("tell about a control"):
+            return api.ask(device.fd, request, argument)
+    except DeviceAway:
+        raise
+    except DriverError:
+        return False
 
 
 def _menu(device: Device, query: api.QueryControl) -> dict[int, str]:
@@ -170,9 +186,8 @@ def _menu(device: Device, query: api.QueryControl) -> dict[int, str]:
     entries = {}
     for index in range(query.minimum, query.maximum + 1):
         entry = api.QueryMenu(id=query.id, index=index)
-        with failures("list a menu"):
-            if not api.ask(device.fd, api.QUERYMENU, entry):
-                continue
+        if not _answers(device, api.QUERYMENU, entry):
+            continue
         raw = bytes(entry.name)
         if query.type == api.CTRL_MENU:
             entries[index] = raw.split(b"\0")[0].decode(errors="replace")

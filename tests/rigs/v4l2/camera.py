@@ -10,6 +10,7 @@ word to a line, each answered by a line of JSON:
   each; `flow`: frames again
 - `truncate`, `corrupt`: the frames from now on lack their end, or a piece is wrong; `whole`: not
 - `mute`, `speak`: leave control requests unanswered
+- `withhold`, `tell`: refuse to tell one control's value (brightness)
 - `sent`: when each frame was begun, by number, in ns of the monotonic clock
 """
 
@@ -74,6 +75,8 @@ class Webcam:
                 self._damage = word
             case "mute" | "speak":
                 self._mute = word == "mute"
+            case "withhold" | "tell":
+                self._controls.withhold = word == "withhold"
             case "sent":
                 answer = dict(self._sent)
             case _:

@@ -128,6 +128,18 @@ def test_exposure_is_told_where_it_is_set(webcam: Webcam) -> None:
         assert driver.capture(Shot()).exposure_us == 20_000
 
 
+def test_a_control_that_is_not_told_costs_nothing_but_its_value(webcam: Webcam) -> None:
+    webcam.unplug()  # the kernel remembers values
+    webcam.plug()
+    webcam.do("withhold")
+    with camera(serial="A1") as (driver, _):
+        values = {control.name: control.value for control in driver.controls()}
+        assert driver.capture(Shot()).encoded
+    webcam.do("tell")
+    assert values["brightness"] is None
+    assert values["gain"] == 10
+
+
 def test_unplugging_is_noticed_at_once_while_reading_and_while_idle(webcam: Webcam) -> None:
     with camera(serial="A1") as (driver, _):
         driver.attend()

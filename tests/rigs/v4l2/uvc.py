@@ -133,6 +133,9 @@ class Controls:
             (_PROCESSING, 0x02): _Number(2, -64, 64, 1, 0),
             (_PROCESSING, 0x04): _Number(2, 0, 100, 1, 10),
         }
+        self.untold = (_PROCESSING, 0x02)
+        """A control of which the present value is not told, while `withhold`."""
+        self.withhold = False
         self._probe = self._nearest(1, 1, _interval(RATES[0]))
         self.is_mjpg, self.size, self.rate = True, MJPG[0], RATES[0]
 
@@ -146,6 +149,8 @@ class Controls:
                 return struct.pack("<H", _PROBE_DATA.size)
             return self._probe
         known = self._numbers.get((unit, selector))
+        if self.withhold and (unit, selector) == self.untold and request == _GET_CUR:
+            return None
         return known.asked(request) if known else None
 
     def told(self, request: int, value: int, index: int, data: bytes) -> bool:
