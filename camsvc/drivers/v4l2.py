@@ -1,7 +1,7 @@
 """A webcam or grabber, read from the kernel itself (Linux).
 
 Beside the `opencv` driver it knows when a frame was taken, which formats, rates and ranges the
-device has, who holds it, and whether it is still there; see ADR 16. MJPG is handed on untouched.
+device has, who holds it, and whether it is still there; see ADR 24. MJPG is handed on untouched.
 """
 
 import time
@@ -14,7 +14,7 @@ from camsvc.drivers.v4l2_controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
 from camsvc.drivers.v4l2_device import Device, DeviceInUse, Mode, Picture
 from camsvc.drivers.v4l2_nodes import Node
 from camsvc.drivers.v4l2_pixels import COMPRESSED, pixels
-from camsvc.errors import DeviceAway, DriverError
+from camsvc.errors import DriverError
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, DeviceInfo, Finding, Shot
 from camsvc.worker.messages import Device as Found
@@ -24,6 +24,10 @@ _WARMUP_FRAMES = 5
 
 _READ_TIMEOUT_S = 5.0
 """Half of an attempt, so that a silent camera is told as such before its worker is killed."""
+
+_SILENCE_S, _SILENT_FRAMES = 1.5, 4
+"""Live, a camera counts as silent after so long, and when so many frames are missing: before the
+service takes it for hung (`stall_timeout_s`, 2 s), and kills a worker that only waits."""
 
 
 class V4L2Camera(Driver):
@@ -48,10 +52,7 @@ class V4L2Camera(Driver):
         self._mode, asked = self._configure(device, node)
         self._controls = DeviceControls(device)
         for _ in range(int(self._settings.get("warmup_frames", _WARMUP_FRAMES))):
-            try:
-                device.next(self._mode, self._timeout_s)
-            except DriverError as error:  # a silent device may begin to deliver by itself
-                raise DeviceAway(str(error)) from error
+            device.next(self._mode, self._timeout_s)
         return self._info(device, node, asked)
 
     def _configure(self, device: Device, node: Node) -> tuple[Mode, dict[str, str]]:
@@ -103,8 +104,8 @@ class V4L2Camera(Driver):
         """Return the first frame whose exposure began after this call.
 
         Raises:
-            DeviceAway: the device was unplugged.
-            DriverError: no frame comes in time, or it is not whole.
+            DeviceAway: the device was unplugged, or is silent.
+            DriverError: the frames are too old, or not whole.
         """
         asked_ns = time.time_ns()
         give_up = time.monotonic() + self._timeout_s
@@ -120,10 +121,11 @@ class V4L2Camera(Driver):
         """Return the next frame.
 
         Raises:
-            DeviceAway: the device was unplugged.
-            DriverError: no frame comes in time.
+            DeviceAway: the device was unplugged, or is silent.
+            DriverError: the frame is not whole.
         """
-        picture = self._device.next(self._mode, self._timeout_s, hurried=True)
+        silence_s = max(_SILENCE_S, _SILENT_FRAMES * self._mode.interval_ns / 1e9)
+        picture = self._device.next(self._mode, min(silence_s, self._timeout_s), hurried=True)
         return None if picture is None else self._frame(picture)
 
     def _frame(self, picture: Picture, exposure_us: int | None = None) -> Frame:

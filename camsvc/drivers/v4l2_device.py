@@ -221,8 +221,7 @@ class Device:
         A frame that the kernel marks as damaged, or that is empty, is passed over.
 
         Raises:
-            DeviceAway: the device was unplugged.
-            DriverError: no frame came in time.
+            DeviceAway: the device was unplugged; or no frame came in time, and may by itself.
         """
         give_up = time.monotonic() + within_s
         damaged = 0
@@ -243,7 +242,7 @@ class Device:
                 return picture
             damaged += 1
         also = f" that is whole; {damaged} came damaged" if damaged else ""
-        raise DriverError(f"the camera delivered no frame within {within_s:g} s{also}")
+        raise DeviceAway(f"the camera delivered no frame within {within_s:g} s{also}")
 
     def _dequeue(self, mode: Mode) -> Picture | None:
         buffer = self._buffer(0)

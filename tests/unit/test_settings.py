@@ -18,6 +18,7 @@ from camsvc.settings import (
     Settings,
     SettingsError,
     SimulatedCameraSettings,
+    V4L2CameraSettings,
     load,
 )
 
@@ -417,7 +418,7 @@ def test_a_mistake_leaves_no_traceback_of_pydantic(rig: Path) -> None:
 
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE)
-    assert [camera.id for camera in settings.cameras] == ["top", "gate", "film", "sim0"]
+    assert [camera.id for camera in settings.cameras] == ["top", "side", "gate", "film", "sim0"]
 
 
 def test_the_example_shows_every_key_with_its_default() -> None:
@@ -426,7 +427,8 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     for line in EXAMPLE.read_text().splitlines():
         with contextlib.suppress(tomllib.TOMLDecodeError):
             shown |= {k: v for k, v in tomllib.loads(line.lstrip("# ")).items() if k not in shown}
-    for table in (ServiceSettings, OpenCVCameraSettings, SimulatedCameraSettings):
+    cameras = (V4L2CameraSettings, OpenCVCameraSettings, SimulatedCameraSettings)
+    for table in (ServiceSettings, *cameras):
         assert set(table.model_fields) - {"controls", "faults"} <= set(shown)
     for fields in (ServiceSettings.model_fields, CameraSettings.model_fields):
         for key, field in fields.items():

@@ -5,15 +5,12 @@ import pytest
 from tests.drivers.test_contract import *  # noqa: F403
 from tests.rigs.v4l2.webcam import Webcam
 
-_SIZE = {"width_px": 320, "height_px": 240, "fps": 30.0}
 
-
-@pytest.fixture(params=["v4l2", "opencv"])  # type: ignore[no-redef]
+@pytest.fixture(params=["v4l2"])  # type: ignore[no-redef]
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture  # type: ignore[no-redef]
-def settings(name: str, webcam: Webcam) -> dict[str, object]:
-    selected = {"serial": webcam.serial} if name == "v4l2" else {"source": str(webcam.by_id)}
-    return {**selected, **_SIZE}
+def settings(webcam: Webcam) -> dict[str, object]:
+    return {"serial": webcam.serial, "width_px": 320, "height_px": 240, "fps": 30.0}

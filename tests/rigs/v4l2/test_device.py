@@ -181,7 +181,7 @@ def test_a_device_that_delivers_nothing_is_given_up_in_time(webcam: Webcam, faul
     webcam.do("flow")
     with camera(serial="A1", read_timeout_s=1) as (driver, _):
         webcam.do(fault)
-        with pytest.raises(DriverError, match="no frame within 1 s"):
+        with pytest.raises(DeviceAway, match="no frame within 1 s"):
             for _ in itertools.count():
                 driver.read()
         webcam.do("flow")
