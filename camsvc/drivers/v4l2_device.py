@@ -78,7 +78,6 @@ class Picture:
     data: bytes
     time_ns: int
     exposed_from_ns: int
-    sequence: int
 
 
 class Device:
@@ -270,7 +269,7 @@ def _picture(buffer: api.Buffer, data: bytes, mode: Mode) -> Picture:
     # uvcvideo says "start of exposure", but takes the time when a frame's first data arrive.
     at_first_data = bool(buffer.flags & api.FLAG_START_OF_EXPOSURE)
     frames = 1 if at_first_data else 2
-    return Picture(data, time_ns, time_ns - frames * mode.interval_ns, buffer.sequence)
+    return Picture(data, time_ns, time_ns - frames * mode.interval_ns)
 
 
 def _unplugged() -> DeviceAway:

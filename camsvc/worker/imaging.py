@@ -81,7 +81,8 @@ def outputs(frame: Frame, variants: Iterable[LiveVariant]) -> dict[Output, list[
 
 def render(frame: Frame, output: Output) -> bytes | memoryview:
     """Make one picture of a frame."""
-    if output.quality_percent is None and frame.encoded is not None:
+    own = output.quality_percent is None and output.mime_type == frame.mime_type
+    if own and frame.encoded is not None:
         return frame.encoded
     pixels = _decoded(frame, output)
     size = (output.width_px, output.height_px)

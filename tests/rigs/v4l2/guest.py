@@ -13,7 +13,7 @@ from typing import Self
 from tests.rigs.support import RigMissing
 from tests.rigs.v4l2 import initramfs, packages
 
-_MEMORY_MB = 3072
+_MEMORY_MB = 2048
 _END_S = 10.0
 
 PORT = "/run/rig"
