@@ -10,7 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from camsvc import discovery
-from camsvc.errors import CameraServiceError, DriverFault, WorkerLost, WorkerTimeout
+from camsvc.errors import (
+    CameraServiceError,
+    DeviceAway,
+    DriverFault,
+    WorkerLost,
+    WorkerTimeout,
+)
 from camsvc.settings import CameraSettings, Settings
 from camsvc.worker import messages as m
 from camsvc.worker.parent import Worker
@@ -111,6 +117,8 @@ class _Examination:
             self._bad(f"the driver's process died: {error}", "The log above has its last words.")
         except DriverFault as error:
             self._bad(str(error), "The service would not try again before ResetCamera.")
+        except DeviceAway as error:
+            self._bad(str(error), "The service would look for it each second.")
         except CameraServiceError as error:
             self._bad(str(error), "Change the camera's settings.")
         except Exception as error:  # DriverError, and whatever else a driver's answer may hold

@@ -140,6 +140,13 @@ class DriverError(CameraLost):
     """A driver's temporary failure: the ladder takes over."""
 
 
+class DeviceAway(DriverError):
+    """The device is unplugged, or another program has it: nothing to mend, only to wait for.
+
+    It is looked for once a second, in the same worker.
+    """
+
+
 class DriverFault(Exception):
     """A driver's permanent failure: the message says what an operator must do."""
 

@@ -29,6 +29,7 @@ from camsvc.supervisor import CameraWorker, Supervisor
 from camsvc.variants import MAX_VARIANTS, LiveSpec, Variants
 from camsvc.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.worker import messages as m
+from camsvc.worker.failures import error_of
 
 HEARTBEAT_S = 1.0
 """A status is repeated this often while no frames flow."""
@@ -250,20 +251,20 @@ class LiveFeed:
     def _on_live(self, worker: CameraWorker, event: m.LiveEvent) -> None:
         if isinstance(event, m.LiveFrames):
             self._on_frames(worker, event)
-        elif isinstance(event, m.LiveFailed | m.Lost):
-            self._on_failed(worker, event)
+        else:
+            self._on_lost(worker, event.failure)
 
-    def _on_failed(self, worker: CameraWorker, event: m.LiveFailed | m.Lost) -> None:
+    def _on_lost(self, worker: CameraWorker, failed: m.Failed) -> None:
         if self._supervisor.state is not State.READY or self._busy:
             return  # the call under way meets the same
-        if event.kind == "DriverFault":
-            self._supervisor.give_up(DriverFault(event.message))
-        elif event.kind == "Unsupported":
-            for viewer in self._viewers:
-                viewer.end(Unsupported(event.message, metadata={"camera": self._camera}))
-        else:
-            what = "live view failed: " if isinstance(event, m.LiveFailed) else ""
-            self._supervisor.lose(worker, DriverError(f"{what}{event.message}"))
+        match error_of(failed):
+            case DriverFault() as fault:
+                self._supervisor.give_up(fault)
+            case DriverError() as error:
+                self._supervisor.lose(worker, error)
+            case error:  # this camera has no live view
+                for viewer in self._viewers:
+                    viewer.end(Unsupported(str(error), metadata={"camera": self._camera}))
 
     def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
         pictures = worker.take_live(event.images)

@@ -4,9 +4,12 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 
-from camsvc.errors import CameraLost, WorkerLost, WorkerTimeout
+from camsvc.errors import CameraLost, DeviceAway, WorkerLost, WorkerTimeout
 
 BACK_OFF_FIRST_S, BACK_OFF_LAST_S = 1.0, 30.0
+
+AWAY_S = 1.0
+"""Between two looks for a device that is away: each costs little, and it is to be found soon."""
 
 
 class Rung(IntEnum):
@@ -47,8 +50,12 @@ class Ladder:
     def next(self, error: CameraLost, *, device_open: bool) -> tuple[Rung, float]:
         """Return the rung to climb after `error`, and how many seconds to wait before it.
 
-        A device that never opened cannot be had back softly.
+        A device that never opened cannot be had back softly. One that is away is waited for, and
+        what else may be wrong with it begins at the bottom.
         """
+        if isinstance(error, DeviceAway):
+            self.calm()
+            return Rung.BACK_OFF, AWAY_S
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
         softest = Rung.SOFT_RETRY if device_open else Rung.REOPEN
         lowest = Rung.RESTART if process_lost else softest

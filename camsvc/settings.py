@@ -34,6 +34,7 @@ from camsvc.settings_cameras import (
     SecondsOrZero,
     SimulatedCameraSettings,
     Table,
+    V4L2CameraSettings,
 )
 from camsvc.settings_errors import SettingsError, explain
 
@@ -49,6 +50,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SimulatedCameraSettings",
+    "V4L2CameraSettings",
     "load",
 ]
 
@@ -134,6 +136,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "simulated": SimulatedCameraSettings,
     "opencv": OpenCVCameraSettings,
+    "v4l2": V4L2CameraSettings,
     "gphoto2": GPhoto2CameraSettings,
     "picamera2": Picamera2CameraSettings,
     "plugin": PluginCameraSettings,

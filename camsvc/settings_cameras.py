@@ -51,6 +51,13 @@ def _source(value: object) -> object:
     return value
 
 
+def _device(value: object) -> object:
+    value = _source(value)
+    if isinstance(value, str) and not value.startswith("/"):
+        raise ValueError("allowed: a device's index, or its path such as /dev/video0")
+    return value
+
+
 def _even(value: int) -> int:
     if value % 2:
         raise ValueError(f"allowed: an even number, such as {value + 1}")
@@ -283,6 +290,39 @@ class OpenCVCameraSettings(CameraSettings):
         return self
 
 
+class V4L2CameraSettings(CameraSettings):
+    """A webcam or grabber on Linux; one of the first two keys says which."""
+
+    driver: Literal["v4l2"] = Field(description="what drives it")
+    device: Annotated[int | str, BeforeValidator(_device)] | None = Field(
+        None, description="the device's index or path, best one of /dev/v4l/by-id or by-path"
+    )
+    serial: str | None = Field(
+        None, min_length=1, description="the USB serial number, wherever it is plugged in"
+    )
+    width_px: Pixels | None = Field(None, description="width to ask the device for, in pixels")
+    height_px: Pixels | None = Field(None, description="height to ask the device for, in pixels")
+    fps: FramesPerSecond | None = Field(None, description="frames per second to ask for")
+    fourcc: str | None = Field(
+        None,
+        pattern=r"^([ -~]{4})?$",
+        description="format to ask for, in four characters such as YUYV; by default MJPG where "
+        'the device has it; "" leaves the device its own',
+    )
+    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] = Field(
+        5, description="frames to drop after opening"
+    )
+    read_timeout_s: Seconds = Field(5.0, description="seconds to wait for a frame")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.device is None) == (self.serial is None):
+            raise ValueError("one of the keys 'device' and 'serial' is needed, and not both")
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("keys 'width_px' and 'height_px' go together: set both or neither")
+        return self
+
+
 class GPhoto2CameraSettings(CameraSettings):
     """A camera on the USB that libgphoto2 drives, chosen by one or more of the first three keys."""
 
@@ -424,6 +464,7 @@ def _tag(camera: object) -> str | None:
 AnyCameraSettings = Annotated[
     Annotated[SimulatedCameraSettings, Tag("simulated")]
     | Annotated[OpenCVCameraSettings, Tag("opencv")]
+    | Annotated[V4L2CameraSettings, Tag("v4l2")]
     | Annotated[GPhoto2CameraSettings, Tag("gphoto2")]
     | Annotated[Picamera2CameraSettings, Tag("picamera2")]
     | Annotated[PluginCameraSettings, Tag("plugin")],

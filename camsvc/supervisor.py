@@ -56,6 +56,7 @@ class CameraWorker(Protocol):
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]: ...
 
     on_live: "Callable[[m.LiveEvent], None]"
+    on_changed: "Callable[[m.DeviceInfo], None]"
     on_progress: Callable[[int], None]
 
 
@@ -305,6 +306,7 @@ class Supervisor:
                 self.ladder.climbed(rung, loop.time() - started)
                 error = next_error
                 self.fault = CameraUnavailable(str(error))
+                device_open = device_open and rung is Rung.SOFT_RETRY
                 continue
             duration_s = loop.time() - started
             self.ladder.climbed(rung, duration_s)
@@ -341,6 +343,7 @@ class Supervisor:
         self.worker_starts += 1
         worker.ended.add_done_callback(lambda _: self._on_worker_ended(worker))
         worker.on_live = lambda event: self._on_live_event(worker, event)
+        worker.on_changed = lambda device: self._on_changed(worker, device)
         await self._open_device(worker)
 
     async def _open_device(self, worker: CameraWorker) -> None:
@@ -364,14 +367,14 @@ class Supervisor:
             self.lose(worker, WorkerLost("the worker ended while the camera was idle"))
 
     def _on_live_event(self, worker: CameraWorker, event: m.LiveEvent) -> None:
-        if worker is not self._worker:
-            return
-        if not isinstance(event, m.Changed):
+        if worker is self._worker:
             self.on_live(worker, event)
-        elif type(event.device) is m.DeviceInfo:
-            self.device = event.device
-        else:
-            raise TypeError(f"a device is described by {event.device!r}")
+
+    def _on_changed(self, worker: CameraWorker, device: m.DeviceInfo) -> None:
+        if type(device) is not m.DeviceInfo:
+            raise TypeError(f"a device is described by {device!r}")
+        if worker is self._worker:
+            self.device = device
 
     def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
         worker, self._worker = self._worker, None

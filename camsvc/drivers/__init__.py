@@ -3,6 +3,7 @@
 BUILTIN = {
     "simulated": "camsvc.drivers.simulated:SimulatedCamera",
     "opencv": "camsvc.drivers.opencv:OpenCVCamera",
+    "v4l2": "camsvc.drivers.v4l2:V4L2Camera",
     "gphoto2": "camsvc.drivers.gphoto2.camera:GPhoto2Camera",
     "picamera2": "camsvc.drivers.picamera2:Picamera2Camera",
 }

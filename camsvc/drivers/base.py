@@ -5,6 +5,7 @@ Every method is called on the worker's main thread, one at a time. A method may 
 service's deadline kills the worker. Failures leave a driver as
 
 - `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
+- `DeviceAway`: the device is unplugged, or another program has it; it is looked for each second,
 - `DriverFault`: permanent, with a message that says what an operator must do,
 - `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
 """

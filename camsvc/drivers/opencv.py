@@ -14,16 +14,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from camsvc.drivers import v4l2
+from camsvc.drivers import v4l2_nodes
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.opencv_controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
 from camsvc.drivers.opencv_source import BACKENDS, Source, kind_of
-from camsvc.errors import DriverError, DriverFault, InvalidRequest
+from camsvc.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
 
@@ -68,12 +69,14 @@ class OpenCVCamera(Driver):
         self._properties: dict[int, Property] = {}
         self._last: npt.NDArray[np.uint8] | None = None
         self._pictures_read = 0
+        self._node = ""
 
     def open(self) -> DeviceInfo:
         """Open the source, ask for what the settings want, and report what it gives instead.
 
         Raises:
-            DriverError: the device or the stream is not there, is held, or gives no frames.
+            DeviceAway: the device is not there, or is held.
+            DriverError: the stream is not there, or gives no frames.
             DriverFault: the settings are wrong, or the file is not a video.
         """
         self._source = source = Source.of(self._settings)
@@ -83,6 +86,9 @@ class OpenCVCamera(Driver):
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", timeout)
         self._open_handle()
         if source.kind == "device":
+            # What the handle stands for: a name such as by-id may lead elsewhere by and by.
+            if sys.platform == "linux":
+                self._node = os.path.realpath(v4l2_nodes.device_path(source.source))
             self._configure()
         fps = self._get(cv2.CAP_PROP_FPS)
         self._fps = fps if 0 < fps <= _MOST_FPS else _USUAL_FPS
@@ -122,7 +128,9 @@ class OpenCVCamera(Driver):
                 self._grab()
         elif self._live:
             self._catch_up()
-        return self._next()
+        frame = self._next()
+        # Not of live frames: each value costs a request to the device.
+        return replace(frame, exposure_us=self._exposure_us())
 
     def read(self) -> Frame | None:
         """Return the next frame, at the source's own rate also where it is a file.
@@ -177,6 +185,15 @@ class OpenCVCamera(Driver):
                     f"{wanted} is not taken by the device, which stays at {value}{hint}",
                 )
 
+    def attend(self) -> None:
+        """Notice that a device was unplugged, which OpenCV's handle does not say.
+
+        Raises:
+            DeviceAway: it was.
+        """
+        if self._node and not os.path.exists(self._node):
+            raise DeviceAway("the camera was unplugged")
+
     def close(self) -> None:
         """Release the device."""
         handle, self._handle = self._handle, None
@@ -188,7 +205,7 @@ class OpenCVCamera(Driver):
         """List the V4L2 devices that can capture; other systems tell only to who opens them."""
         return [
             Device(node.address, node.name, node.name, node.serial, {"source": node.address})
-            for node in v4l2.nodes()
+            for node in v4l2_nodes.nodes()
         ]
 
     @classmethod
@@ -197,7 +214,7 @@ class OpenCVCamera(Driver):
         source = settings.get("source")
         if not isinstance(source, int | str) or kind_of(source) != "device":
             return False
-        node = v4l2.device_path(source)
+        node = v4l2_nodes.device_path(source)
         return os.path.realpath(node) == os.path.realpath(device.address)
 
     @classmethod
@@ -269,7 +286,7 @@ class OpenCVCamera(Driver):
                 "fourcc": source.fourcc,
             }
             details |= {f"{k}_asked": v for k, v in asked.items() if v and v != details[k]}
-        node = v4l2.find(source.source) if device and sys.platform == "linux" else None
+        node = v4l2_nodes.find(source.source) if device and sys.platform == "linux" else None
         # A device's buffer is dropped first; a live stream's next frame, and one more, awaited.
         frames = self._buffers + 2 if device else 2 if self._live else 0
         return DeviceInfo(
@@ -306,6 +323,7 @@ class OpenCVCamera(Driver):
                 return acquired_ns
             if self._source.kind == "file":
                 return self._grab_first_again()
+        self.attend()
         raise DriverError(
             "reading from the camera failed: it was unplugged, its stream ended, or no frame came "
             f"within {self._source.read_timeout_s:g} s"
@@ -337,22 +355,24 @@ class OpenCVCamera(Driver):
         return np.asarray(data, np.uint8)
 
     def _frame(self, acquired_ns: int, data: "npt.NDArray[np.uint8]") -> Frame:
-        values = {control.name: control.value for control in self.controls()}
-        exposure = values.get(EXPOSURE)
-        # On automatic, devices report the exposure that was set last.
-        manual = isinstance(exposure, int) and values.get(EXPOSURE_MODE) == "manual"
-        exposure_us = int(exposure) if manual and exposure is not None else None
         match data.shape:
             case (1, *_):  # a JPEG as it came from the device
                 file = data.tobytes()
-                return Frame(acquired_ns, None, file, "image/jpeg", exposure_us=exposure_us)
+                return Frame(acquired_ns, None, file, "image/jpeg")
             case (_, _, 3):
                 pixels = data
             case (_, _) | (_, _, 1):
                 pixels = np.asarray(cv2.cvtColor(data, cv2.COLOR_GRAY2BGR), np.uint8)
             case shape:
                 raise DriverError(f"frames of shape {shape} are no pictures; set another `fourcc`")
-        return Frame(acquired_ns, pixels, exposure_us=exposure_us)
+        return Frame(acquired_ns, pixels)
+
+    def _exposure_us(self) -> int | None:
+        """Return the exposure; on automatic, devices report the one that was set last."""
+        values = {control.name: control.value for control in self.controls()}
+        exposure = values.get(EXPOSURE)
+        manual = values.get(EXPOSURE_MODE) == "manual"
+        return exposure if manual and isinstance(exposure, int) else None
 
     def _fourcc(self) -> str:
         code = int(self._get(cv2.CAP_PROP_FOURCC))

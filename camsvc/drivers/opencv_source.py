@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from camsvc.drivers import v4l2
-from camsvc.errors import DriverError, DriverFault
+from camsvc.drivers import v4l2_nodes
+from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.worker.messages import Finding
 
 BACKENDS = ("any", "v4l2", "dshow", "msmf", "avfoundation", "ffmpeg", "gstreamer")
@@ -86,12 +86,12 @@ class Source:
 
         Raises:
             DriverFault: the file does not exist, is a folder, or may not be read.
-            DriverError: the device is not attached, or may not be used.
+            DeviceAway: the device is not attached, or may not be used.
         """
         if self.kind == "file":
             _check_file(Path(str(self.source)))
         elif self.kind == "device" and sys.platform == "linux":
-            _check_device(v4l2.device_path(self.source))
+            _check_device(v4l2_nodes.device_path(self.source))
 
     def findings(self) -> list[Finding]:
         """Return what can be seen of the source without opening it, for an operator."""
@@ -101,13 +101,10 @@ class Source:
             return [Finding(False, str(error))]
         if self.kind != "device" or sys.platform != "linux":
             return []
-        path = v4l2.device_path(self.source)
-        node = v4l2.find(self.source)
+        path = v4l2_nodes.device_path(self.source)
+        node = v4l2_nodes.find(self.source)
         found = [Finding(True, f"attached: {node.name} at {node.path}")] if node else []
-        if held := v4l2.holders(path):
-            advice = "Only one program can use a camera: end the other, or configure another one."
-            found.append(Finding(False, f"held by {', '.join(held)}", advice))
-        return found
+        return found + v4l2_nodes.holding(path)
 
     def closed(self) -> Exception:
         """Return the error of a source that did not open, with what to look at."""
@@ -123,6 +120,10 @@ class Source:
                     f"{self.read_timeout_s:g} s: check its address, user and password, and that "
                     "it is being sent"
                 )
+        if sys.platform == "linux" and (
+            held := v4l2_nodes.holders(v4l2_nodes.device_path(self.source))
+        ):
+            return v4l2_nodes.in_use(held)
         return DriverError(
             "the camera of the settings' `source` did not open: another program may hold it (only "
             "one can), or it is not attached, or it gives no format that OpenCV reads"
@@ -149,12 +150,12 @@ def _check_file(path: Path) -> None:
 def _check_device(path: Path) -> None:
     # Both temporary: cameras are plugged in, and udev sets a new node's rights a moment later.
     if not path.exists():
-        raise DriverError(
+        raise DeviceAway(
             "no camera is attached where the settings' `source` says; `camsvc discover` lists "
             "those that are"
         )
     if not os.access(path, os.R_OK | os.W_OK):
-        raise DriverError(
+        raise DeviceAway(
             "the service's user may not use the camera of the settings' `source`: add it to the "
             "group that owns the device (mostly `video`)"
         )

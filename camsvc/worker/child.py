@@ -25,7 +25,8 @@ from camsvc.drivers.controls import checked
 from camsvc.frames import STILL_SLOT, ControlValue, SharedBlock
 from camsvc.worker import exif
 from camsvc.worker import messages as m
-from camsvc.worker.live import LiveReader, failure
+from camsvc.worker.failures import failure
+from camsvc.worker.live import LiveReader
 from camsvc.worker.still import StillWriter
 
 _ATTEND_S = 1.0
@@ -148,8 +149,7 @@ class Worker:
                 self._device = self._described(changed)
                 self._send(0, m.Changed(self._device))
         except Exception as error:  # a driver may raise whatever its library does
-            failed = failure(error)
-            self._send(0, m.Lost(failed.kind, failed.message))
+            self._send(0, m.Lost(failure(error)))
         self._attend_at = time.monotonic() + _ATTEND_S
 
     def _receive_all(self) -> None:

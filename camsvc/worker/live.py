@@ -7,6 +7,7 @@ as bad. Bad frames are passed over until there are too many in a row.
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from camsvc import errors
 from camsvc.drivers.base import Driver, Frame
@@ -14,12 +15,17 @@ from camsvc.frames import LIVE_SLOTS, SharedBlock
 from camsvc.pacing import Pacer
 from camsvc.worker import imaging
 from camsvc.worker import messages as m
+from camsvc.worker.failures import failure
 
 _BAD_FRAMES = 5
 """In a row; then live reading has failed. Some backends lose 5 to 10 % of their grabs."""
 
 _BAD_FRAME_PAUSE_S = 0.1
 """After the first bad frame, and growing by as much: a lost device fails each read at once."""
+
+
+_HOPELESS = (errors.DeviceAway, errors.DriverFault, errors.Unsupported)
+"""The next frame would not be better."""
 
 
 class LiveReader:
@@ -80,11 +86,14 @@ class LiveReader:
             self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
-            hopeless = isinstance(error, errors.DriverFault | errors.Unsupported)
-            if self._bad >= _BAD_FRAMES or hopeless:
-                failed = failure(error)
-                self._variants = {}
-                self._send(m.LiveFailed(failed.kind, f"{failed.message} ({self._bad} in a row)"))
+            failed = failure(error)
+            if not isinstance(error, _HOPELESS):
+                if self._bad < _BAD_FRAMES:
+                    return
+                why = f"live view failed: {failed.message} ({self._bad} in a row)"
+                failed = replace(failed, message=why)
+            self._variants = {}
+            self._send(m.Lost(failed))
 
     def _hand_over(self, frame: Frame) -> None:
         moment = frame.acquisition_time_ns / 1e9
@@ -113,21 +122,3 @@ class LiveReader:
         encode_s = time.perf_counter() - started
         self._send(m.LiveFrames(frame.acquisition_time_ns, images, encode_s, self._skipped))
         self._skipped = 0
-
-
-def failure(error: Exception) -> m.Failed:
-    """Return an exception in the form in which it crosses the pipe."""
-    match error:
-        case errors.InvalidRequest():
-            violation = error.violations[0]
-            return m.Failed("InvalidRequest", violation.description, violation.field)
-        case (
-            errors.Unsupported()
-            | errors.StorageFull()
-            | errors.CameraUnavailable()
-            | errors.DriverFault()
-            | errors.DriverError()
-        ):
-            return m.Failed(type(error).__name__, str(error))
-        case _:
-            return m.Failed("DriverError", f"{type(error).__name__}: {error}")

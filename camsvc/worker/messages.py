@@ -314,11 +314,10 @@ class LiveFrames:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveFailed:
-    """Live reading has failed again and again, and has stopped; as `Failed`."""
+class Lost:
+    """The camera failed while no command was under way, read live or looked after."""
 
-    kind: str
-    message: str
+    failure: Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,14 +325,6 @@ class Changed:
     """The open camera is not quite what it was: its warnings, its exposure."""
 
     device: DeviceInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The camera was looked after while no command was under way, and has failed; as `Failed`."""
-
-    kind: str
-    message: str
 
 
 Command = (
@@ -351,8 +342,8 @@ Command = (
     | SetLive
     | Release
 )
-LiveEvent = LiveFrames | LiveFailed | Changed | Lost
-Event = LiveEvent | Progress
+LiveEvent = LiveFrames | Lost
+Event = LiveEvent | Changed | Progress
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 
 

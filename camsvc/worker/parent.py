@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from camsvc import errors, unix
+from camsvc import unix
 from camsvc.errors import WorkerLost, WorkerTimeout
 from camsvc.frames import NO_SLOT, ImageInfo, SharedBlock
 from camsvc.worker import messages as m
+from camsvc.worker.failures import error_of
 
 _log = structlog.get_logger()
 
@@ -40,9 +41,6 @@ LIVENESS_INTERVAL_S = 5.0
 
 
 _T = TypeVar("_T")
-_DISK_RETRY_S = 1.0
-"""When a client may come back whose picture could not be written."""
-
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -86,6 +84,7 @@ class Worker:
         self.camera = ""
         """The camera that has it, for the log; a warm worker is nobody's."""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         """Called with 0 to 100 while a call is pending, where the driver knows how far it is."""
         self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
@@ -177,7 +176,7 @@ class Worker:
         finally:
             self._pending.pop(message_id, None)
         if isinstance(result, m.Failed):
-            raise _as_error(result)
+            raise error_of(result)
         return result
 
     def take_image(self, image: ImageInfo) -> bytes | None:
@@ -287,8 +286,10 @@ class Worker:
                     self.kill("it is of another version of camsvc: restart the service")
                 elif not self._started.done():
                     self._started.set_result(None)
-            case m.LiveFrames() | m.LiveFailed() | m.Changed() | m.Lost() as event:
+            case m.LiveFrames() | m.Lost() as event:
                 self._hand_on(self.on_live, event)
+            case m.Changed(device):
+                self._hand_on(self.on_changed, device)
             case m.Progress(percent):
                 if type(percent) is not int or not 0 <= percent <= 100:
                     self.kill("it sent nonsense: progress that is not 0 to 100 percent")
@@ -364,16 +365,3 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
         return error.partial
     except asyncio.LimitOverrunError as error:
         return await stream.read(error.consumed)
-
-
-def _as_error(failed: m.Failed) -> Exception:
-    if failed.kind == "InvalidRequest":
-        return errors.InvalidRequest(failed.field, failed.message)
-    if failed.kind == "CameraUnavailable":
-        return errors.CameraUnavailable(failed.message, retry_after_s=_DISK_RETRY_S)
-    kinds: dict[str, type[Exception]] = {
-        "Unsupported": errors.Unsupported,
-        "DriverFault": errors.DriverFault,
-        "StorageFull": errors.StorageFull,
-    }
-    return kinds.get(failed.kind, errors.DriverError)(failed.message)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.gphoto2.rig import Rig, missing
-from tests.rigs.running import refuse
+from tests.rigs.gphoto2.rig import Rig
+from tests.rigs.running import needed
 from tests.support import videos as made
 
 
@@ -19,13 +19,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> made.Videos:
 @pytest.fixture
 def gphoto2_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """Give virtual cameras that this process and its workers see."""
-    if why := missing():
-        refuse(why)
     folder = tmp_path / "gphoto2"
     folder.mkdir()
     for name in ("HOME", "IOLIBS", "CAMLIBS", "XDG_CONFIG_HOME"):  # the driver sets its process's
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    with closing(Rig(folder)) as rig:
+    with needed():
+        rig = Rig(folder)
+    with closing(rig):
         for name, value in rig.env.items():
             monkeypatch.setenv(name, value)
         yield rig

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers import opencv
+from camsvc.drivers import opencv, v4l2_nodes
 from camsvc.drivers.base import Frame, Notes
 from camsvc.drivers.opencv import OpenCVCamera
 from camsvc.drivers.opencv_controls import PROPERTIES
@@ -621,9 +621,22 @@ def test_repeats_are_allowed_where_the_settings_say_so(attach: Attach) -> None:
             driver.capture(Shot())
 
 
-def test_a_device_that_does_not_open(attach: Attach) -> None:
+@pytest.mark.parametrize(
+    ("holders", "message"),
+    [
+        ([], "another program may hold it"),
+        ([v4l2_nodes.Program("zoom", 7)], "another program uses the camera.*: zoom has it"),
+    ],
+)
+def test_a_device_that_does_not_open(
+    attach: Attach,
+    monkeypatch: pytest.MonkeyPatch,
+    holders: list[v4l2_nodes.Program],
+    message: str,
+) -> None:
     attach(noise).released = True
-    with pytest.raises(DriverError, match="another program may hold it"), camera(**DEVICE):
+    monkeypatch.setattr(v4l2_nodes, "holders", lambda _: holders)
+    with pytest.raises(DriverError, match=message), camera(**DEVICE):
         pass
 
 
@@ -638,12 +651,16 @@ def test_a_device_that_is_not_attached(source: int | str) -> None:
 
 def test_a_diagnosis_names_the_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that another program holds is refused by the kernel without saying who it is."""
-    monkeypatch.setattr("camsvc.drivers.v4l2.device_path", lambda *_: tmp_path / "video0")
+    monkeypatch.setattr("camsvc.drivers.v4l2_nodes.device_path", lambda *_: tmp_path / "video0")
     (tmp_path / "video0").touch()
-    with (tmp_path / "video0").open():
+    with (
+        (tmp_path / "video0").open() as node,
+        subprocess.Popen(["sleep", "60"], stdin=node) as other,
+    ):
         findings = OpenCVCamera.diagnose({"source": 0})
+        other.kill()
     assert [finding.ok for finding in findings][-1] is False
-    assert f"pid {os.getpid()}" in findings[-1].text
+    assert f"held by sleep (pid {other.pid})" in findings[-1].text
 
 
 # Controls.

@@ -32,6 +32,7 @@ class LiveWorker:
         self.ended = asyncio.create_task(self._end())
         self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         self.notes = b""
         self.reading: list[m.LiveVariant] = []

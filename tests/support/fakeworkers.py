@@ -15,6 +15,7 @@ import looptime
 from camsvc.camera import CameraActor
 from camsvc.errors import (
     CameraServiceError,
+    DeviceAway,
     DriverError,
     DriverFault,
     Unsupported,
@@ -34,7 +35,7 @@ TICK_S = 0.01  # what a bound may be passed by: steps of the event loop take no 
 COMMAND_S, SLOW_S = 0.1, 7.0
 
 WELL = "well"
-MISDEEDS = ("hang", "slow", "error", "fault", "refuse", "die")
+MISDEEDS = ("hang", "slow", "error", "away", "fault", "refuse", "die")
 
 
 class FakeWorker:
@@ -50,6 +51,7 @@ class FakeWorker:
         self.killed = False
         self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
+        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         self.notes = str(next(self.numbers)).encode()
 
@@ -131,6 +133,8 @@ class FakeWorker:
                 await self._pause(SLOW_S)
             case "error":
                 raise DriverError("scripted")
+            case "away":
+                raise DeviceAway("scripted")
             case "fault":
                 raise DriverFault("scripted")
             case "refuse":

@@ -45,8 +45,10 @@ class Watcher:
         camera: str = "sim0",
         *,
         channel: grpc.aio.Channel | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
         **fields: Any,
     ) -> None:
+        self._heartbeat_s = heartbeat_s
         self._stub = service.stub if channel is None else CameraServiceStub(channel)
         self._request = api.LiveViewRequest(camera=camera, **fields)
         self.messages: list[Message] = []
@@ -161,11 +163,10 @@ class Watcher:
         if self.error is None or self.error.code() is grpc.StatusCode.CANCELLED:
             self._check_silence(self.left - last_at, state)
 
-    @staticmethod
-    def _check_silence(seconds: float, state: "Status.State.ValueType") -> None:
+    def _check_silence(self, seconds: float, state: "Status.State.ValueType") -> None:
         if state != Status.STATE_LIVE:
             name = Status.State.Name(state)
-            assert seconds <= HEARTBEAT_S, f"{seconds:.2f} s without a word while {name}"
+            assert seconds <= self._heartbeat_s, f"{seconds:.2f} s without a word while {name}"
 
 
 def pixels_of(frame: pb.LiveFrame) -> "np.ndarray[Any, np.dtype[np.uint8]]":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
+from camsvc.errors import DeviceAway
 from camsvc.worker import imaging
 from camsvc.worker.messages import Control, DeviceInfo, Shot
 
@@ -56,6 +57,28 @@ class EncodedCamera(Driver):
 
     def close(self) -> None:
         pass
+
+
+class PluggedCamera(EncodedCamera):
+    """Is attached while the file of its setting `plug` exists."""
+
+    name = "plugged"
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        super().__init__(settings, notes)
+        self._plug = Path(str(settings["plug"]))
+
+    def open(self) -> DeviceInfo:
+        self.attend()
+        return super().open()
+
+    def read(self) -> Frame:
+        self.attend()
+        return super().read()
+
+    def attend(self) -> None:
+        if not self._plug.exists():
+            raise DeviceAway("it is unplugged")
 
 
 class StillCamera(Driver):

@@ -36,10 +36,12 @@ class Service:
         *,
         retries: bool = False,
         entering: Sequence[str] = (),
+        start_s: float = START_S,
     ) -> None:
         """Write the settings; those of `[service]` come first in them.
 
-        `entering` is a command that runs the service, which it is followed by.
+        `entering` is a command that runs the service, which it is followed by; `start_s` is how
+        long it may take to serve.
         """
         self._config = folder / "camsvc.toml"
         self._config.write_text(
@@ -50,6 +52,7 @@ class Service:
         self._log_path = folder / "service.log"
         self._retries = retries
         self._entering = entering
+        self._start_s = start_s
         self.address = ""
         self.exit_codes = {0, -signal.SIGKILL}
 
@@ -64,7 +67,7 @@ class Service:
                 stdin=asyncio.subprocess.DEVNULL,
             )
         self.ps = psutil.Process(self._process.pid)
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(self._start_s):
             self.address = (await self.logged("serving"))["listen"]
         self.channel = self.connect(retries=self._retries)
         self.stub = CameraServiceStub(self.channel)

@@ -13,7 +13,7 @@ from camsvc.drivers.base import Frame
 from camsvc.drivers.testpicture import TestPicture, read_number
 from camsvc.errors import DriverError
 from camsvc.worker import imaging
-from camsvc.worker.messages import LiveVariant
+from camsvc.worker.messages import LiveVariant, Shot
 from tests.support.videos import psnr
 
 WIDTH, HEIGHT, NUMBER = 1280, 720, 4711
@@ -186,3 +186,17 @@ def test_a_note_of_how_the_camera_was_held_does_not_distort_the_picture(orientat
     output, scaled = sole(of_jpeg(noted), LiveVariant(1, max_width_px=640))
     assert (output.width_px, output.height_px) == (640, 360)
     assert read_number(decoded(scaled)) == NUMBER
+
+
+@pytest.mark.parametrize("width", [None, WIDTH // 4])
+@pytest.mark.parametrize("make", [of_pixels, of_jpeg])
+def test_a_still_as_png_is_one_whatever_the_camera_delivers(
+    make: Callable[[], Frame], width: int | None
+) -> None:
+    data, output = imaging.finish(make(), Shot(format="PNG", max_width_px=width))
+    assert bytes(data).startswith(b"\x89PNG")
+    assert output.mime_type == imaging.PNG
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    assert pixels.shape == (output.height_px, output.width_px, 3)
+    assert output.width_px == (width or WIDTH)

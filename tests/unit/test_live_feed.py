@@ -249,7 +249,7 @@ def test_reading_that_fails_is_told_with_its_error_until_frames_flow_again(
 ) -> None:
     (watching,) = flowing.watching
     flowing.command_s = 5
-    flowing.deliver(m.LiveFailed(kind, "the lens fell off"))
+    flowing.deliver(m.Lost(m.Failed(kind, "the lens fell off")))
     assert watching.states[-1] == state
     assert "the lens fell off" in watching.statuses[-1].reason
     assert len(heartbeats(flowing, 4)) >= 3

@@ -105,7 +105,7 @@ class Viewers(RuleBasedStateMachine):
     @precondition(lambda self: self.rig.worker is not None)
     @rule(kind=st.sampled_from(["DriverError", "DriverError", "DriverFault"]))
     def reading_fails(self, kind: str) -> None:
-        self.rig.deliver(m.LiveFailed(kind, "scripted"))
+        self.rig.deliver(m.Lost(m.Failed(kind, "scripted")))
 
     @invariant()
     def what_viewers_see_gets_newer_and_silence_is_explained(self) -> None:

@@ -188,5 +188,5 @@ def test_one_frame_is_waited_for_no_longer_than_asked(flowing: LiveRig) -> None:
 
 def test_one_frame_of_a_camera_that_faults_meanwhile_is_refused_at_once(flowing: LiveRig) -> None:
     task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=None, timeout_s=60))
-    flowing.deliver(m.LiveFailed("DriverFault", "the lens fell off"))
+    flowing.deliver(m.Lost(m.Failed("DriverFault", "the lens fell off")))
     assert isinstance(task.exception(), CameraFaulted)

@@ -20,6 +20,7 @@ from camsvc.settings import (
     Settings,
     SettingsError,
     SimulatedCameraSettings,
+    V4L2CameraSettings,
     load,
 )
 
@@ -28,6 +29,7 @@ EXAMPLE = Path(__file__).parents[2] / "deploy/camsvc.example.toml"
 SIM = '[[cameras]]\nid = "top"\ndriver = "simulated"\n'
 CV = '[[cameras]]\nid = "top"\ndriver = "opencv"\n'
 PI = '[[cameras]]\nid = "top"\ndriver = "picamera2"\n'
+V4L2 = '[[cameras]]\nid = "top"\ndriver = "v4l2"\n'
 PLUGIN = '[[cameras]]\nid = "top"\ndriver = "my.cameras:Mine"\n'
 
 
@@ -222,7 +224,7 @@ def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
 # What is wrong, and what is said about it.
 
 DRIVERS = (
-    'allowed: simulated, opencv, gphoto2, picamera2, or the path "package.module:Class" of a '
+    'allowed: simulated, opencv, v4l2, gphoto2, picamera2, or the path "package.module:Class" of a '
     "driver of your own"
 )
 
@@ -284,6 +286,10 @@ DRIVERS = (
         (PI + 'source = ""', "camera 'top', key 'source': '': allowed: a camera's number from 0"),
         (PI + "width_px = 641", "camera 'top', key 'width_px': 641: allowed: an even number, such"),
         (PI + "live_height_px = 480", "'live_width_px' and 'live_height_px' go together: set both"),
+        (V4L2, "one of the keys 'device' and 'serial' is needed, and not both"),
+        (V4L2 + 'device = 0\nserial = "1"', "one of the keys 'device' and 'serial' is needed"),
+        (V4L2 + 'device = "film.mp4"', "allowed: a device's index, or its path such as /dev/video"),
+        (V4L2 + "device = 0\nwidth_px = 640", "'width_px' and 'height_px' go together"),
         (PLUGIN + "options = { a = [nan] }", "{'a': [nan]}: nan is not a finite number"),
         (PLUGIN + "options = { a = 2024-01-01 }", "date 2024-01-01 is not allowed; allowed: text,"),
         (PLUGIN + "a = 1", "camera 'top', unknown key 'a'; allowed: id, driver, attempts"),
@@ -424,14 +430,8 @@ def test_a_mistake_leaves_no_traceback_of_pydantic(rig: Path) -> None:
 
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE)
-    assert [camera.id for camera in settings.cameras] == [
-        "top",
-        "gate",
-        "dslr",
-        "left",
-        "film",
-        "sim0",
-    ]
+    ids = [camera.id for camera in settings.cameras]
+    assert ids == ["top", "side", "gate", "dslr", "left", "film", "sim0"]
 
 
 def test_the_example_shows_every_key_with_its_default() -> None:
@@ -442,6 +442,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
             shown |= {k: v for k, v in tomllib.loads(line.lstrip("# ")).items() if k not in shown}
     for table in (
         ServiceSettings,
+        V4L2CameraSettings,
         OpenCVCameraSettings,
         GPhoto2CameraSettings,
         Picamera2CameraSettings,

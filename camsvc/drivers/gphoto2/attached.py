@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gphoto2 as gp
 
-from camsvc.drivers import v4l2
+from camsvc.drivers import v4l2_nodes
 from camsvc.drivers.gphoto2.library import failures
 from camsvc.worker.messages import Finding
 
@@ -96,7 +96,8 @@ def findings(choice: Choice) -> list[Finding]:
 def _holders(port: str) -> list[str]:
     """Return the programs that hold a camera, as "name (pid 1)", as far as this user may see."""
     numbers = _numbers(port) if sys.platform == "linux" else None
-    return v4l2.holders(_USB_NODES / "/".join(numbers)) if numbers else []
+    held_by = v4l2_nodes.holders(_USB_NODES / "/".join(numbers)) if numbers else []
+    return [f"{program.name} (pid {program.pid})" for program in held_by]
 
 
 def held(port: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartService
-from tests.rigs.gphoto2.rig import Rig, missing
-from tests.rigs.running import refuse
+from tests.rigs.gphoto2.rig import Rig
+from tests.rigs.running import needed
 from tests.support.scenes import camera
 from tests.support.service import Service
 
@@ -21,11 +21,11 @@ StartCamera = Callable[..., Awaitable[Service]]
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    if why := missing():
-        refuse(why)
     folder = tmp_path / "rig"
     folder.mkdir()
-    with closing(Rig(folder)) as rig:
+    with needed():
+        rig = Rig(folder)
+    with closing(rig):
         yield rig
 
 

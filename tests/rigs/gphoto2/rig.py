@@ -1,6 +1,6 @@
 """libgphoto2's virtual cameras for a test, behind a port library that can make them fail.
 
-The port library is compiled when it is missing or older than its source, into `.cache/`.
+The port library is compiled when it is missing or older than its source, into `.cache/rigs`.
 """
 
 import importlib.util
@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 
 from tests.rigs.gphoto2.control import Control
+from tests.rigs.running import CACHE, RigMissing
 
-ROOT = Path(__file__).resolve().parents[3]
 SOURCES = sorted(Path(__file__).with_name("port").iterdir())
-FOLDER = ROOT / ".cache" / "gphoto2-rig"
 MODEL = "Nikon DSC D750"
 SERIALS = ("000000600001", "000000600002")
 PORTS = ("usb:001,001", "usb:001,002")
@@ -26,22 +25,29 @@ STILL_PX, LIVE_PX = (800, 600), (640, 480)
 _COMPILE_S = 60
 
 
-def missing() -> str:
-    """Return why the rig cannot run here, in one line; "" where it can."""
+def _check() -> None:
+    """Look whether the rig can run here.
+
+    Raises:
+        RigMissing: it cannot.
+    """
     if not shutil.which("gcc"):
-        return (
-            "no gcc to compile the rig's port library with (Debian: apt-get install gcc libc6-dev)"
+        raise RigMissing(
+            "no gcc to compile its port library with (Debian: apt-get install gcc libc6-dev)"
         )
     if importlib.util.find_spec("gphoto2") is None:
-        return "gphoto2 is not installed (make install; PyPI has wheels for Linux and macOS)"
+        raise RigMissing(
+            "gphoto2 is not installed (make install; PyPI has wheels for Linux and macOS)"
+        )
     if not _virtual_camera().exists():
-        return "this gphoto2 has no virtual camera in it: install the wheel that PyPI has"
-    return ""
+        raise RigMissing(
+            "this gphoto2 has no virtual camera in it: install the wheel that PyPI has"
+        )
 
 
 def compiled() -> Path:
     """Return the folder with the port library, which is made when needed."""
-    library = FOLDER / "iolibs" / "faulty_port.so"
+    library = CACHE / "gphoto2/iolibs" / "faulty_port.so"
     newest = max(source.stat().st_mtime for source in SOURCES)
     if not library.exists() or library.stat().st_mtime < newest:
         library.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +63,12 @@ class Rig:
     """Virtual cameras of one folder: whoever has `env` and `settings` sees the same two."""
 
     def __init__(self, folder: Path) -> None:
+        """Make them.
+
+        Raises:
+            RigMissing: they cannot be had here.
+        """
+        _check()
         card = folder / "card"
         card.mkdir()
         noise = np.random.default_rng(1).integers(0, 255, (*STILL_PX[::-1], 3), np.uint8)

@@ -24,6 +24,8 @@ from tests.support.live import Status, Watcher
 from tests.support.service import Service
 from tests.support.waiting import finished, until
 
+pytestmark = pytest.mark.rig
+
 BACK_S = 3.0
 """After the end of its fault, a camera is back."""
 FAULT_S = 4.0

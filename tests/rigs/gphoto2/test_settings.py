@@ -16,6 +16,8 @@ from tests.support.history import refusal
 from tests.support.service import Service
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.rig
+
 DSLR = "dslr"
 
 

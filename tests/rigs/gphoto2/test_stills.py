@@ -27,6 +27,8 @@ from tests.support.live import Watcher
 from tests.support.service import Service
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.rig
+
 DSLR = "dslr"
 BOTH, NEF, JPEG = 7, 4, 2
 NEF_TYPE = "image/x-nikon-nef"

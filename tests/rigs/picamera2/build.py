@@ -10,12 +10,13 @@ minute and 0.8 GB, once; what has not changed since is kept.
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.rigs import running
+from tests.rigs.running import RigMissing, run
+
 _HERE = Path(__file__).parent
-CACHE = _HERE.parents[2] / ".cache" / "rigs" / "picamera2"
 
 _SUITE, _BACKPORTS = "trixie", "trixie-backports"
 _FROM_BACKPORTS = ("python3-libcamera", "libcamera-ipa")
@@ -25,9 +26,6 @@ _HEADERS = (f"libcamera-dev/{_BACKPORTS}", "libpython3.13-dev")
 """Fetched without what they depend on: the machine's own compiler uses them."""
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_STEP_S = 600.0
-"""For each command; a slow mirror takes some minutes for 90 MB."""
-
 _PYTHON = """\
 #!/bin/sh
 # Made by {here}/build.py.
@@ -38,21 +36,17 @@ exec {linker} --library-path {libraries} --preload "{shims}" --argv0 "$0" {progr
 """
 
 
-class RigUnavailable(Exception):
-    """The rig cannot be had here; the message says why in one line."""
-
-
-def build(cache: Path = CACHE) -> Path:
+def build(cache: Path = running.CACHE / "picamera2") -> Path:
     """Return the rig's Python, made where it is not there yet.
 
     Raises:
-        RigUnavailable: something that it needs is missing, or could not be fetched.
+        RigMissing: something that it needs is missing, or could not be fetched.
     """
     for tool in ("apt-get", "dpkg-deb", "cc", "c++"):
         if shutil.which(tool) is None:
-            raise RigUnavailable(f"the picamera2 rig needs {tool}, which is not installed")
+            raise RigMissing(f"it needs {tool}, which is not installed")
     cache.mkdir(parents=True, exist_ok=True)
-    triplet = _run("cc", "-print-multiarch").strip()
+    triplet = run("cc", "-print-multiarch").strip()
     root, site, python = cache / "root", cache / "site", cache / "python"
     libraries = root / "usr" / "lib" / triplet
     shims = [cache / "devices.so", cache / "sensor.so"]
@@ -75,12 +69,12 @@ def build(cache: Path = CACHE) -> Path:
         (
             shims[0],
             (_HERE / "devices.c").read_text(),
-            lambda: _run("cc", *shared, shims[0], _HERE / "devices.c"),
+            lambda: run("cc", *shared, shims[0], _HERE / "devices.c"),
         ),
         (
             shims[1],
             (_HERE / "sensor.cpp").read_text(),
-            lambda: _run("c++", *shared, shims[1], _HERE / "sensor.cpp", *flags),
+            lambda: run("c++", *shared, shims[1], _HERE / "sensor.cpp", *flags),
         ),
         (python, (_PYTHON, _HERE), write_python),
         # One of them is compiled, with the headers of the Python that it is for.
@@ -126,70 +120,36 @@ def _unpack(root: Path, apt: Path) -> None:
     )
     config = {"APT_CONFIG": str(apt / "apt.conf")}
     download = ("apt-get", "install", "--download-only", "--yes", "-qq")
-    _run("apt-get", "update", "-qq", "--error-on=any", env=config)
-    _run(*download, "--target-release", _BACKPORTS, *_FROM_BACKPORTS, env=config)
-    _run(*download, *_FROM_SUITE, env=config)
-    _run("apt-get", "download", "-qq", *_HEADERS, env=config, cwd=archives)
+    run("apt-get", "update", "-qq", "--error-on=any", env=config)
+    run(*download, "--target-release", _BACKPORTS, *_FROM_BACKPORTS, env=config)
+    run(*download, *_FROM_SUITE, env=config)
+    run("apt-get", "download", "-qq", *_HEADERS, env=config, cwd=archives)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
     for package in sorted(archives.glob("*.deb")):
-        _run("dpkg-deb", "--extract", package, root)
+        run("dpkg-deb", "--extract", package, root)
     shutil.rmtree(apt)
 
 
 def _mirror() -> str:
     """Return where apt gets Debian's packages from."""
     if not _KEYRING.exists():
-        raise RigUnavailable(
-            "the picamera2 rig needs Debian's keys: apt-get install debian-archive-keyring"
-        )
-    known = _run("apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(SITE)")
+        raise RigMissing("it needs Debian's keys: apt-get install debian-archive-keyring")
+    known = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(SITE)")
     debian = [line.split() for line in known.splitlines() if line.startswith("Debian ")]
     sites = [site for _, release, site in debian if "security" not in release]
     mirror = os.environ.get("DEBIAN_MIRROR") or next(iter(sites), None)
     if mirror is None:
-        raise RigUnavailable(
-            "the picamera2 rig needs the address of a Debian mirror in DEBIAN_MIRROR: apt has none"
-        )
+        raise RigMissing("it needs the address of a Debian mirror in DEBIAN_MIRROR: apt has none")
     return mirror
 
 
 def _install(python: Path, site: Path, requirements: Path, env: Mapping[str, str]) -> None:
     shutil.rmtree(site, ignore_errors=True)
     pip = (python, "-m", "pip", "install", "--quiet", "--root-user-action=ignore")
-    _run(*pip, "--no-deps", "--target", site, "--requirement", requirements, env=env)
+    run(*pip, "--no-deps", "--target", site, "--requirement", requirements, env=env)
     # It works; and what is imported is kept compiled, else each worker would compile it again.
-    _run(python, "-c", "import picamera2, cv2, pickle", env={"PYTHONDONTWRITEBYTECODE": ""})
-
-
-def _run(
-    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> str:
-    """Run a command and return what it prints.
-
-    Raises:
-        RigUnavailable: it failed; with the last line of what it said.
-    """
-    try:
-        done = subprocess.run(
-            list(map(str, command)),
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_STEP_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RigUnavailable(
-            f"the picamera2 rig: {command[0]} did not end within {_STEP_S:g} s"
-        ) from None
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
-        where = next((line for line in said if "error" in line.lower()), said[-1])
-        raise RigUnavailable(f"the picamera2 rig: {Path(command[0]).name} failed: {where.strip()}")
-    return done.stdout
+    run(python, "-c", "import picamera2, cv2, pickle", env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from camsvc.worker.parent import Launch
-from tests.rigs.picamera2.build import RigUnavailable, build
+from tests.rigs.picamera2.build import build
+from tests.rigs.running import needed
 from tests.support.scenes import camera
 
 SIZE = (1920, 1080)
@@ -83,10 +82,6 @@ EIGHT_MEGAPIXELS = {
 
 def cameras(folder: Path, kind: Mapping[str, str] | None = None) -> Sequence[RigCamera]:
     """Return the rig's two cameras; skip the test where the rig cannot be had, or fail it in CI."""
-    try:
+    with needed():
         python = build()
-    except RigUnavailable as why:
-        if os.environ.get("CI"):
-            pytest.fail(str(why), pytrace=False)
-        pytest.skip(str(why))
     return [RigCamera(python, name, folder / name, kind) for name in ("left", "right")]

@@ -1,12 +1,12 @@
 """Which V4L2 devices are found, and by which name that lasts."""
 
-import os
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from camsvc.drivers import v4l2
+from camsvc.drivers import v4l2_nodes
 
 
 @pytest.fixture
@@ -34,11 +34,13 @@ def roots(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_camera_is_listed_once_by_its_lasting_name(roots: tuple[Path, Path]) -> None:
     """The nodes here answer no ioctl, as those of another user: each device's first one counts."""
     sysfs, dev = roots
-    assert v4l2.nodes(sysfs, dev) == [
-        v4l2.Node(
+    assert v4l2_nodes.nodes(sysfs, dev) == [
+        v4l2_nodes.Node(
             str(dev / "video0"), str(dev / "v4l/by-id/usb-HD_Cam-video-index0"), "HD Cam", "A1"
         ),
-        v4l2.Node(str(dev / "video2"), str(dev / "v4l/by-path/pci-1-video-index0"), "Other Cam"),
+        v4l2_nodes.Node(
+            str(dev / "video2"), str(dev / "v4l/by-path/pci-1-video-index0"), "Other Cam"
+        ),
     ]
 
 
@@ -46,17 +48,19 @@ def test_without_lasting_names_the_node_is_the_address(roots: tuple[Path, Path])
     sysfs, dev = roots
     for link in (dev / "v4l").glob("*/*"):
         link.unlink()
-    assert [n.address for n in v4l2.nodes(sysfs, dev)] == [str(dev / f"video{i}") for i in (0, 2)]
+    assert [n.address for n in v4l2_nodes.nodes(sysfs, dev)] == [
+        str(dev / f"video{i}") for i in (0, 2)
+    ]
 
 
 def test_a_node_that_is_gone_is_not_listed(roots: tuple[Path, Path]) -> None:
     sysfs, dev = roots
     (dev / "video2").unlink()
-    assert [node.name for node in v4l2.nodes(sysfs, dev)] == ["HD Cam"]
+    assert [node.name for node in v4l2_nodes.nodes(sysfs, dev)] == ["HD Cam"]
 
 
 def test_no_v4l2_no_devices(tmp_path: Path) -> None:
-    assert v4l2.nodes(tmp_path / "none", tmp_path) == []
+    assert v4l2_nodes.nodes(tmp_path / "none", tmp_path) == []
 
 
 @pytest.mark.parametrize("source", [0, "by-id"])
@@ -64,13 +68,13 @@ def test_a_node_is_found_by_index_or_link(roots: tuple[Path, Path], source: int 
     sysfs, dev = roots
     if source == "by-id":
         source = str(dev / "v4l/by-id/usb-HD_Cam-video-index0")
-    node = v4l2.find(source, sysfs, dev)
+    node = v4l2_nodes.find(source, sysfs, dev)
     assert node is not None
     assert (node.path, node.name, node.serial) == (str(dev / "video0"), "HD Cam", "A1")
 
 
 def test_a_missing_node_is_not_found(roots: tuple[Path, Path]) -> None:
-    assert v4l2.find(9, *roots) is None
+    assert v4l2_nodes.find(9, *roots) is None
 
 
 @pytest.mark.parametrize(
@@ -85,14 +89,14 @@ def test_a_missing_node_is_not_found(roots: tuple[Path, Path]) -> None:
 )
 def test_capabilities(device: int, node: int, expected: bool) -> None:
     raw = struct.pack("16s32s32sIII12x", b"uvcvideo", b"Cam", b"usb", 0x60000, device, node)
-    assert v4l2.can_capture(raw) is expected
+    assert v4l2_nodes.can_capture(raw) is expected
 
 
 def test_the_holder_of_a_node_is_named(tmp_path: Path) -> None:
     node = tmp_path / "video0"
     node.touch()
-    assert v4l2.holders(node) == []
-    with node.open():
-        held = v4l2.holders(node)
-    assert len(held) == 1
-    assert held[0].endswith(f"(pid {os.getpid()})")
+    with node.open() as ours, subprocess.Popen(["sleep", "60"], stdin=ours) as other:
+        held = v4l2_nodes.holders(node)
+        other.kill()
+    assert held == [v4l2_nodes.Program("sleep", other.pid)]
+    assert v4l2_nodes.holders(node) == []

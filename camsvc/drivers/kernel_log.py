@@ -1,0 +1,33 @@
+"""What the kernel has said of a USB device, where this user may read it."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_LOG = Path("/dev/kmsg")
+_RECORD_BYTES = 8192
+
+
+def of_usb(address: str, last: int = 5) -> list[str]:
+    """Return the last lines about the device at a USB address such as "1-1.4"; none: not allowed.
+
+    They begin with the time since the system's start, in seconds.
+    """
+    mine = re.compile(rf"\b{re.escape(address)}(:\d+\.\d+)?: ")
+    return [line for line in _lines() if mine.search(line)][-last:]
+
+
+def _lines() -> Iterator[str]:
+    with contextlib.suppress(OSError):  # not Linux, not allowed, or the end of what there is
+        fd = os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while True:
+                with contextlib.suppress(BrokenPipeError):  # overwritten meanwhile: the next one
+                    record = os.read(fd, _RECORD_BYTES).decode(errors="replace")
+                    head, _, text = record.partition(";")
+                    microseconds = int(head.split(",")[2])
+                    yield f"[{microseconds / 1e6:.1f}] {text.splitlines()[0]}"
+        finally:
+            os.close(fd)

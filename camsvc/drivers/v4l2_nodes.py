@@ -1,0 +1,164 @@
+"""What Linux knows of its video devices: names, stable addresses, which of them can capture.
+
+Only the standard library is used, and no device is set up or streamed from: sysfs is read, and a
+node is asked for its capabilities.
+"""
+
+import contextlib
+import os
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from camsvc.errors import DeviceAway
+from camsvc.worker.messages import Finding
+
+_SYSFS = Path("/sys/class/video4linux")
+_DEV = Path("/dev")
+
+# From <linux/videodev2.h>: VIDIOC_QUERYCAP is _IOR('V', 0, struct v4l2_capability), whose end is
+# the version, the capabilities of the whole device, those of the node, and reserved words.
+_QUERYCAP = 0x80685600
+_CAPABILITY = struct.Struct("16s32s32sIII12x")
+_CAP_CAPTURE = 0x1 | 0x1000  # VIDEO_CAPTURE, VIDEO_CAPTURE_MPLANE
+_CAP_DEVICE_CAPS = 0x80000000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A video device. `address` outlives a new plugging order where the system has such a name."""
+
+    path: str
+    address: str
+    name: str
+    serial: str = ""
+
+
+def nodes(sysfs: Path = _SYSFS, dev: Path = _DEV) -> list[Node]:
+    """Return the devices that can capture, by number; none where there is no V4L2."""
+    if not sysfs.is_dir():
+        return []
+    names = sorted(
+        (entry.name for entry in sysfs.iterdir() if entry.name.startswith("video")),
+        key=lambda name: (len(name), name),
+    )
+    stable = dict(_stable_links(dev / "v4l"))
+    return [
+        Node(
+            path=str(dev / name),
+            address=stable.get(name, str(dev / name)),
+            name=_text(sysfs / name / "name") or name,
+            serial=_serial(sysfs / name),
+        )
+        for name in names
+        if _can_capture(dev / name, sysfs / name)
+    ]
+
+
+def find(source: int | str, sysfs: Path = _SYSFS, dev: Path = _DEV) -> Node | None:
+    """Return the node that an index or a path means, without asking it anything; None if gone."""
+    path = device_path(source, dev)
+    real = Path(os.path.realpath(path))
+    if not real.exists():
+        return None
+    known = sysfs / real.name
+    return Node(str(real), str(path), _text(known / "name") or real.name, _serial(known))
+
+
+def device_path(source: int | str, dev: Path = _DEV) -> Path:
+    """Return the path of the device node that an index or a path means."""
+    return dev / f"video{source}" if isinstance(source, int) else Path(source)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A running program."""
+
+    name: str
+    pid: int
+
+
+def holders(path: str | Path, proc: Path = Path("/proc")) -> list[Program]:
+    """Return the other programs that hold a node, as far as this user may see."""
+    wanted = os.path.realpath(path)
+    found = []
+    for process in (entry for entry in proc.iterdir() if entry.name.isdigit()):
+        # A process may end meanwhile, or be another user's.
+        with contextlib.suppress(OSError):
+            if int(process.name) != os.getpid() and any(
+                os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()
+            ):
+                found.append(Program(_text(process / "comm"), int(process.name)))
+    return found
+
+
+def in_use(programs: Sequence[Program]) -> DeviceAway:
+    """Return the error of a device that other programs hold; who they are is known, or not."""
+    names = ", ".join(sorted({program.name for program in programs}))
+    which = f": {names} has it" if names else ""
+    return DeviceAway(f"another program uses the camera, and only one can{which}")
+
+
+def holding(path: str | Path) -> list[Finding]:
+    """Return what is wrong where other programs hold a node; nothing where none does."""
+    held = ", ".join(f"{program.name} (pid {program.pid})" for program in holders(path))
+    advice = "Only one program can use a camera: end the other, or configure another one."
+    return [Finding(False, f"held by {held}", advice)] if held else []
+
+
+def usb_address(node: Node) -> str:
+    """Return where on the USB a node's device is, such as "1-1.4"; "" if it is elsewhere."""
+    interface = Path(os.path.realpath(_SYSFS / Path(node.path).name / "device"))
+    return interface.parent.name if (interface.parent / "busnum").exists() else ""
+
+
+def can_capture(capability: bytes) -> bool:
+    """Whether a `struct v4l2_capability` is that of a node that captures pictures.
+
+    A webcam has a second node of the same name, for metadata, that captures none.
+    """
+    *_, device, node = _CAPABILITY.unpack(capability)
+    return bool((node if device & _CAP_DEVICE_CAPS else device) & _CAP_CAPTURE)
+
+
+def _can_capture(path: Path, known: Path) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415 - Unix only
+
+    capability = bytearray(_CAPABILITY.size)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(fd, _QUERYCAP, capability)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Not ours to open, or in exclusive use: its owner still wants to see it. The capturing
+        # node of a device is its first.
+        return _text(known / "index") in ("", "0")
+    return can_capture(bytes(capability))
+
+
+def _stable_links(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield (node name, link); later ones win: by the camera's identity rather than its socket."""
+    for kind in ("by-path", "by-id"):
+        if (folder / kind).is_dir():
+            for link in sorted((folder / kind).iterdir(), reverse=True):
+                yield Path(os.path.realpath(link)).name, str(link)
+
+
+def _serial(known: Path) -> str:
+    """Return the serial number of the USB device, the parent of the interface; "" without one."""
+    return _text(Path(os.path.realpath(known / "device")).parent / "serial")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

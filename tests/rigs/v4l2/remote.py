@@ -1,0 +1,116 @@
+"""Tests that run in a guest: their reports written there, and read here.
+
+Inside, this is a plug-in of pytest (`-p tests.rigs.v4l2.remote`) that writes each report as a line
+of JSON to the host. Outside, `Run` has the guest and gives them back, one test after the other.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rigs import running
+from tests.rigs.running import RigMissing
+from tests.rigs.v4l2.guest import PORT, Guest
+
+_SILENCE_S = 300.0
+"""The longest that the guest may say nothing: a test's own time-out there, and the boot."""
+
+_LAST_WORDS = 3000
+
+INSIDE = "CAMSVC_RIG_INSIDE"
+"""The variable that says, in the guest, that this is it."""
+
+_TEST_S = 240
+_OPTIONS = ("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}")
+
+
+class _Reporter:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._port = open(PORT, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - to the end
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._port.write(json.dumps(data) + "\n")
+
+    def pytest_unconfigure(self) -> None:
+        self._port.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin reporting to the host."""
+    config.pluginmanager.register(_Reporter(config))
+
+
+class Run:
+    """A guest that runs pytest. `close` ends it."""
+
+    def __init__(self, root: Path, cache: Path, tests: Sequence[str]) -> None:
+        """`root` is the repository's folder, `tests` are their node ids."""
+        self._stack = ExitStack()
+        self._why_not: RigMissing | None = None
+        self._lines: Iterator[str] = iter(())
+        self._guest = Guest(
+            cache,
+            [sys.executable, "-m", "pytest", *_OPTIONS, *tests],
+            folder=root,
+            env={"PATH": os.environ["PATH"], "HOME": "/root", INSIDE: "yes"},
+            silence_s=_SILENCE_S,
+        )
+        try:
+            self._lines = self._stack.enter_context(self._guest).lines()
+        except RigMissing as error:
+            self._why_not = error
+
+    def close(self) -> None:
+        """End the guest."""
+        self._stack.close()
+
+    def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        """Yield a test's reports as they come; the tests come in their order."""
+        try:
+            while self._why_not is None:
+                found = _report(item.config, json.loads(next(self._lines)))
+                assert found.nodeid == item.nodeid, f"the guest runs {found.nodeid}"
+                yield found
+                if found.when == "teardown":
+                    return
+        except RigMissing as error:
+            self._why_not = error
+        except (StopIteration, TimeoutError, AssertionError) as error:
+            said = self._guest.console[-_LAST_WORDS:]
+            yield _made(item, "failed", f"the guest ended or hangs: {error!r}\n{said}")
+            return
+        yield _missing(item, self._why_not)
+
+
+def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
+    found = config.hook.pytest_report_from_serializable(config=config, data=data)
+    assert isinstance(found, pytest.TestReport)
+    return found
+
+
+def _missing(item: pytest.Item, why: RigMissing) -> pytest.TestReport:
+    """Return the report of a test whose rig cannot run: skipped, but failed in CI."""
+    if running.required():
+        return _made(item, "failed", str(why))
+    path, line, _ = item.location
+    return _made(item, "skipped", (path, line or 0, str(why)))
+
+
+def _made(item: pytest.Item, outcome: str, text: object) -> pytest.TestReport:
+    """Return a report that was not made by running a test."""
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome=outcome,  # type: ignore[arg-type]
+        longrepr=text,  # type: ignore[arg-type]
+        when="setup",
+    )
