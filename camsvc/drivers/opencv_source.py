@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from camsvc.drivers import v4l2_nodes
+from camsvc.drivers import holders, v4l2_nodes
 from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.worker.messages import Finding
 
@@ -104,7 +104,7 @@ class Source:
         path = v4l2_nodes.device_path(self.source)
         node = v4l2_nodes.find(self.source)
         found = [Finding(True, f"attached: {node.name} at {node.path}")] if node else []
-        return found + v4l2_nodes.holding(path)
+        return found + holders.holding(path)
 
     def closed(self) -> Exception:
         """Return the error of a source that did not open, with what to look at."""
@@ -121,9 +121,9 @@ class Source:
                     "it is being sent"
                 )
         if sys.platform == "linux" and (
-            held := v4l2_nodes.holders(v4l2_nodes.device_path(self.source))
+            held := holders.holders(v4l2_nodes.device_path(self.source))
         ):
-            return v4l2_nodes.in_use(held)
+            return holders.in_use(held)
         return DriverError(
             "the camera of the settings' `source` did not open: another program may hold it (only "
             "one can), or it is not attached, or it gives no format that OpenCV reads"

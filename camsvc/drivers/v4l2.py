@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camsvc.drivers import v4l2_nodes, v4l2_select
+from camsvc.drivers import holders, v4l2_select
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.v4l2_controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
 from camsvc.drivers.v4l2_device import Device, DeviceInUse, Mode, Picture
@@ -65,7 +65,7 @@ class V4L2Camera(Driver):
             mode = device.configure("MJPG" if fourcc is None else fourcc, size, fps)
             device.start()
         except DeviceInUse as error:
-            raise v4l2_nodes.in_use(v4l2_nodes.holders(node.path)) from error
+            raise holders.in_use(holders.holders(node.path)) from error
         asked = {
             "size": f"{width}x{height}" if size else "",
             "fps": f"{fps:g}" if fps else "",

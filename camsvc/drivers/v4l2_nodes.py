@@ -4,16 +4,12 @@ Only the standard library is used, and no device is set up or streamed from: sys
 node is asked for its capabilities.
 """
 
-import contextlib
 import os
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from camsvc.errors import DeviceAway
-from camsvc.worker.messages import Finding
 
 _SYSFS = Path("/sys/class/video4linux")
 _DEV = Path("/dev")
@@ -70,42 +66,6 @@ def find(source: int | str, sysfs: Path = _SYSFS, dev: Path = _DEV) -> Node | No
 def device_path(source: int | str, dev: Path = _DEV) -> Path:
     """Return the path of the device node that an index or a path means."""
     return dev / f"video{source}" if isinstance(source, int) else Path(source)
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A running program."""
-
-    name: str
-    pid: int
-
-
-def holders(path: str | Path, proc: Path = Path("/proc")) -> list[Program]:
-    """Return the other programs that hold a node, as far as this user may see."""
-    wanted = os.path.realpath(path)
-    found = []
-    for process in (entry for entry in proc.iterdir() if entry.name.isdigit()):
-        # A process may end meanwhile, or be another user's.
-        with contextlib.suppress(OSError):
-            if int(process.name) != os.getpid() and any(
-                os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()
-            ):
-                found.append(Program(_text(process / "comm"), int(process.name)))
-    return found
-
-
-def in_use(programs: Sequence[Program]) -> DeviceAway:
-    """Return the error of a device that other programs hold; who they are is known, or not."""
-    names = ", ".join(sorted({program.name for program in programs}))
-    which = f": {names} has it" if names else ""
-    return DeviceAway(f"another program uses the camera, and only one can{which}")
-
-
-def holding(path: str | Path) -> list[Finding]:
-    """Return what is wrong where other programs hold a node; nothing where none does."""
-    held = ", ".join(f"{program.name} (pid {program.pid})" for program in holders(path))
-    advice = "Only one program can use a camera: end the other, or configure another one."
-    return [Finding(False, f"held by {held}", advice)] if held else []
 
 
 def usb_address(node: Node) -> str:

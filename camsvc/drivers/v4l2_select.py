@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from camsvc.drivers import kernel_log, v4l2_nodes
+from camsvc.drivers import holders, kernel_log, v4l2_nodes
 from camsvc.drivers.v4l2_nodes import Node
 from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.worker.messages import Device, Finding
@@ -96,6 +96,6 @@ def findings(settings: Mapping[str, object]) -> list[Finding]:
     said = kernel_log.of_usb(address) if address else []
     return [
         Finding(True, f"attached: {known}"),
-        *v4l2_nodes.holding(node.path),
+        *holders.holding(node.path),
         *(Finding(True, f"the kernel said: {line}") for line in said),
     ]

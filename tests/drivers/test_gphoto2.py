@@ -3,7 +3,7 @@
 The rest is tested on the virtual camera, in tests/rigs/gphoto2.
 """
 
-import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -152,8 +152,9 @@ def test_the_system_knows_a_serial_number_without_opening_the_camera(
 def test_who_holds_a_camera_is_named(usb: Path) -> None:
     node = usb / "nodes" / "001" / "007"
     node.parent.mkdir(parents=True)
-    with node.open("w"):
-        assert f"(pid {os.getpid()})" in held("usb:001,007")
+    with node.open("w") as file, subprocess.Popen(["sleep", "60"], stdout=file) as other:
+        assert f"sleep (pid {other.pid})" in held("usb:001,007")
+        other.kill()
     assert "pid" not in held("usb:001,007")
 
 

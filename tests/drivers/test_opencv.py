@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers import opencv, v4l2_nodes
+from camsvc.drivers import holders, opencv
 from camsvc.drivers.base import Frame, Notes
 from camsvc.drivers.opencv import OpenCVCamera
 from camsvc.drivers.opencv_controls import PROPERTIES
@@ -622,20 +622,20 @@ def test_repeats_are_allowed_where_the_settings_say_so(attach: Attach) -> None:
 
 
 @pytest.mark.parametrize(
-    ("holders", "message"),
+    ("held", "message"),
     [
         ([], "another program may hold it"),
-        ([v4l2_nodes.Program("zoom", 7)], "another program uses the camera.*: zoom has it"),
+        ([holders.Program("zoom", 7)], "another program uses the camera.*: zoom has it"),
     ],
 )
 def test_a_device_that_does_not_open(
     attach: Attach,
     monkeypatch: pytest.MonkeyPatch,
-    holders: list[v4l2_nodes.Program],
+    held: list[holders.Program],
     message: str,
 ) -> None:
     attach(noise).released = True
-    monkeypatch.setattr(v4l2_nodes, "holders", lambda _: holders)
+    monkeypatch.setattr(holders, "holders", lambda _: held)
     with pytest.raises(DriverError, match=message), camera(**DEVICE):
         pass
 

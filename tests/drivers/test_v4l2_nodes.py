@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.drivers import v4l2_nodes
+from camsvc.drivers import holders, v4l2_nodes
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_holder_of_a_node_is_named(tmp_path: Path) -> None:
     node = tmp_path / "video0"
     node.touch()
     with node.open() as ours, subprocess.Popen(["sleep", "60"], stdin=ours) as other:
-        held = v4l2_nodes.holders(node)
+        held = holders.holders(node)
         other.kill()
-    assert held == [v4l2_nodes.Program("sleep", other.pid)]
-    assert v4l2_nodes.holders(node) == []
+    assert held == [holders.Program("sleep", other.pid)]
+    assert holders.holders(node) == []

@@ -2,14 +2,13 @@
 
 import contextlib
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import gphoto2 as gp
 
-from camsvc.drivers import v4l2_nodes
+from camsvc.drivers import holders, kernel_log
 from camsvc.drivers.gphoto2.library import failures
 from camsvc.worker.messages import Finding
 
@@ -90,20 +89,21 @@ def findings(choice: Choice) -> list[Finding]:
         found.append(Finding(True, f"attached: {camera.model} at {camera.port}"))
         if _holders(camera.port):
             found.append(Finding(False, held(camera.port)))
+        device = _system_device(camera.port)
+        said = kernel_log.of_usb(device.name) if device else []
+        found += [Finding(True, f"the kernel said: {line}") for line in said]
     return found
 
 
-def _holders(port: str) -> list[str]:
-    """Return the programs that hold a camera, as "name (pid 1)", as far as this user may see."""
-    numbers = _numbers(port) if sys.platform == "linux" else None
-    held_by = v4l2_nodes.holders(_USB_NODES / "/".join(numbers)) if numbers else []
-    return [f"{program.name} (pid {program.pid})" for program in held_by]
+def _holders(port: str) -> list[holders.Program]:
+    numbers = _numbers(port)
+    return holders.holders(_USB_NODES / "/".join(numbers)) if numbers else []
 
 
 def held(port: str) -> str:
     """Return what to do about a camera that another program has claimed."""
-    names = _holders(port)
-    by = f": {', '.join(names)}" if names else ""
+    names = ", ".join(map(str, _holders(port)))
+    by = f": {names}" if names else ""
     return (
         f"another program has the camera{by}. A desktop opens cameras to show their pictures: end "
         "its part for that for good (systemctl --user mask --now gvfs-gphoto2-volume-monitor, then "
@@ -122,14 +122,23 @@ def _numbers(port: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def _system_serial(port: str) -> str:
-    """Return the serial number that the system knows of a USB device; "" where it knows none."""
+def _system_device(port: str) -> Path | None:
+    """Return where the system describes the USB device at a port; None where it has none."""
     numbers = _numbers(port)
     if numbers is None or not _USB_DEVICES.is_dir():
-        return ""
+        return None
     for device in _USB_DEVICES.iterdir():
         with contextlib.suppress(OSError, ValueError):
             found = [int((device / name).read_text()) for name in ("busnum", "devnum")]
             if found == [int(number) for number in numbers]:
-                return (device / "serial").read_text().strip()
-    return ""
+                return device
+    return None
+
+
+def _system_serial(port: str) -> str:
+    """Return the serial number that the system knows of a USB device; "" where it knows none."""
+    device = _system_device(port)
+    try:
+        return (device / "serial").read_text().strip() if device else ""
+    except OSError:
+        return ""
