@@ -141,7 +141,7 @@ class DriverError(CameraLost):
 
 
 class DeviceAway(DriverError):
-    """The device is unplugged, or another program has it: nothing to mend, only to wait for.
+    """The device is unplugged, silent or another program's: nothing to mend, only to wait for.
 
     It is looked for once a second, in the same worker.
     """

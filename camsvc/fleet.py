@@ -73,5 +73,4 @@ def options_of(settings: CameraSettings) -> CameraOptions:
         idle_close_s=settings.idle_close_s,
         stall_timeout_s=settings.stall_timeout_s,
         max_viewers=settings.max_viewers,
-        back_off_limit_s=settings.back_off_limit_s,
     )

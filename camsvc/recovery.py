@@ -36,13 +36,9 @@ class RungStatistics:
 
 
 class Ladder:
-    """Chooses the next rung. It starts anew after a success of the camera's work.
+    """Chooses the next rung. It starts anew after a success of the camera's work."""
 
-    `back_off_limit_s` is the longest wait between two tries.
-    """
-
-    def __init__(self, back_off_limit_s: float = BACK_OFF_LAST_S) -> None:
-        self._limit_s = back_off_limit_s
+    def __init__(self) -> None:
         self._last: Rung | None = None
         self._back_off_s = 0.0
         self.statistics = {rung: RungStatistics() for rung in Rung}
@@ -63,7 +59,7 @@ class Ladder:
         self._last = Rung(max(lowest, after_last))
         if self._last is not Rung.BACK_OFF:
             return self._last, 0.0
-        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), self._limit_s)
+        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), BACK_OFF_LAST_S)
         return self._last, self._back_off_s
 
     def climbed(self, rung: Rung, duration_s: float) -> None:

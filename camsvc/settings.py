@@ -23,17 +23,15 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from camsvc.settings_cameras import (
     AnyCameraSettings,
-    CameraSettings,
-    Count,
     Fault,
+    PluginCameraSettings,
+    SimulatedCameraSettings,
+)
+from camsvc.settings_common import CameraSettings, Count, Number, SecondsOrZero, Table
+from camsvc.settings_devices import (
     GPhoto2CameraSettings,
-    Number,
     OpenCVCameraSettings,
     Picamera2CameraSettings,
-    PluginCameraSettings,
-    SecondsOrZero,
-    SimulatedCameraSettings,
-    Table,
     V4L2CameraSettings,
 )
 from camsvc.settings_errors import SettingsError, explain

@@ -1,161 +1,27 @@
-"""The settings of a camera: the keys that all have, and those of each driver."""
+"""The settings of any camera: those that are no devices, and which model a table has."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Strict,
-    Tag,
-    model_validator,
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from camsvc.settings_common import (
+    CameraSettings,
+    Count,
+    Flag,
+    FramesPerSecond,
+    Pixels,
+    Seconds,
+    SecondsOrZero,
+    Table,
+    plain,
 )
-
-from camsvc.drivers import BUILTIN
-from camsvc.drivers.opencv_source import kind_of
-from camsvc.frames import ControlValue
-
-_DAY_S = 86_400.0
-_MOST_PX = 65_500
-"""The largest side of a JPEG."""
-
-
-Count = Annotated[int, Strict()]
-Flag = Annotated[bool, Strict()]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Seconds = Annotated[Number, Field(gt=0, le=_DAY_S)]
-SecondsOrZero = Annotated[Number, Field(ge=0, le=_DAY_S)]
-Pixels = Annotated[Count, Field(ge=1, le=_MOST_PX)]
-FramesPerSecond = Annotated[Number, Field(gt=0, le=1000)]
-
-
-class Table(BaseModel):
-    """A table of the settings file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _source(value: object) -> object:
-    if isinstance(value, str) and value.isdigit():
-        return int(value)
-    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16
-    if not number and not (isinstance(value, str) and value):
-        raise ValueError(
-            "allowed: a device's index, or the path or URL of a device, file or stream"
-        )
-    return value
-
-
-def _device(value: object) -> object:
-    value = _source(value)
-    if isinstance(value, str) and not value.startswith("/"):
-        raise ValueError("allowed: a device's index, or its path such as /dev/video0")
-    return value
-
-
-def _even(value: int) -> int:
-    if value % 2:
-        raise ValueError(f"allowed: an even number, such as {value + 1}")
-    return value
-
-
-def _module(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-        raise ValueError("allowed: a camera's number from 0, its libcamera id, or its model")
-    if isinstance(value, int) and not 0 <= value < 2**8:
-        raise ValueError("allowed: a camera's number from 0 to 255, its libcamera id, or its model")
-    return value
-
-
-def _plain(value: object) -> object:
-    """Refuse what JSON cannot carry: dates, infinities and numbers that are none."""
-    match value:
-        case float() if not math.isfinite(value):
-            raise ValueError(f"{value} is not a finite number")
-        case dict():
-            for member in value.values():
-                _plain(member)
-        case list():
-            for member in value:
-                _plain(member)
-        case bool() | int() | float() | str():
-            pass
-        case _:
-            kind = type(value).__name__
-            raise ValueError(f"{kind} {value} is not allowed; allowed: text, numbers, true, false")
-    return value
-
-
-def _control(value: object) -> object:
-    if isinstance(value, dict | list):
-        raise ValueError("allowed: text, a number, true or false")
-    return _plain(value)
-
-
-def _variable(name: str) -> str:
-    if not name or "=" in name or "\0" in name:
-        raise ValueError("allowed: names of environment variables, without '='")
-    return name
-
-
-class CameraSettings(Table):
-    """`[[cameras]]`: the keys that every camera has."""
-
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="the camera's name for clients")
-    driver: str = Field(description="what drives it")
-    # The first one, one after a soft retry, and one with the device opened anew.
-    attempts: Annotated[Count, Field(ge=1, le=10)] = Field(
-        3, description="how often a capture is tried before it fails"
-    )
-    # Twenty times what a slow network camera takes; an exposure asked for is added.
-    attempt_timeout_s: Seconds = Field(10.0, description="seconds that one attempt may take")
-    # A webcam opens in 0.3 s, a camera behind a weak network or PTP in several.
-    open_timeout_s: Seconds = Field(15.0, description="seconds that opening the device may take")
-    stall_timeout_s: Seconds = Field(
-        2.0, description="seconds without a frame after which live view counts as stalled"
-    )
-    # Of a network camera that is off for days, more tries would only fill the network.
-    back_off_limit_s: Annotated[Seconds, Field(ge=1)] = Field(
-        30.0, description="longest wait in seconds between two tries to bring the camera back"
-    )
-    queue_limit: Annotated[Count, Field(ge=0, le=1000)] = Field(
-        16, description="captures that may wait for the camera at once"
-    )
-    # Forty cost a core some 15 %; far more than that is a job for a media server.
-    max_viewers: Annotated[Count, Field(ge=1, le=10_000)] = Field(
-        64, description="live view streams that may be open at once"
-    )
-    open_at_start: Flag = Field(
-        False, description="open the device in the background at start, not at first use"
-    )
-    idle_close_s: SecondsOrZero = Field(
-        0.0, description="seconds without use after which the device is closed; 0: never"
-    )
-    python: str | None = Field(
-        None, min_length=1, description="another Python interpreter for the driver's process"
-    )
-    env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
-        default_factory=dict, description="environment variables of the driver's process"
-    )
-    controls: dict[str, Annotated[ControlValue, BeforeValidator(_control)]] = Field(
-        default_factory=dict, description="control values that are set after every open"
-    )
-
-    @property
-    def driver_path(self) -> str:
-        """The driver's class as "package.module:Class"."""
-        return BUILTIN.get(self.driver, self.driver)
-
-    def driver_settings(self) -> dict[str, object]:
-        """Return the driver's own keys as plain values; those without a value are left out."""
-        common = set(CameraSettings.model_fields)
-        return self.model_dump(mode="json", exclude=common, exclude_none=True)
-
+from camsvc.settings_devices import (
+    GPhoto2CameraSettings,
+    OpenCVCameraSettings,
+    Picamera2CameraSettings,
+    V4L2CameraSettings,
+)
 
 _TIMED = ("slow", "disconnect")
 _PICTURE_FAULTS = ("stale", "corrupt")
@@ -231,209 +97,6 @@ class SimulatedCameraSettings(CameraSettings):
     faults: tuple[Fault, ...] = Field((), description="what is to go wrong")
 
 
-class OpenCVCameraSettings(CameraSettings):
-    """A device, video file or stream that OpenCV reads."""
-
-    driver: Literal["opencv"] = Field(description="what drives it")
-    source: Annotated[int | str, BeforeValidator(_source)] = Field(
-        description="device index, or path or URL of a device, video file or stream"
-    )
-    backend: (
-        Literal["any", "v4l2", "dshow", "msmf", "avfoundation", "ffmpeg", "gstreamer"] | None
-    ) = Field(
-        None,
-        description="what OpenCV reads with; by default v4l2, dshow or avfoundation for a device, "
-        "by platform, and ffmpeg for files and URLs",
-    )
-    width_px: Pixels | None = Field(None, description="width to ask a device for, in pixels")
-    height_px: Pixels | None = Field(None, description="height to ask a device for, in pixels")
-    fps: FramesPerSecond | None = Field(None, description="frames per second to ask a device for")
-    fourcc: str | None = Field(
-        None,
-        pattern=r"^([ -~]{4})?$",
-        description="format to ask a device for, in four characters such as YUYV; by default MJPG "
-        'with v4l2 and dshow; "" leaves the device its own',
-    )
-    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] | None = Field(
-        None, description="frames to drop after opening; by default 5 of a device, else 0"
-    )
-    loop: Flag = Field(False, description="whether a file begins again at its end")
-    repeat_limit: Annotated[Count, Field(ge=0, le=10_000)] | None = Field(
-        None,
-        description="byte-identical frames in a row after which the device counts as lost; from "
-        "2, or 0 for never; by default 30 for a device, else 0",
-    )
-    read_failures: Annotated[Count, Field(ge=0, le=100)] | None = Field(
-        None, description="failed reads in a row to put up with; by default 3 with msmf, else 0"
-    )
-    # Half of an attempt, so that a silent camera is told as such before its worker is killed.
-    read_timeout_s: Seconds = Field(
-        5.0,
-        description="seconds to wait for a frame, or for a stream to open; rounded up to whole "
-        "seconds with v4l2",
-    )
-
-    @model_validator(mode="after")
-    def _fits_its_source(self) -> Self:
-        kind = kind_of(self.source)
-        for key in ("width_px", "height_px", "fps", "fourcc"):
-            if getattr(self, key) is not None and kind != "device":
-                raise ValueError(f"key {key!r} is for devices; this camera's source is a {kind}")
-        if (self.width_px is None) != (self.height_px is None):
-            raise ValueError("keys 'width_px' and 'height_px' go together: set both or neither")
-        if self.loop and kind != "file":
-            raise ValueError(f"key 'loop' is for files; this camera's source is a {kind}")
-        if self.repeat_limit == 1:
-            raise ValueError(
-                "key 'repeat_limit': 1 is not allowed; allowed: 0 (off), or 2 and more"
-            )
-        return self
-
-
-class V4L2CameraSettings(CameraSettings):
-    """A webcam or grabber on Linux; one of the first two keys says which."""
-
-    driver: Literal["v4l2"] = Field(description="what drives it")
-    device: Annotated[int | str, BeforeValidator(_device)] | None = Field(
-        None, description="the device's index or path, best one of /dev/v4l/by-id or by-path"
-    )
-    serial: str | None = Field(
-        None, min_length=1, description="the USB serial number, wherever it is plugged in"
-    )
-    width_px: Pixels | None = Field(None, description="width to ask the device for, in pixels")
-    height_px: Pixels | None = Field(None, description="height to ask the device for, in pixels")
-    fps: FramesPerSecond | None = Field(None, description="frames per second to ask for")
-    fourcc: str | None = Field(
-        None,
-        pattern=r"^([ -~]{4})?$",
-        description="format to ask for, in four characters such as YUYV; by default MJPG where "
-        'the device has it; "" leaves the device its own',
-    )
-    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] = Field(
-        5, description="frames to drop after opening"
-    )
-    read_timeout_s: Seconds = Field(5.0, description="seconds to wait for a frame")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if (self.device is None) == (self.serial is None):
-            raise ValueError("one of the keys 'device' and 'serial' is needed, and not both")
-        if (self.width_px is None) != (self.height_px is None):
-            raise ValueError("keys 'width_px' and 'height_px' go together: set both or neither")
-        return self
-
-
-class GPhoto2CameraSettings(CameraSettings):
-    """A camera on the USB that libgphoto2 drives, chosen by one or more of the first three keys."""
-
-    driver: Literal["gphoto2"] = Field(description="what drives it")
-    model: str | None = Field(
-        None, min_length=1, description="a part of the model's name as `camsvc discover` prints it"
-    )
-    serial: str | None = Field(
-        None, min_length=1, description="the serial number; zeros in front do not count"
-    )
-    port: str | None = Field(
-        None,
-        pattern=r"^usb:\d{3},\d{3}$",
-        description="the USB port as usb:BUS,DEVICE, which changes whenever it is plugged in",
-    )
-    capture_target: Literal["ram", "card"] | None = Field(
-        None,
-        description="where the camera keeps pictures until they are fetched; by default what "
-        "libgphoto2 takes, mostly ram",
-    )
-    keep_on_card: Flag = Field(
-        True, description="whether pictures stay on the camera when they have been fetched"
-    )
-    image_format: str | None = Field(
-        None,
-        min_length=1,
-        description="what the camera makes of a shot, in its own words, such as NEF+Fine or "
-        "RAW + Large Fine JPEG; by default what it is set to",
-    )
-    # What a viewer needs to aim and focus; a camera's live view is 20 to 30 frames a second, and
-    # each costs its battery.
-    live_fps: Annotated[FramesPerSecond, Field(le=60)] = Field(
-        15.0, description="most frames per second of its live view"
-    )
-    # A RAW file of 50 MB takes 3 s over USB 2. Less than an attempt, so that a camera that does
-    # not focus is told as such before its worker is killed.
-    file_timeout_s: Seconds = Field(
-        8.0,
-        description="seconds after the exposure within which the camera must tell of its pictures",
-    )
-    # Looking for it costs little, and whoever plugs it in waits for it.
-    back_off_limit_s: Annotated[Seconds, Field(ge=1)] = Field(
-        2.0, description="longest wait in seconds between two tries to bring the camera back"
-    )
-    iolibs: str | None = Field(
-        None,
-        min_length=1,
-        description="folder of libgphoto2's port libraries, for one's own builds",
-    )
-    camlibs: str | None = Field(
-        None, min_length=1, description="folder of libgphoto2's camera libraries, likewise"
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.file_timeout_s >= self.attempt_timeout_s:
-            raise ValueError(
-                f"key 'file_timeout_s': {self.file_timeout_s:g} is not less than "
-                f"attempt_timeout_s, {self.attempt_timeout_s:g}; allowed: less"
-            )
-        return self
-
-
-EvenPixels = Annotated[Pixels, AfterValidator(_even)]
-
-
-class Picamera2CameraSettings(CameraSettings):
-    """A camera module of a Raspberry Pi."""
-
-    driver: Literal["picamera2"] = Field(description="what drives it")
-    source: Annotated[int | str, BeforeValidator(_module)] = Field(
-        0, description="the camera's number, its libcamera id, or its model where there is one such"
-    )
-    width_px: EvenPixels | None = Field(
-        None, description="width of stills in pixels, even; by default the sensor's"
-    )
-    height_px: EvenPixels | None = Field(
-        None, description="height of stills in pixels, even; by default the sensor's"
-    )
-    live_width_px: EvenPixels | None = Field(
-        None,
-        description="width of live view in pixels, even; by default the stills' shape within "
-        "1280x960",
-    )
-    live_height_px: EvenPixels | None = Field(
-        None, description="height of live view in pixels, even; as live_width_px"
-    )
-    fps: FramesPerSecond = Field(30.0, description="frames per second of live view, at most")
-    capture_during_live_view: Flag = Field(
-        False,
-        description="whether stills are taken without pausing live view, both at the rate of the "
-        "sensor's full size",
-    )
-    # Cameras need about as many to settle exposure and white balance.
-    warmup_frames: Annotated[Count, Field(ge=0, le=1000)] = Field(
-        5, description="frames to drop after opening, while exposure and white balance settle"
-    )
-    # Some tenths of a second are usual; a stuck ISP costs this, and 0.8 s to restart it.
-    frame_timeout_s: Seconds = Field(
-        3.0, description="seconds to wait for a frame, beside an exposure that was set"
-    )
-
-    @model_validator(mode="after")
-    def _sizes_are_whole(self) -> Self:
-        for prefix in ("", "live_"):
-            width, height = f"{prefix}width_px", f"{prefix}height_px"
-            if (getattr(self, width) is None) != (getattr(self, height) is None):
-                raise ValueError(f"keys {width!r} and {height!r} go together: set both or neither")
-        return self
-
-
 class PluginCameraSettings(CameraSettings):
     """A camera with a driver of one's own, named by its path."""
 
@@ -441,7 +104,7 @@ class PluginCameraSettings(CameraSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description='the driver\'s class as "package.module:Class"',
     )
-    options: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(
+    options: Annotated[dict[str, Any], BeforeValidator(plain)] = Field(
         default_factory=dict, description="the driver's own keys"
     )
 

@@ -29,7 +29,7 @@ from camsvc.errors import (
 )
 from camsvc.frames import ControlValue, ImageInfo
 from camsvc.lifecycle import Event, State
-from camsvc.recovery import BACK_OFF_LAST_S, Ladder, Rung
+from camsvc.recovery import Ladder, Rung
 from camsvc.worker import messages as m
 
 _CLOSE_S = 2.0
@@ -75,7 +75,6 @@ class CameraOptions:
     idle_close_s: float = 0.0
     stall_timeout_s: float = 2.0
     max_viewers: int = 64
-    back_off_limit_s: float = BACK_OFF_LAST_S
 
     def worst_case_s(self, exposure_s: float = 0.0) -> float:
         """Return the longest a capture may take: every attempt in full, each after an opening."""
@@ -100,7 +99,7 @@ class Supervisor:
         self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
-        self.ladder = Ladder(options.back_off_limit_s)
+        self.ladder = Ladder()
         self.worker_starts = 0
         self._worker: CameraWorker | None = None
         self._dropped: asyncio.Task[None] | None = None

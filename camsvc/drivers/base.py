@@ -5,7 +5,8 @@ Every method is called on the worker's main thread, one at a time. A method may 
 service's deadline kills the worker. Failures leave a driver as
 
 - `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
-- `DeviceAway`: the device is unplugged, or another program has it; it is looked for each second,
+- `DeviceAway`: it has only to be waited for, being unplugged, silent, or another program's; it is
+  looked for each second, by opening it in the same worker,
 - `DriverFault`: permanent, with a message that says what an operator must do,
 - `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
 """
@@ -135,7 +136,7 @@ class Driver(ABC):
         """Look after the open device, once a second whatever else is asked of it.
 
         Overridden: what the camera tells by itself is heard, and its loss is noticed while nobody
-        uses it. Raise `DriverError` then. Return what `open` would, where that has changed (its
+        uses it. Raise `DeviceAway` then. Return what `open` would, where that has changed (its
         warnings, its exposure); else None. Must not take long.
         """
         return None

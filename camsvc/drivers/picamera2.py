@@ -26,7 +26,7 @@ from camsvc.drivers.picamera2_camera import (
 from camsvc.drivers.picamera2_clock import acquired_ns
 from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
 from camsvc.drivers.picamera2_modes import LIVE, STILL, PiSettings
-from camsvc.errors import DriverError
+from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
 
@@ -58,8 +58,10 @@ class Picamera2Camera(Driver):
         """Open the camera, learn what it makes of both configurations, and await its first frames.
 
         Raises:
-            DriverError: it is not there, another program holds it, or it gives no frames.
-            DriverFault: it gives pictures of a format that is none of a camera module.
+            DeviceAway: it is not there, or another program holds it.
+            DriverError: it gives no frames.
+            DriverFault: the settings mean several cameras, or one whose pictures are of a format
+                that is none of a camera module.
         """
         found = _find(self._settings.source, attached())
         self._camera = camera = PiCamera(found["Num"])
@@ -164,7 +166,7 @@ class Picamera2Camera(Driver):
     def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
         try:
             found = _find(PiSettings.of(settings).source, attached())
-        except DriverError:
+        except (DeviceAway, DriverFault):
             return False
         return bool(found["Id"] == device.address)
 
@@ -173,7 +175,7 @@ class Picamera2Camera(Driver):
         """Say what libcamera sees; whether another program holds the camera, only opening tells."""
         try:
             found = _find(PiSettings.of(settings).source, attached())
-        except DriverError as error:
+        except (DeviceAway, DriverFault) as error:
             advice = "Is the cable in, and the service's user in the group `video`?"
             return [Finding(False, str(error), advice)]
         return [Finding(True, f"attached: {found['Model']}; {version()}")]
@@ -259,12 +261,17 @@ def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the camera that a number, an id or a model means, with its number as `Num`.
 
     Raises:
-        DriverError: none is attached there; or several cameras are of the model.
+        DeviceAway: none is attached there.
+        DriverFault: several cameras are of the model.
     """
     numbered = [{**about, "Num": number} for number, about in enumerate(cameras)]
     found = [a for a in numbered if source in (a["Num"], a["Id"], a["Model"])]
     if len(found) == 1:
         return found[0]
     have = ", ".join(f"{a['Num']}: {a['Model']}" for a in numbered) or "none"
-    what = "several cameras are" if found else "no camera is"
-    raise DriverError(f"{what} attached as the settings' source {source!r}; attached are: {have}")
+    if found:
+        raise DriverFault(
+            f"several cameras are of the settings' source {source!r}: choose one by its number or "
+            f"its id; attached are: {have}"
+        )
+    raise DeviceAway(f"no camera is attached as the settings' source {source!r}; attached: {have}")

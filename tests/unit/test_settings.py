@@ -76,7 +76,6 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
         "attempt_timeout_s": 10,
         "open_timeout_s": 15,
         "stall_timeout_s": 2,
-        "back_off_limit_s": 30,
         "queue_limit": 16,
         "max_viewers": 64,
         "open_at_start": False,

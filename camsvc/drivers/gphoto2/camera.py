@@ -19,7 +19,7 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
-from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
+from camsvc.errors import DeviceAway, DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.frames import ControlValue
 from camsvc.worker import messages as m
 
@@ -55,11 +55,15 @@ class GPhoto2Camera(Driver):
         """Connect to the camera, and set what the settings say about its files.
 
         Raises:
-            DriverError: it is not there, does not answer, or another program has it.
+            DeviceAway: it is not there, does not answer, or another program has it. Another worker
+                would find the same.
             DriverFault: the settings name a format that it has not, or fit several cameras.
         """
         library.use(self._settings)
-        self._begin(*connection.connect(Choice.of(self._settings)))
+        try:
+            self._begin(*connection.connect(Choice.of(self._settings)))
+        except DriverError as error:
+            raise DeviceAway(str(error)) from error
         assert self._info is not None
         return self._info
 
@@ -67,7 +71,8 @@ class GPhoto2Camera(Driver):
         """Release the shutter, and fetch all files that the camera makes of it.
 
         Raises:
-            DriverError: the camera is gone, or told of no picture in time.
+            DeviceAway: the camera is gone.
+            DriverError: it told of no picture in time, or refused.
         """
         controls = self._controls
         drain(self._open_one, controls)

@@ -11,7 +11,7 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.errors import DriverError, DriverFault
+from camsvc.errors import DeviceAway, DriverError, DriverFault
 
 _NO_HOME = "/dev/null"
 """Nothing can be made or found below it, and nothing is left of it."""
@@ -25,11 +25,13 @@ _PARTS = (
     "libgphoto2 misses a part of itself: set the camera's `iolibs` and `camlibs` to the folders of "
     "its port and camera libraries, or to none"
 )
+_AWAY = (
+    gp.GP_ERROR_IO_USB_FIND,
+    gp.GP_ERROR_MODEL_NOT_FOUND,
+    gp.GP_ERROR_IO_INIT,
+    gp.GP_ERROR_UNKNOWN_PORT,
+)
 _MEANINGS = {
-    gp.GP_ERROR_IO_USB_FIND: _GONE,
-    gp.GP_ERROR_MODEL_NOT_FOUND: _GONE,
-    gp.GP_ERROR_IO_INIT: _GONE,
-    gp.GP_ERROR_UNKNOWN_PORT: _GONE,
     gp.GP_ERROR_IO: _UNREACHABLE,
     gp.GP_ERROR_IO_READ: _UNREACHABLE,
     gp.GP_ERROR_IO_WRITE: _UNREACHABLE,
@@ -75,7 +77,8 @@ def failures(doing: str) -> Iterator[None]:
     """Turn libgphoto2's errors into those of a driver.
 
     Raises:
-        DriverError: what may pass.
+        DeviceAway: the camera is gone.
+        DriverError: what else may pass.
         DriverFault: what a person must mend in the settings, or by another camera.
     """
     try:
@@ -89,5 +92,7 @@ def failure(error: gp.GPhoto2Error, doing: str) -> DriverError | DriverFault:
     code = f"libgphoto2 says {error.code}, {error.string}"
     if error.code in _PERMANENT:
         return DriverFault(f"{doing} failed: {_PERMANENT[error.code]} ({code})")
+    if error.code in _AWAY:
+        return DeviceAway(f"{doing} failed: {_GONE} ({code})")
     meaning = _MEANINGS.get(error.code, "the camera refused")
     return DriverError(f"{doing} failed: {meaning} ({code})")
