@@ -1,6 +1,7 @@
 """What is attached to this machine, by driver."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +18,16 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device attached to this machine."""
+    """A device attached to this machine. `new_id` is one that no camera has."""
 
     driver: str
     device: m.Device
+    new_id: str
 
     @property
     def settings_snippet(self) -> str:
         """A table for the settings file, ready to paste."""
-        values = {"id": f"{self.driver}0", "driver": self.driver, **self.device.settings}
+        values = {"id": self.new_id, "driver": self.driver, **self.device.settings}
         # JSON's strings and integers are TOML's.
         return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
 
@@ -44,12 +46,22 @@ async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Disc
     launches |= {c.driver: launch_of(c) for c in cameras}
     answers = await asyncio.gather(*(_ask(*item, cameras, pool) for item in launches.items()))
     found = Discovery([], {})
+    taken = {camera.id for camera in cameras}
     for driver, answer in zip(launches, answers, strict=True):
         if isinstance(answer, str):
             found.failures[driver] = answer
         else:
-            found.devices.extend(FoundDevice(driver, device) for device in answer)
+            for device in answer:
+                found.devices.append(FoundDevice(driver, device, _new_id(driver, taken)))
     return found
+
+
+def _new_id(driver: str, taken: set[str]) -> str:
+    """Return an id that is not taken, and take it."""
+    stem = "camera" if ":" in driver else driver
+    new = next(name for n in itertools.count() if (name := f"{stem}-{n}") not in taken)
+    taken.add(new)
+    return new
 
 
 def launch_of(settings: CameraSettings) -> Launch:

@@ -105,7 +105,12 @@ async def test_discovery_lists_what_is_attached_and_whose_it_is(
     found = {d.address: d for d in answer.devices if d.driver == "gphoto2"}
     assert {port: device.camera for port, device in found.items()} == {PORTS[0]: DSLR, PORTS[1]: ""}
     assert found[PORTS[1]].model == MODEL
-    for text in ('driver = "gphoto2"', f'model = "{MODEL}"', f'port = "{PORTS[1]}"'):
+    for text in (
+        'id = "gphoto2-1"',
+        'driver = "gphoto2"',
+        f'model = "{MODEL}"',
+        f'port = "{PORTS[1]}"',
+    ):
         assert text in found[PORTS[1]].settings_snippet, "two of a model differ by their ports"
     await service.capture(DSLR)
 

@@ -227,9 +227,9 @@ def test_discovery_prints_settings_ready_to_paste(webcam: Webcam) -> None:
     from camsvc.discovery import FoundDevice
 
     (device,) = (d for d in V4L2Camera.discover() if d.serial == "A1")
-    assert FoundDevice("v4l2", device).settings_snippet.splitlines() == [
+    assert FoundDevice("v4l2", device, "v4l2-0").settings_snippet.splitlines() == [
         "[[cameras]]",
-        'id = "v4l20"',
+        'id = "v4l2-0"',
         'driver = "v4l2"',
         'serial = "A1"',
     ]
