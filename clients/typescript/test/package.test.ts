@@ -41,14 +41,18 @@ test("it installs, type-checks and runs the README's example in an empty project
   const packages = installed.filter((name) => /^@[^/\\]+[/\\][^/\\]+$/.test(name));
   const kb = (bytes: number) => `${(bytes / 1e3).toFixed()} KB`;
   const own = await sizeOf(join(modules, "@camsvc"));
+  const whole = await sizeOf(modules);
   t.diagnostic(
     `packed ${kb(packed.size)}, unpacked ${kb(own)}; with its dependencies (${
       packages.length - 1
-    }) ${kb(await sizeOf(modules))}`,
+    }) ${kb(whole)}`,
   );
   assert.equal(packages.length, 4);
 
   const readme = await readFile(join(PACKAGE, "README.md"), "utf8");
+  const [, packedKb, wholeMb] = readme.match(/\((\d+) KB\)[\s\S]*?([\d.]+) MB\s+in all/) ?? [];
+  assert.ok(Math.abs(packed.size / 1e3 - Number(packedKb)) < 3, "the README says how large it is");
+  assert.ok(Math.abs(whole / 1e6 - Number(wholeMb)) < 0.1, "and with its dependencies");
   const examples = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code ?? "");
   const first = examples[0] ?? "";
   assert.ok(first.split("\n").filter((line) => line.trim()).length <= 10, "ten lines");
