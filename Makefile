@@ -60,7 +60,7 @@ test-rigs: install ## Run the tests on cameras' real libraries, fetched once int
 	@$(PY) -m pytest -m rig $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
-	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs $(ARGS)
+	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs/{gphoto2/test_stills,picamera2/test_scan}.py $(ARGS)
 
 check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code
 
