@@ -133,7 +133,7 @@ class Driver(ABC):
         raise Unsupported(f"driver {self.name!r} has no controls")
 
     def attend(self) -> DeviceInfo | None:
-        """Look after the open device, once a second whatever else is asked of it.
+        """Look after the open device, about once a second while no command is under way.
 
         Overridden: what the camera tells by itself is heard, and its loss is noticed while nobody
         uses it. Raise `DeviceAway` then. Return what `open` would, where that has changed (its

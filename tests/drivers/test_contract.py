@@ -103,6 +103,15 @@ def test_open_says_what_the_camera_is(opened: tuple[Driver, DeviceInfo]) -> None
     assert all(isinstance(text, str) for pair in info.details.items() for text in pair)
 
 
+def test_looking_after_a_device_that_is_well_leaves_it_so(
+    opened: tuple[Driver, DeviceInfo],
+) -> None:
+    driver, info = opened
+    changed = driver.attend()
+    assert changed is None or changed.model == info.model
+    assert driver.capture(Shot()).acquisition_time_ns
+
+
 def test_a_still_is_taken_after_it_was_asked_for(opened: tuple[Driver, DeviceInfo]) -> None:
     driver, _ = opened
     times = []

@@ -68,6 +68,10 @@ class _RemoteDriver(Driver):
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._process.call("driver", "set_controls", dict(values))
 
+    def attend(self) -> DeviceInfo | None:
+        changed: DeviceInfo | None = self._process.call("driver", "attend")
+        return changed
+
     def recover(self) -> None:
         self._process.call("driver", "recover")
 
