@@ -274,4 +274,6 @@ def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
             f"several cameras are of the settings' source {source!r}: choose one by its number or "
             f"its id; attached are: {have}"
         )
-    raise DeviceAway(f"no camera is attached as the settings' source {source!r}; attached: {have}")
+    raise DeviceAway(
+        f"no camera is attached as the settings' source {source!r}; attached are: {have}"
+    )
