@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
-from camsvc.errors import DriverError, DriverFault
+from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.frames import ControlValue
 from camsvc.worker import imaging
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
@@ -242,7 +242,7 @@ class SimulatedCamera(Driver):
             self._back_at = max(self._back_at, time.time() + fault.seconds)
             self._keep()
         if self._back_at > time.time():
-            raise DriverError(f"simulated disconnection, at {on} call {count}")
+            raise DeviceAway(f"simulated disconnection, at {on} call {count}")
         if fault is None:
             return ""
         _strike(fault, f"at {on} call {count}")
