@@ -84,11 +84,11 @@ fmt: $(BACKEND)/node_modules/.package-lock.json ## Format the code
 
 gen: $(TS)/node_modules/.package-lock.json ## Generate the code of the contract, Python and TypeScript
 	@$(PY) scripts/gen.py
-	@$(WITH_NODE) $(PY) scripts/gen_ts.py
+	@$(WITH_NODE) $(PY) -m scripts.gen_ts
 
 gen-check: $(TS)/node_modules/.package-lock.json ## Fail when the generated code is not what protos/ gives
 	@$(PY) scripts/gen.py --check
-	@$(WITH_NODE) $(PY) scripts/gen_ts.py --check
+	@$(WITH_NODE) $(PY) -m scripts.gen_ts --check
 
 breaking: install ## Fail when the contract breaks clients of the main branch
 	@$(PY) scripts/buf_breaking.py

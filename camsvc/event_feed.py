@@ -159,7 +159,8 @@ class EventFeed:
         gap = [Gap(first)] if first > place + 1 else []
         # A short page has everything that there was before it was read.
         reached = found[-1].sequence if len(found) == _PAGE else last
-        page = _Batch([*gap, *found], max(reached, found[-1].sequence if found else 0))
+        # What was trimmed while the journal was read is in this gap, and not in another one.
+        page = _Batch([*gap, *found], max(reached, found[-1].sequence if found else first - 1))
         if len(found) == _PAGE and not gap:
             self._pages[place, camera] = page
             if len(self._pages) > _PAGES:

@@ -76,18 +76,19 @@ def generate(output: Path) -> None:
         shutil.copytree(made, output / PACKAGE)
 
 
-def differences(output: Path, fresh: Path) -> list[str]:
-    """List in words how the package in `output` differs from the one in `fresh`."""
+def contents(folder: Path, part: str) -> dict[str, bytes]:
+    """Return the files below a part of a folder, by their names in the folder."""
+    files = (path for path in (folder / part).rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n")
+        for path in files
+        if "__pycache__" not in path.parts
+    }
 
-    def contents(folder: Path) -> dict[str, bytes]:
-        files = (path for path in (folder / PACKAGE).rglob("*") if path.is_file())
-        return {
-            path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n")
-            for path in files
-            if "__pycache__" not in path.parts
-        }
 
-    have, want = contents(output), contents(fresh)
+def differences(output: Path, fresh: Path, part: str = ".") -> list[str]:
+    """List in words how a part of one folder differs from the same part, made in the other."""
+    have, want = contents(output, part), contents(fresh, part)
     return [
         *(f"missing: {name}" for name in sorted(want.keys() - have.keys())),
         *(f"stale:   {name}" for name in sorted(have.keys() - want.keys())),
@@ -107,7 +108,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        found = differences(arguments.output, Path(folder))
+        found = differences(arguments.output, Path(folder), PACKAGE)
     if found:
         print(f"gen: {arguments.output} is not what protos/ gives; run scripts/gen.py:")
         print("\n".join(f"  {line}" for line in found))

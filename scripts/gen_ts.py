@@ -1,7 +1,7 @@
 """Generate the TypeScript code of the contract: protos -> clients/typescript/src/gen.
 
-    python scripts/gen_ts.py            write it, stale files removed
-    python scripts/gen_ts.py --check    change nothing; exit 1 and list what differs
+    python -m scripts.gen_ts            write it, stale files removed
+    python -m scripts.gen_ts --check    change nothing; exit 1 and list what differs
 
 Needs Node 20 or newer, `npm ci` done in clients/typescript, and buf beside the Python that runs it.
 protoc-gen-es decides the bytes that come out; its version is in clients/typescript/package.json.
@@ -17,8 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PROTOS = ROOT / "protos"
+from scripts.gen import PROTOS, ROOT, differences
+
 CLIENT = ROOT / "clients" / "typescript"
 OUT = Path("src") / "gen"
 PLUGIN = "@bufbuild/protoc-gen-es"
@@ -48,15 +48,6 @@ def generate(folder: Path) -> Path:
     return folder / "clients" / "typescript" / OUT
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n")
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def main() -> None:
     """Generate, or check."""
     parser = argparse.ArgumentParser(description="Generate the TypeScript code of the contract.")
@@ -65,13 +56,12 @@ def main() -> None:
     check_tools()
     with tempfile.TemporaryDirectory() as folder:
         fresh = generate(Path(folder))
-        have, want = contents(CLIENT / OUT), contents(fresh)
-        changed = sorted(name for name in have | want if have.get(name) != want.get(name))
+        changed = differences(CLIENT / OUT, fresh)
         if changed and not arguments.check:
             shutil.rmtree(CLIENT / OUT, ignore_errors=True)
             shutil.copytree(fresh, CLIENT / OUT)
     if changed and arguments.check:
-        print(f"gen_ts: {CLIENT / OUT} is not what protos/ gives; run scripts/gen_ts.py:")
+        print(f"gen_ts: {CLIENT / OUT} is not what protos/ gives; run make gen:")
         print("\n".join(f"  {name}" for name in changed))
         sys.exit(1)
 

@@ -11,7 +11,13 @@ import grpc
 from google.protobuf.message import Message
 
 from camsvc_client.channel import RpcErrorInfo, error_info
-from camsvc_client.errors import CamsvcError, DeadlineExceeded, ServiceUnreachable, from_info
+from camsvc_client.errors import (
+    CamsvcError,
+    CaptureTimeout,
+    DeadlineExceeded,
+    ServiceUnreachable,
+    from_info,
+)
 from camsvc_client.line import Lines, Silent
 from camsvc_client.retry import Patience, Repeat, Retry
 
@@ -55,6 +61,9 @@ class Caller:
                 return await self._attempt(method, request, patience.time_left_s())
             except (grpc.aio.AioRpcError, Silent) as raised:
                 error = self.error(raised, request, timeout, request_id)
+                if isinstance(error, CaptureTimeout) and patience.is_over():
+                    # The service, too, watches the call's deadline, and was the first to see it.
+                    error = _out_of_time(request, timeout, request_id)
                 wait = None if isinstance(raised, Silent) else patience.wait_s(error)
                 if wait is None:
                     raise error from raised
@@ -81,12 +90,7 @@ class Caller:
         if isinstance(error, ServiceUnreachable):
             return self.unreachable(f"cannot be reached: {_cause(str(error))}", request_id)
         if isinstance(error, DeadlineExceeded):
-            name = type(request).__name__.removesuffix("Request")
-            within = "in time" if timeout is None else f"within {timeout:.3g} s"
-            text = f"{name} had no answer {within}"
-            return DeadlineExceeded(
-                RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, text), request_id=request_id
-            )
+            return _out_of_time(request, timeout, request_id)
         return error
 
     def unreachable(self, what: str, request_id: str | None = None) -> ServiceUnreachable:
@@ -99,6 +103,15 @@ class Caller:
         line = self.lines.get()
         metadata = self.lines.target.metadata()
         return await line.answer(method(line.stub)(request, timeout=time_left_s, metadata=metadata))
+
+
+def _out_of_time(
+    request: Message, timeout: float | None, request_id: str | None
+) -> DeadlineExceeded:
+    name = type(request).__name__.removesuffix("Request")
+    within = "in time" if timeout is None else f"within {timeout:.3g} s"
+    info = RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, f"{name} had no answer {within}")
+    return DeadlineExceeded(info, request_id=request_id)
 
 
 def _cause(details: str) -> str:

@@ -28,6 +28,9 @@ second may pass until a service that is back is found."""
 _LEAST_S = 0.02
 """Even where the service says "at once"."""
 
+_ACCURACY_S = 0.05
+"""By how much the service may see a call's deadline pass before its client does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -83,6 +86,11 @@ class Patience:
     def time_left_s(self) -> float | None:
         """How long the next attempt may take; None: as long as it takes."""
         return None if self._ends_at is None else max(0.0, self._ends_at - self._now())
+
+    def is_over(self) -> bool:
+        """Whether the call's time has passed, but for what its last attempt is off by."""
+        left_s = self.time_left_s()
+        return left_s is not None and left_s <= _ACCURACY_S
 
     def progress(self) -> None:
         """Begin anew with counting, as something came."""

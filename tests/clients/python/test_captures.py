@@ -4,8 +4,10 @@ import asyncio
 import time
 import uuid
 
+import grpc
 import pytest
 from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import (
     NEVER,
     AsyncCameraClient,
@@ -14,13 +16,18 @@ from camsvc_client import (
     CameraNotFound,
     CameraUnavailable,
     CaptureNotFound,
+    CaptureTimeout,
     DeadlineExceeded,
     InvalidRequest,
     RequestIdReused,
     Shot,
     Unsupported,
 )
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
+from tests.clients.python.fake import Context, served
 from tests.conftest import StartService
 from tests.support.history import exposures
 from tests.support.proxy import Proxy
@@ -118,6 +125,28 @@ async def test_the_time_out_holds_and_the_picture_is_had_afterwards(
         assert isinstance(caught.value, TimeoutError)
         picture = await client.capture("sim0", timeout=30, request_id=caught.value.request_id)
         assert exposures(picture.capture) == 1
+
+
+@pytest.mark.parametrize(
+    ("early_s", "kind"), [(0.01, DeadlineExceeded), (0.4, CaptureTimeout)], ids=["its own", "worst"]
+)
+async def test_a_deadline_that_the_service_sees_first_is_the_callers_all_the_same(
+    early_s: float, kind: type[Exception]
+) -> None:
+    """Not one that the camera has by itself, which comes while there is time left."""
+
+    async def capture(request: api.CaptureRequest, context: Context) -> None:
+        await asyncio.sleep(context.time_remaining() - early_s)
+        info, details = error_details_pb2.ErrorInfo(), any_pb2.Any()
+        info.domain, info.reason = "camsvc", "CAPTURE_TIMEOUT"
+        details.Pack(info)
+        code = grpc.StatusCode.DEADLINE_EXCEEDED
+        status = status_pb2.Status(code=code.value[0], message="late", details=[details])
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    async with served(Capture=capture) as address, AsyncCameraClient(address) as client:
+        with pytest.raises(kind):
+            await client.capture("sim0", timeout=0.8)
 
 
 async def test_an_answer_that_is_lost_costs_no_second_picture(start_service: StartService) -> None:
