@@ -59,8 +59,8 @@ test-py: $(BACKEND)/dist/src/main.js ## Run all other tests but the rigs'
 test-rigs: install ## Run the tests on cameras' real libraries, fetched once into .cache/rigs
 	@$(PY) -m pytest -m rig $(ARGS)
 
-test-endurance: install ## Run the tests of kills, readers, scan and full disk at full length (half an hour)
-	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs/{gphoto2/test_stills,picamera2/test_scan}.py $(ARGS)
+test-endurance: install ## Run the tests of kills, readers, scan, full disk and rigs at full length (an hour)
+	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs/{gphoto2/test_{stills,faults},picamera2/test_{scan,faults}}.py $(ARGS)
 
 check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code
 

@@ -122,7 +122,7 @@ class _Examination:
         except CameraServiceError as error:
             self._bad(str(error), "Change the camera's settings.")
         except Exception as error:  # DriverError, and whatever else a driver's answer may hold
-            self._bad(str(error), "The service would go on trying, at most every 30 s.")
+            self._bad(str(error), "The service would go on trying.")
 
     def _good(self, text: str, _: str = "") -> None:
         self._out.print(f"  [green]ok[/]    {escape(text)}", highlight=False, soft_wrap=True)

@@ -7,6 +7,9 @@ from enum import IntEnum
 from camsvc.errors import CameraLost, DeviceAway, WorkerLost, WorkerTimeout
 
 BACK_OFF_FIRST_S, BACK_OFF_LAST_S = 1.0, 30.0
+_BACK_OFF_SHARE = 1 / 20
+"""Of the time that a camera has been ill. So waiting makes no outage longer by more than that, and
+one of a minute or less is over within 3 s of its cause."""
 
 AWAY_S = 1.0
 """Between two looks for a device that is away: each costs little, and it is to be found soon."""
@@ -22,7 +25,7 @@ class Rung(IntEnum):
     RESTART = 3
     """Kill the worker; a warm one opens the device."""
     BACK_OFF = 4
-    """Wait, then as REOPEN, or as RESTART where that hung; 1 s at first, doubled up to 30 s."""
+    """Wait, then as REOPEN, or as RESTART where that hung; 1 s at first, up to 30 s."""
 
 
 @dataclass(slots=True)
@@ -40,11 +43,13 @@ class Ladder:
 
     def __init__(self) -> None:
         self._last: Rung | None = None
-        self._back_off_s = 0.0
+        self._ill_since: float | None = None
         self.statistics = {rung: RungStatistics() for rung in Rung}
 
-    def next(self, error: CameraLost, *, device_open: bool) -> tuple[Rung, float]:
+    def next(self, error: CameraLost, *, device_open: bool, now: float) -> tuple[Rung, float]:
         """Return the rung to climb after `error`, and how many seconds to wait before it.
+
+        `now` is in seconds, of any clock that only goes on.
 
         A device that never opened cannot be had back softly. One that is away is waited for, and
         what else may be wrong with it begins at the bottom.
@@ -52,6 +57,8 @@ class Ladder:
         if isinstance(error, DeviceAway):
             self.calm()
             return Rung.BACK_OFF, AWAY_S
+        if self._ill_since is None:
+            self._ill_since = now
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
         softest = Rung.SOFT_RETRY if device_open else Rung.REOPEN
         lowest = Rung.RESTART if process_lost else softest
@@ -59,8 +66,8 @@ class Ladder:
         self._last = Rung(max(lowest, after_last))
         if self._last is not Rung.BACK_OFF:
             return self._last, 0.0
-        self._back_off_s = min(max(2 * self._back_off_s, BACK_OFF_FIRST_S), BACK_OFF_LAST_S)
-        return self._last, self._back_off_s
+        wait_s = _BACK_OFF_SHARE * (now - self._ill_since)
+        return self._last, min(max(BACK_OFF_FIRST_S, wait_s), BACK_OFF_LAST_S)
 
     def climbed(self, rung: Rung, duration_s: float) -> None:
         """Note that a rung was climbed, with success or not."""
@@ -72,4 +79,4 @@ class Ladder:
 
     def calm(self) -> None:
         """Start from the first rung at the next failure."""
-        self._last, self._back_off_s = None, 0.0
+        self._last = self._ill_since = None

@@ -292,7 +292,7 @@ class Supervisor:
         """Climb the ladder until the camera is back."""
         loop = asyncio.get_running_loop()
         while True:
-            rung, delay_s = self.ladder.next(error, device_open=device_open)
+            rung, delay_s = self.ladder.next(error, device_open=device_open, now=loop.time())
             self._log.debug("recovering", rung=rung.name, delay_s=delay_s, error=str(error))
             started = loop.time()
             self._retry_at = started + delay_s

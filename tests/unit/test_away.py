@@ -14,17 +14,25 @@ AWAY_TRIES = 50
 
 def test_the_wait_for_it_does_not_grow() -> None:
     ladder = Ladder()
-    for _ in range(AWAY_TRIES):
-        assert ladder.next(DeviceAway("gone"), device_open=False) == (Rung.BACK_OFF, AWAY_S)
+    for now in range(AWAY_TRIES):
+        looked = ladder.next(DeviceAway("gone"), device_open=False, now=60 * now)
+        assert looked == (Rung.BACK_OFF, AWAY_S)
 
 
 def test_what_else_is_wrong_begins_at_the_bottom() -> None:
     ladder = Ladder()
+
+    def after(error: DriverError, now: float) -> tuple[Rung, float]:
+        return ladder.next(error, device_open=True, now=now)
+
+    ill, gone = DriverError("ill"), DeviceAway("gone")
     for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
-        assert ladder.next(DriverError("ill"), device_open=True) == (rung, 0.0)
-    assert ladder.next(DriverError("ill"), device_open=True) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
-    ladder.next(DeviceAway("gone"), device_open=False)
-    assert ladder.next(DriverError("ill"), device_open=True) == (Rung.SOFT_RETRY, 0.0)
+        assert after(ill, 0) == (rung, 0.0)
+    assert after(ill, 100) == (Rung.BACK_OFF, 5.0)
+    after(gone, 100)
+    for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
+        assert after(ill, 200) == (rung, 0.0)
+    assert after(ill, 201) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
 
 
 def test_it_is_found_soon_after_however_long_it_was_away() -> None:

@@ -10,7 +10,8 @@ from camsvc.recovery import BACK_OFF_LAST_S, Ladder, Rung
 from tests.support.fakeworkers import Rig
 
 ILL_S = 300.0
-WAITS = [1, 2, 4, 8, 16, 30, 30]
+WAITS = {0: 1, 20: 1, 60: 3, 300: 15, 600: 30, 86_400: 30}
+"""By how long the camera has been ill, in seconds."""
 
 
 @pytest.fixture
@@ -29,11 +30,18 @@ def state(rig: Rig) -> State:
     return rig.actor.supervisor.state
 
 
-def test_the_wait_is_doubled_up_to_its_limit() -> None:
-    ladder = Ladder()
-    rungs = [ladder.next(DriverError("ill"), device_open=True) for _ in range(3 + len(WAITS))]
-    assert [rung for rung, _ in rungs[:3]] == [Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART]
-    assert rungs[3:] == [(Rung.BACK_OFF, wait_s) for wait_s in WAITS]
+def test_the_wait_is_a_share_of_the_outage_within_limits() -> None:
+    ladder, begun = Ladder(), 1000.0
+
+    def at(ill_s: float) -> tuple[Rung, float]:
+        return ladder.next(DriverError("ill"), device_open=True, now=begun + ill_s)
+
+    assert [at(0) for _ in range(3)] == [
+        (rung, 0.0) for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART)
+    ]
+    assert {ill_s: at(ill_s) for ill_s in WAITS} == {
+        ill_s: (Rung.BACK_OFF, wait_s) for ill_s, wait_s in WAITS.items()
+    }
 
 
 def test_a_device_that_stays_ill_is_tried_by_the_same_worker(rig: Rig) -> None:

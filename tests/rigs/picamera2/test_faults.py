@@ -16,6 +16,7 @@ from camsvc_client import error_info
 
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import Fault, RigCamera
+from tests.support import endurance
 from tests.support.live import Status, Watcher
 from tests.support.scenes import camera
 from tests.support.service import Service
@@ -34,6 +35,8 @@ SLACK_S = 1.0
 USUAL_S = 0.4
 """Of a still beside the other camera's fault; 0.05 s on a machine with nothing else to do."""
 
+LASTS_S = endurance.times(short=0, full=40)
+"""How long a fault goes on after it was told."""
 LASTING = [Fault.SILENT, Fault.BLOCK, Fault.ERROR, Fault.REFUSE, Fault.CRASH]
 Rung = pb.RecoveryStatistics
 
@@ -97,6 +100,7 @@ async def test_a_lasting_fault_is_told_in_time_and_over_soon_after_its_end(
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await service.capture("ill", timeout=None)
         took_s = time.monotonic() - started
+        await asyncio.sleep(LASTS_S)
         ill.fault(Fault.NONE)
         lifted = time.monotonic()
         await service.wait_for_state(pb.Camera.STATE_READY, "ill")
