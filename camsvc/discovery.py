@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from camsvc.drivers import BUILTIN, PYTHON
@@ -27,7 +27,9 @@ class FoundDevice:
     @property
     def settings_snippet(self) -> str:
         """A table for the settings file, ready to paste."""
-        values = {"id": self.new_id, "driver": self.driver, **self.device.settings}
+        place = "" if self.driver in BUILTIN else "options."
+        chosen = {f"{place}{key}": value for key, value in self.device.settings.items()}
+        values = {"id": self.new_id, "driver": self.driver, **chosen}
         # JSON's strings and integers are TOML's.
         return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
 
@@ -41,24 +43,41 @@ class Discovery:
 
 
 async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Discovery:
-    """Ask every driver what is attached, each in a worker of its own and in bounded time."""
+    """Ask every driver what is attached, each in a worker of its own and in bounded time.
+
+    A device that several drivers list is the one's that it is configured for, or else the first's.
+    """
     launches = {name: Launch.of(path, PYTHON.get(name), {}) for name, path in BUILTIN.items()}
     launches |= {c.driver: launch_of(c) for c in cameras}
     answers = await asyncio.gather(*(_ask(*item, cameras, pool) for item in launches.items()))
-    found = Discovery([], {})
+    by_driver = dict(zip(launches, answers, strict=True))
     taken = {camera.id for camera in cameras}
-    for driver, answer in zip(launches, answers, strict=True):
-        if isinstance(answer, str):
-            found.failures[driver] = answer
-        else:
-            for device in answer:
-                found.devices.append(FoundDevice(driver, device, _new_id(driver, taken)))
-    return found
+    return Discovery(
+        [
+            FoundDevice(driver, device, _new_id(driver, taken))
+            for driver, device in _once(by_driver)
+        ],
+        {driver: why for driver, why in by_driver.items() if isinstance(why, str)},
+    )
+
+
+def _once(by_driver: Mapping[str, list[m.Device] | str]) -> Iterator[tuple[str, m.Device]]:
+    listed = [
+        (driver, device)
+        for driver, devices in by_driver.items()
+        if not isinstance(devices, str)
+        for device in devices
+    ]
+    seen = {device.address for _, device in listed if device.camera}
+    for driver, device in listed:
+        if device.camera or device.address not in seen:
+            seen.add(device.address)
+            yield driver, device
 
 
 def _new_id(driver: str, taken: set[str]) -> str:
     """Return an id that is not taken, and take it."""
-    stem = "camera" if ":" in driver else driver
+    stem = driver if driver in BUILTIN else "camera"
     new = next(name for n in itertools.count() if (name := f"{stem}-{n}") not in taken)
     taken.add(new)
     return new

@@ -2,12 +2,15 @@
 
 BUILTIN = {
     "simulated": "camsvc.drivers.simulated:SimulatedCamera",
-    "opencv": "camsvc.drivers.opencv:OpenCVCamera",
     "v4l2": "camsvc.drivers.v4l2:V4L2Camera",
+    "opencv": "camsvc.drivers.opencv:OpenCVCamera",
     "gphoto2": "camsvc.drivers.gphoto2.camera:GPhoto2Camera",
     "picamera2": "camsvc.drivers.picamera2:Picamera2Camera",
 }
-"""Names usable as `driver` in the settings; any other is a dotted path "package.module:Class"."""
+"""Names usable as `driver` in the settings; any other is a dotted path "package.module:Class".
+
+Discovery gives a device that two of them can drive to the first.
+"""
 
 PYTHON = {"picamera2": "/usr/bin/python3"}
 """The interpreters of drivers whose library is not to be had for the service's own: Raspberry Pi OS

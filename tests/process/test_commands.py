@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from camsvc import __version__
+from tests.support import plugins
 from tests.support.scenes import camera
 from tests.support.waiting import finished
 
@@ -81,6 +82,25 @@ async def test_discovery_goes_on_where_a_drivers_library_is_missing(tmp_path: Pa
     assert "Simulated camera, always there (configured as sim0)" in ran.out
     assert "picamera2: could not look: " in ran.out
     assert "sudo apt install python3-picamera2" in " ".join(ran.out.split())
+
+
+async def test_a_device_that_two_drivers_can_drive_is_listed_once(tmp_path: Path) -> None:
+    """For the driver that it is configured for; one that is configured for none, for the first."""
+    known = {"env": plugins.ENV}
+    first = camera("a", driver="plugins:ListingCamera", options={"device": "usb-1"}, **known)
+    other = camera("b", driver="plugins:OtherListingCamera", options={"device": "usb-2"}, **known)
+    config = tmp_path / "camsvc.toml"
+    config.write_text(first + other)
+    ran = await camsvc("discover", "--config", config)
+    assert ran.code == 0, ran
+    assert [line for line in ran.out.splitlines() if ": at usb" in line] == [
+        "plugins:ListingCamera: at usb-1 (configured as a)",
+        "plugins:ListingCamera: at usb-3 (not configured)",
+        "plugins:OtherListingCamera: at usb-2 (configured as b)",
+    ]
+    snippet = ran.out.split("usb-3 (not configured)\n")[1].split("\n\n")[0]
+    config.write_text(first + other + snippet)
+    assert (await camsvc("check-config", "--config", config)).code == 0, snippet
 
 
 @pytest.mark.parametrize("command", ["serve", "check-config", "doctor", "discover"])

@@ -5,14 +5,14 @@ Settings: `driver = "plugins:Name"`, and this folder in the `PYTHONPATH` of `env
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
 from camsvc.errors import DeviceAway
 from camsvc.worker import imaging
-from camsvc.worker.messages import Control, DeviceInfo, Shot
+from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 
 WIDTH, HEIGHT = 640, 480
 DIFFERENT = 20
@@ -94,3 +94,16 @@ class StillCamera(Driver):
 
     def close(self) -> None:
         pass
+
+
+class ListingCamera(EncodedCamera):
+    """Lists devices that `OtherListingCamera` lists, too."""
+
+    @classmethod
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+        places = ("usb-1", "usb-2", "usb-3")
+        return [Device(place, f"at {place}", "M", "", {"device": place}) for place in places]
+
+
+class OtherListingCamera(ListingCamera):
+    """The same of another name."""
