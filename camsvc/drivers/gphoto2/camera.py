@@ -19,7 +19,7 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
-from camsvc.errors import DeviceAway, DriverError, DriverFault, InvalidRequest, Unsupported
+from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.frames import ControlValue
 from camsvc.worker import messages as m
 
@@ -55,15 +55,19 @@ class GPhoto2Camera(Driver):
         """Connect to the camera, and set what the settings say about its files.
 
         Raises:
-            DeviceAway: it is not there, does not answer, or another program has it. Another worker
-                would find the same.
+            DeviceAway: it is not there, or another program has it.
+            DriverError: it does not answer. Its USB port was reset then: a worker that was killed
+                in the middle of a transfer leaves cameras that need it.
             DriverFault: the settings name a format that it has not, or fit several cameras.
         """
         library.use(self._settings)
+        choice = Choice.of(self._settings)
         try:
-            self._begin(*connection.connect(Choice.of(self._settings)))
-        except DriverError as error:
-            raise DeviceAway(str(error)) from error
+            self._begin(*connection.connect(choice))
+        except library.Disturbed:
+            self._release()
+            connection.reset_meant(choice)
+            raise
         assert self._info is not None
         return self._info
 

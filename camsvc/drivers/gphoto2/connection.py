@@ -9,7 +9,7 @@ import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, held, same_serial
 from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
-from camsvc.errors import DriverError, DriverFault
+from camsvc.errors import DeviceAway, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to look."""
@@ -19,14 +19,15 @@ def connect(choice: Choice) -> tuple[Any, Attached]:
     """Open the camera that is meant; return libgphoto2's `Camera`, and what it is.
 
     Raises:
-        DriverError: it is not attached, another program has it, or it does not answer.
+        DeviceAway: it is not attached, or another program has it.
+        Disturbed, DriverError: it does not answer.
         DriverFault: several may be meant.
     """
     found = attached()
     meant = [camera for camera in found if choice.allows(camera)]
     if not meant:
         others = ", ".join(f"{camera.model} at {camera.port}" for camera in found) or "none"
-        raise DriverError(
+        raise DeviceAway(
             f"the camera of the settings ({choice}) is not attached: switch it on and plug it in; "
             f"attached: {others}"
         )
@@ -44,7 +45,7 @@ def connect(choice: Choice) -> tuple[Any, Attached]:
             return camera, Attached(each.model, each.port, serial or each.serial)
         seen.append(serial)
         disconnect(camera)
-    raise DriverError(
+    raise DeviceAway(
         f"no camera has the serial number {choice.serial!r} of the settings; attached: "
         + ", ".join(map(repr, seen))
     )
@@ -77,6 +78,14 @@ def reset(port: str) -> None:
             gp.gp_port_close(handle)
 
 
+def reset_meant(choice: Choice) -> None:
+    """Reset the USB ports of the cameras that may be meant, as far as they allow it."""
+    with contextlib.suppress(DriverError):
+        for camera in attached():
+            if choice.allows(camera):
+                reset(camera.port)
+
+
 def connect_again(choice: Choice) -> tuple[Any, Attached]:
     """Open a camera whose port was reset, as soon as it is back, perhaps at another port.
 
@@ -100,7 +109,7 @@ def _opened(each: Attached) -> Any:
         camera.init()
     except gp.GPhoto2Error as error:
         if error.code in CLAIMED:
-            raise DriverError(f"{held(each.port)} (libgphoto2 says {error.code})") from error
+            raise DeviceAway(f"{held(each.port)} (libgphoto2 says {error.code})") from error
         raise failure(error, "opening the camera") from error
     return camera
 

@@ -44,11 +44,16 @@ _MEANINGS = {
 }
 """What passes by itself, or when a person does something; any other code likewise."""
 
+_DISTURBED = tuple(code for code, meaning in _MEANINGS.items() if meaning is _UNREACHABLE)
 CLAIMED = (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK)
 _PERMANENT = {
     gp.GP_ERROR_LIBRARY: _PARTS,
     gp.GP_ERROR_NOT_SUPPORTED: "libgphoto2 cannot do this with this model of camera",
 }
+
+
+class Disturbed(DriverError):
+    """The camera is there, and does not answer as it should: a reset of its USB port may help."""
 
 
 def use(settings: Mapping[str, object]) -> None:
@@ -78,6 +83,7 @@ def failures(doing: str) -> Iterator[None]:
 
     Raises:
         DeviceAway: the camera is gone.
+        Disturbed: the connection to it is.
         DriverError: what else may pass.
         DriverFault: what a person must mend in the settings, or by another camera.
     """
@@ -94,5 +100,6 @@ def failure(error: gp.GPhoto2Error, doing: str) -> DriverError | DriverFault:
         return DriverFault(f"{doing} failed: {_PERMANENT[error.code]} ({code})")
     if error.code in _AWAY:
         return DeviceAway(f"{doing} failed: {_GONE} ({code})")
+    kind = Disturbed if error.code in _DISTURBED else DriverError
     meaning = _MEANINGS.get(error.code, "the camera refused")
-    return DriverError(f"{doing} failed: {meaning} ({code})")
+    return kind(f"{doing} failed: {meaning} ({code})")

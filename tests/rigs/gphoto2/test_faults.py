@@ -19,6 +19,7 @@ from camsvc_client import RpcErrorInfo
 from tests.rigs.gphoto2.conftest import StartCamera
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import Rig
+from tests.support import endurance
 from tests.support.history import refusal
 from tests.support.live import Status, Watcher
 from tests.support.service import Service
@@ -28,8 +29,9 @@ pytestmark = pytest.mark.rig
 
 BACK_S = 3.0
 """After the end of its fault, a camera is back."""
-FAULT_S = 4.0
-"""Long enough for the ladder to have been climbed to its last rung."""
+FAULT_S = endurance.times(short=4, full=40)
+"""Long enough for the ladder to have been climbed to its last rung; with ENDURANCE=full, to wait
+longer there."""
 ANSWER_S = 2.0
 """GetCamera asks no camera; this is what a busy machine adds to its milliseconds."""
 DSLR = "dslr"
@@ -208,6 +210,16 @@ async def test_what_only_a_reset_of_the_usb_port_mends(start_camera: StartCamera
     assert rig.control.told("resets") == 1
     used = (await shown(service)).statistics.recoveries
     assert [(r.rung, r.count) for r in used] == [(Rung.RUNG_SOFT_RETRY, 1)]
+
+
+async def test_what_a_killed_worker_leaves_is_mended_when_it_is_opened(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """A camera whose transfer was cut off answers nothing until its USB port is reset."""
+    rig.control.fault = Fault.WEDGED
+    service = await start_camera()
+    await service.capture(DSLR, timeout=10)
+    assert rig.control.told("resets") == 1
 
 
 async def test_an_idle_camera_is_missed_when_it_is_unplugged(
