@@ -86,11 +86,15 @@ async def test_discovery_goes_on_where_a_drivers_library_is_missing(tmp_path: Pa
 
 async def test_a_device_that_two_drivers_can_drive_is_listed_once(tmp_path: Path) -> None:
     """For the driver that it is configured for; one that is configured for none, for the first."""
-    known = {"env": plugins.ENV}
-    first = camera("a", driver="plugins:ListingCamera", options={"device": "usb-1"}, **known)
-    other = camera("b", driver="plugins:OtherListingCamera", options={"device": "usb-2"}, **known)
+    cameras = "".join(
+        camera(name, driver=f"plugins:{driver}", options={"device": place}, env=plugins.ENV)
+        for name, driver, place in (
+            ("a", "ListingCamera", "usb-1"),
+            ("b", "OtherListingCamera", "usb-2"),
+        )
+    )
     config = tmp_path / "camsvc.toml"
-    config.write_text(first + other)
+    config.write_text(cameras)
     ran = await camsvc("discover", "--config", config)
     assert ran.code == 0, ran
     assert [line for line in ran.out.splitlines() if ": at usb" in line] == [
@@ -99,7 +103,7 @@ async def test_a_device_that_two_drivers_can_drive_is_listed_once(tmp_path: Path
         "plugins:OtherListingCamera: at usb-2 (configured as b)",
     ]
     snippet = ran.out.split("usb-3 (not configured)\n")[1].split("\n\n")[0]
-    config.write_text(first + other + snippet)
+    config.write_text(cameras + snippet)
     assert (await camsvc("check-config", "--config", config)).code == 0, snippet
 
 
