@@ -40,6 +40,10 @@ LIVENESS_INTERVAL_S = 5.0
 """An idle worker is pinged this often, and killed when it takes as long to answer."""
 
 
+_RELEASED_TOGETHER = 4
+"""Of the live frames' 16 slots. Each message wakes the worker, which costs it more than a frame of
+a camera that encodes by itself."""
+
 _T = TypeVar("_T")
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -83,6 +87,8 @@ class Worker:
         self._last_notes = b""
         self.camera = ""
         """The camera that has it, for the log; a warm worker is nobody's."""
+        self._taken: list[int] = []
+        """Slots of live frames that are to be given back."""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
         self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
@@ -206,10 +212,13 @@ class Worker:
         Raises:
             WorkerLost: the worker announced what it did not write.
         """
+        self._taken += [image.slot for image in images]
         try:
             return [self._block.read(image.slot, image.size_bytes) for image in images]
         finally:
-            self._send(0, m.Release([image.slot for image in images]))
+            if len(self._taken) >= _RELEASED_TOGETHER:
+                self._send(0, m.Release(self._taken))
+                self._taken = []
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         """End the process, whatever it does. Returns at once; `ended` tells when it has gone.
