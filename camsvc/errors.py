@@ -147,6 +147,13 @@ class DeviceAway(DriverError):
     """
 
 
+class DeviceInUse(DeviceAway):
+    """Somebody else has the device. In a worker that had it before, that may be the worker itself.
+
+    What a library still holds is let go of only by the end of its process.
+    """
+
+
 class DriverFault(Exception):
     """A driver's permanent failure: the message says what an operator must do."""
 

@@ -7,9 +7,9 @@ from enum import IntEnum
 from camsvc.errors import CameraLost, DeviceAway, WorkerLost, WorkerTimeout
 
 BACK_OFF_FIRST_S, BACK_OFF_LAST_S = 1.0, 30.0
-_BACK_OFF_SHARE = 1 / 20
+_BACK_OFF_SHARE = 1 / 40
 """Of the time that a camera has been ill. So waiting makes no outage longer by more than that, and
-one of a minute or less is over within 3 s of its cause."""
+one of a minute or less is over within 3 s of its cause, also when that takes two tries."""
 
 AWAY_S = 1.0
 """Between two looks for a device that is away: each costs little, and it is to be found soon."""

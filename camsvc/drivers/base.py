@@ -5,8 +5,8 @@ Every method is called on the worker's main thread, one at a time. A method may 
 service's deadline kills the worker. Failures leave a driver as
 
 - `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
-- `DeviceAway`: it has only to be waited for, being unplugged, silent, or another program's; it is
-  looked for each second, by opening it in the same worker,
+- `DeviceAway`: it has only to be waited for, being unplugged, silent, or (`DeviceInUse`) another
+  program's; it is looked for each second, by opening it in the same worker,
 - `DriverFault`: permanent, with a message that says what an operator must do,
 - `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
 """

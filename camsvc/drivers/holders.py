@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from camsvc.errors import DeviceAway
+from camsvc.errors import DeviceInUse
 from camsvc.worker.messages import Finding
 
 _PROC = Path("/proc")
@@ -39,11 +39,11 @@ def holders(path: str | Path, proc: Path = _PROC) -> list[Program]:
     return found
 
 
-def in_use(programs: Sequence[Program]) -> DeviceAway:
+def in_use(programs: Sequence[Program]) -> DeviceInUse:
     """Return the error of a device that other programs hold; who they are is known, or not."""
     names = ", ".join(sorted({program.name for program in programs}))
     which = f": {names} has it" if names else ""
-    return DeviceAway(f"another program uses the camera, and only one can{which}")
+    return DeviceInUse(f"another program uses the camera, and only one can{which}")
 
 
 def holding(path: str | Path) -> list[Finding]:

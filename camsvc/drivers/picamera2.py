@@ -144,9 +144,15 @@ class Picamera2Camera(Driver):
         self._unsettled = self._open_one.buffers + _SETTLE_FRAMES
 
     def recover(self) -> None:
-        """Restart a stuck ISP, as its users do."""
+        """Restart a stuck ISP, as its users do.
+
+        Raises:
+            DriverError: it gives no frame all the same.
+        """
         self._open_one.recover(self._controls.wanted())
         self._unsettled = _SETTLE_FRAMES
+        with self._next():
+            pass
 
     def close(self) -> None:
         camera, self._camera = self._camera, None

@@ -21,7 +21,7 @@ from typing import Any
 
 from camsvc.drivers.picamera2_controls import Known, Values
 from camsvc.drivers.picamera2_pixels import INSTALL
-from camsvc.errors import DeviceAway, DriverError
+from camsvc.errors import DeviceInUse, DriverError
 
 try:
     import libcamera
@@ -72,7 +72,7 @@ class PiCamera:
         """Open a camera.
 
         Raises:
-            DeviceAway: another program holds it.
+            DeviceInUse: another program holds it.
             DriverError: it does not open.
         """
         with library_errors("opening the camera"):
@@ -217,7 +217,7 @@ def library_errors(doing: str) -> Iterator[None]:
         while cause.__cause__ is not None:  # the library's own words are the last of several
             cause = cause.__cause__
         if "busy" in str(cause).lower():
-            raise DeviceAway(
+            raise DeviceInUse(
                 "another program holds the camera, and only one can: end it (rpicam-hello, "
                 "another script or service)"
             ) from error

@@ -11,10 +11,10 @@ from typing import Any
 from camsvc.drivers import holders, v4l2_select
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.v4l2_controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
-from camsvc.drivers.v4l2_device import Device, DeviceInUse, Mode, Picture
+from camsvc.drivers.v4l2_device import Device, Mode, Picture
 from camsvc.drivers.v4l2_nodes import Node
 from camsvc.drivers.v4l2_pixels import COMPRESSED, pixels
-from camsvc.errors import DriverError
+from camsvc.errors import DeviceInUse, DriverError
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, DeviceInfo, Finding, Shot
 from camsvc.worker.messages import Device as Found

@@ -17,7 +17,7 @@ from ctypes import Structure, c_int32
 from dataclasses import dataclass
 
 from camsvc.drivers import v4l2_api as api
-from camsvc.errors import DeviceAway, DriverError, DriverFault
+from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BUFFERS = 4
 """One that is filled, one that is read, and two for a reader that is late by two frames."""
@@ -27,10 +27,6 @@ _SLICE_S = 0.05
 
 _UNPLUGGED_S, _LOOK_S = 0.3, 0.02
 """Transfers fail first when a device is unplugged, and only then the kernel takes its node away."""
-
-
-class DeviceInUse(DeviceAway):
-    """Another program streams from the device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class Worker:
         self._driver: Driver | None = None
         self._device: m.DeviceInfo | None = None
         self._ready: _Ready | None = None
+        self._had_device = False
+        """Whether the device may have been opened here, if only in part."""
         self._percent: int | None = None
         """What was told last of the still under way; None: none is."""
         self._attend_at: float | None = None
@@ -199,11 +201,25 @@ class Worker:
         self._driver = self._driver_class(command.settings, notes)
         self._driver.wanted = self._wanted
         self._driver.progress = self._tell
-        self._device = self._described(self._driver.open())
+        self._device = self._described(self._open_device(self._driver))
         self._apply(command.controls)
         if self._driver_class.attend is not Driver.attend:
             self._attend_at = time.monotonic() + _ATTEND_S
         return m.Opened(self._device)
+
+    def _open_device(self, driver: Driver) -> m.DeviceInfo:
+        try:
+            device = driver.open()
+        except errors.DeviceAway as error:
+            if self._had_device and isinstance(error, errors.DeviceInUse):
+                why = "its library has not let go of it, and needs a new process"
+                raise errors.WorkerLost(f"the camera is in use: {why}") from error
+            raise
+        except Exception:
+            self._had_device = True
+            raise
+        self._had_device = True
+        return device
 
     def _described(self, device: m.DeviceInfo) -> m.DeviceInfo:
         return replace(

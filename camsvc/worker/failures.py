@@ -14,6 +14,7 @@ _PLAIN: dict[str, type[Exception]] = {
         errors.DriverFault,
         errors.StorageFull,
         errors.Unsupported,
+        errors.WorkerLost,  # said by a worker that is of no more use
     )
 }
 

@@ -11,6 +11,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
 
 from tests.conftest import StartService
+from tests.support import plugins
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, camera, fault
 from tests.support.service import Service
@@ -78,6 +79,22 @@ async def test_a_camera_disconnected_for_3_s_is_back_within_one_call(
     assert DISCONNECTED_S < took_s < DISCONNECTED_S + 1.5 + OPEN_S
     assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
     assert Rung.RUNG_BACK_OFF in await rungs(service)
+
+
+async def test_a_worker_that_itself_holds_its_device_is_replaced(
+    start_service: StartService,
+) -> None:
+    """To its driver, that looks like another program, for which one would wait for ever."""
+    service = await start_service(
+        camera(driver="plugins:KeepingCamera", env=plugins.ENV, attempts=3)
+    )
+    response = await service.capture(timeout=10)
+    assert response.capture.attempts == 3
+    assert await rungs(service) == {
+        Rung.RUNG_SOFT_RETRY: 1,
+        Rung.RUNG_REOPEN: 1,
+        Rung.RUNG_RESTART: 1,
+    }
 
 
 async def test_a_permanent_fault_says_what_to_do_and_reset_brings_the_camera_back(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
-from camsvc.errors import DeviceAway
+from camsvc.errors import DeviceAway, DeviceInUse, DriverError
 from camsvc.worker import imaging
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 
@@ -79,6 +79,28 @@ class PluggedCamera(EncodedCamera):
     def attend(self) -> None:
         if not self._plug.exists():
             raise DeviceAway("it is unplugged")
+
+
+class KeepingCamera(EncodedCamera):
+    """Takes no picture in its first worker, and lets go of its device with its process only."""
+
+    kept = False
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        super().__init__(settings, notes)
+        self._first, self._notes = not notes.value, notes
+
+    def open(self) -> DeviceInfo:
+        self._notes.keep(b"opened before")
+        if KeepingCamera.kept:
+            raise DeviceInUse("another program has it")
+        KeepingCamera.kept = True
+        return super().open()
+
+    def capture(self, shot: Shot) -> Frame:
+        if self._first:
+            raise DriverError("no picture")
+        return super().capture(shot)
 
 
 class StillCamera(Driver):

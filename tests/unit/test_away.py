@@ -28,11 +28,11 @@ def test_what_else_is_wrong_begins_at_the_bottom() -> None:
     ill, gone = DriverError("ill"), DeviceAway("gone")
     for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
         assert after(ill, 0) == (rung, 0.0)
-    assert after(ill, 100) == (Rung.BACK_OFF, 5.0)
-    after(gone, 100)
+    assert after(ill, 200) == (Rung.BACK_OFF, 5.0)
+    after(gone, 200)
     for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
-        assert after(ill, 200) == (rung, 0.0)
-    assert after(ill, 201) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
+        assert after(ill, 300) == (rung, 0.0)
+    assert after(ill, 301) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
 
 
 def test_it_is_found_soon_after_however_long_it_was_away() -> None:

@@ -10,7 +10,7 @@ from camsvc.recovery import BACK_OFF_LAST_S, Ladder, Rung
 from tests.support.fakeworkers import Rig
 
 ILL_S = 300.0
-WAITS = {0: 1, 20: 1, 60: 3, 300: 15, 600: 30, 86_400: 30}
+WAITS = {0: 1, 40: 1, 120: 3, 600: 15, 1200: 30, 86_400: 30}
 """By how long the camera has been ill, in seconds."""
 
 

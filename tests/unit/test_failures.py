@@ -10,6 +10,7 @@ from camsvc.errors import (
     InvalidRequest,
     StorageFull,
     Unsupported,
+    WorkerLost,
 )
 from camsvc.worker.failures import error_of, failure
 
@@ -26,6 +27,7 @@ class InUse(DeviceAway):
         (InUse("taken"), DeviceAway),
         (DriverFault("broken"), DriverFault),
         (Unsupported("no"), Unsupported),
+        (WorkerLost("spent"), WorkerLost),
         (StorageFull("full"), StorageFull),
         (CameraUnavailable("the disk fails"), CameraUnavailable),
         (InvalidRequest("controls", "too much"), InvalidRequest),

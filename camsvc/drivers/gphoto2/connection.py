@@ -9,7 +9,7 @@ import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, held, same_serial
 from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
-from camsvc.errors import DeviceAway, DriverError, DriverFault
+from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to look."""
@@ -109,7 +109,7 @@ def _opened(each: Attached) -> Any:
         camera.init()
     except gp.GPhoto2Error as error:
         if error.code in CLAIMED:
-            raise DeviceAway(f"{held(each.port)} (libgphoto2 says {error.code})") from error
+            raise DeviceInUse(f"{held(each.port)} (libgphoto2 says {error.code})") from error
         raise failure(error, "opening the camera") from error
     return camera
 
