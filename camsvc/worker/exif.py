@@ -1,7 +1,8 @@
 """EXIF for a JPEG that has none: when, how and with what it was taken.
 
-EXIF that the camera wrote is better than ours: such a file stays as it is, byte for byte. So do
-PNG and RAW files: few programs look for EXIF in the one, and the other has its camera's own.
+EXIF that the camera wrote is better than ours: such a file stays as it is, byte for byte, and a
+smaller copy of it has the same. PNG and RAW files stay as they are: few programs look for EXIF in
+the one, and the other has its camera's own.
 
 Pillow writes it. A camera's `python` may lack that; then pictures go without.
 """
@@ -102,8 +103,12 @@ def tagged(
     says `"labels_omitted": true` instead.
     """
     whole = memoryview(data)
-    place = _place(whole)
-    if place is None or not pillow():
+    place, has = _place(whole)
+    if not place or has:
+        return [whole]
+    if frame.encoded is not None and (cameras := _place(memoryview(frame.encoded))[1]):
+        return [whole[:place], cameras, whole[place:]]
+    if not pillow():
         return [whole]
     labels = json.loads(labels_json) if labels_json else {}
     body = _body(frame, device, controls, {"labels": labels} if labels else {})
@@ -113,28 +118,28 @@ def tagged(
     return [whole[:place], memoryview(segment), whole[place:]]
 
 
-def _place(data: memoryview) -> int | None:
-    """Return where in a JPEG the segment belongs; None: it has one, or is no JPEG.
+def _place(data: memoryview) -> tuple[int, memoryview | None]:
+    """Return where in a JPEG the segment belongs, 0 of another file; and the one that it has.
 
     EXIF and JFIF each want to be first. JFIF's goes first, as Pillow, exiftool and libjpeg's own
     users write it; every reader finds both.
     """
     if bytes(data[:2]) != b"\xff\xd8":
-        return None
+        return 0, None
     at = place = 2
     while at + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, at)
         end = at + 2 + length
         if marker == _SOS:
-            return place
+            return place, None
         if marker >> 8 != 0xFF or length < 2:
-            return None
+            break
         if marker == _APP1 and bytes(data[at + 4 : at + 4 + len(_HEADER)]) == _HEADER:
-            return None
+            return place, data[at:end]
         if marker == _APP0 and at == place:
             place = end
         at = end
-    return None
+    return 0, None
 
 
 def _body(

@@ -15,7 +15,7 @@ from camsvc import __version__
 from camsvc.drivers.base import Frame
 from camsvc.frames import ControlValue
 from camsvc.worker import exif, imaging
-from camsvc.worker.messages import DeviceInfo
+from camsvc.worker.messages import DeviceInfo, Shot
 
 TAKEN_NS = 1_790_000_000_012_345_678
 """2026-09-21 14:13:20 UTC, and 12,345 microseconds."""
@@ -211,6 +211,20 @@ def test_a_cameras_own_exif_is_kept_byte_for_byte(first: bytes) -> None:
         data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(first) + 2) + first + data[2:]
     assert read(data)[0][Base.Make] == "the camera itself"
     assert tagged(data, labels=json.dumps(UMLAUTS)) == data
+
+
+def test_a_smaller_copy_has_the_cameras_own_exif_as_to_how_it_was_held() -> None:
+    own = Image.Exif()
+    own[Base.Make], own[Base.Orientation] = "the camera itself", 6
+    written = io.BytesIO()
+    Image.fromarray(PIXELS).save(written, "JPEG", exif=own)
+    frame = Frame(TAKEN_NS, encoded=written.getvalue(), mime_type=imaging.JPEG)
+    data, _ = imaging.finish(frame, Shot(max_width_px=32))
+    copy = b"".join(exif.tagged(data, frame, DEVICE, {}, ""))
+    assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 6)
+    assert imaging.jpeg_size(copy) == (32, 24)
+    png, _ = imaging.finish(frame, Shot(format="PNG"))
+    assert exif.tagged(png, frame, DEVICE, {}, "") == [png]
 
 
 def test_other_metadata_is_no_exif() -> None:
