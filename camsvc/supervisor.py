@@ -105,7 +105,8 @@ class Supervisor:
         self._dropped: asyncio.Task[None] | None = None
         """Ends with the process of the worker before."""
         self._notes = b""
-        self._revival: asyncio.Task[None] | None = None
+        self._revivals: set[asyncio.Task[None]] = set()
+        """The one under way, and those it replaces for as long as they take to end."""
         self._retry_at = 0.0
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -243,10 +244,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """End everything, the device politely when it answers."""
-        for task in (self._revival, self._closing):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        await _ended(self._revivals | ({self._closing} if self._closing else set()))
         if self.state is State.READY and self._worker is not None:
             await self._close_device(self._worker)
         self._drop_worker("the service ends")
@@ -257,17 +255,16 @@ class Supervisor:
 
     def _revive(self, event: Event, climb: Callable[[], Awaitable[None]]) -> None:
         self._apply(event)
-        self._revival = asyncio.create_task(
-            self._revived(climb, self._revival), name=f"{self._options.id} {event.value}"
-        )
+        work = self._revived(climb, set(self._revivals))
+        revival = asyncio.create_task(work, name=f"{self._options.id} {event.value}")
+        self._revivals.add(revival)
+        revival.add_done_callback(self._revivals.discard)
 
     async def _revived(
-        self, climb: Callable[[], Awaitable[None]], previous: "asyncio.Task[None] | None"
+        self, climb: Callable[[], Awaitable[None]], previous: "set[asyncio.Task[None]]"
     ) -> None:
         """Own an opening or a recovery: it ends in READY or FAULTED, or is cancelled."""
-        if previous is not None:
-            previous.cancel()
-            await asyncio.wait([previous])
+        await _ended(previous)
         try:
             await climb()
         except DriverFault as fault:
@@ -398,3 +395,12 @@ class Supervisor:
         self._changed = asyncio.Event()
         for callback in self.on_state:
             callback(self.state)
+
+
+async def _ended(tasks: "set[asyncio.Task[None]]") -> None:
+    """Cancel tasks, each once, as they may be cleaning up; wait until they have ended."""
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

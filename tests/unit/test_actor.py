@@ -28,7 +28,15 @@ from camsvc.errors import (
 from camsvc.lifecycle import State
 from camsvc.supervisor import CameraOptions
 from camsvc.worker import messages as m
-from tests.support.fakeworkers import MISDEEDS, OPTIONS, TICK_S, WELL, FakeWorker, Rig
+from tests.support.fakeworkers import (
+    MISDEEDS,
+    OPTIONS,
+    TICK_S,
+    WELL,
+    FakeCamera,
+    FakeWorker,
+    Rig,
+)
 
 LOOKUP_S = 0.001  # as long as the archive takes to answer
 
@@ -221,6 +229,32 @@ def test_a_faulted_camera_refuses_at_once_and_reset_brings_it_back(rig: Rig) -> 
     assert rig.loop.time() == before
     rig.run(rig.actor.reset())
     rig.run(rig.actor.capture(Order(m.Shot())))
+
+
+def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
+    """The first one's opening takes its time to give up, when the second one's is given up, too."""
+    openings = 0
+
+    async def take() -> FakeWorker:
+        nonlocal openings
+        openings += 1
+        assert openings == 1, "two at once"
+        try:
+            await asyncio.sleep(1)
+            return await FakeCamera.take(rig)
+        finally:
+            await asyncio.sleep(1)
+            openings -= 1
+
+    rig.actor.supervisor._take_worker = take
+    calls = []
+    for _ in range(4):
+        calls.append(rig.begin(rig.actor.reset(), bound_s=30))
+        rig.wait(0.1)
+    rig.wait(20)
+    assert [call.task.exception() for call in calls] == [None] * 4
+    assert rig.actor.supervisor.state is State.READY
+    assert len(rig.workers) == 1
 
 
 def test_while_backing_off_a_new_call_is_told_when_to_come_back(rig: Rig) -> None:
