@@ -3,6 +3,7 @@
 The rest is tested on the virtual camera, in tests/rigs/gphoto2.
 """
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import cast
 
 import pytest
 
-from camsvc.drivers.gphoto2 import attached
+from camsvc.drivers.gphoto2 import attached, connection
 from camsvc.drivers.gphoto2.attached import Attached, Choice, held, told_apart
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
 from camsvc.drivers.gphoto2.formats import Formats
+from camsvc.errors import DeviceAway
 
 NIKON = ["JPEG Basic", "JPEG Normal", "JPEG Fine", "NEF (Raw)", "NEF+Basic", "NEF+Fine"]
 CANON = ["Large Fine JPEG", "Small Normal JPEG", "RAW + Large Fine JPEG", "cRAW", "RAW"]
@@ -156,6 +158,24 @@ def test_who_holds_a_camera_is_named(usb: Path) -> None:
         assert f"sleep (pid {other.pid})" in held("usb:001,007")
         other.kill()
     assert "pid" not in held("usb:001,007")
+
+
+def test_a_camera_that_this_user_may_not_use_is_told_as_such(
+    usb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = Attached("Nikon DSC D750", "usb:001,007")
+    monkeypatch.setattr(attached, "attached", lambda: [camera])
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root
+    assert all(finding.ok for finding in attached.findings(Choice())), "there is no such node"
+    node = usb / "nodes" / "001" / "007"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    (wrong,) = [finding for finding in attached.findings(Choice()) if not finding.ok]
+    assert "may not use the camera" in wrong.text
+    assert "plugdev" in wrong.advice
+    monkeypatch.setattr(connection, "attached", lambda: [camera])
+    with pytest.raises(DeviceAway, match="plugdev"):
+        connection.connect(Choice())
 
 
 def test_a_choice_allows_what_may_be_meant() -> None:

@@ -1,6 +1,7 @@
 """Cameras on the USB, seen from outside: what is attached, which one is meant, who holds it."""
 
 import contextlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ def findings(choice: Choice) -> list[Finding]:
         found.append(Finding(False, f"the camera ({choice}) is not attached", advice))
     for camera in meant:
         found.append(Finding(True, f"attached: {camera.model} at {camera.port}"))
+        if forbidden(camera.port):
+            found.append(Finding(False, *FORBIDDEN))
         if _holders(camera.port):
             found.append(Finding(False, held(camera.port)))
         device = _system_device(camera.port)
@@ -95,9 +98,28 @@ def findings(choice: Choice) -> list[Finding]:
     return found
 
 
+FORBIDDEN = (
+    "the service's user may not use the camera",
+    "Add it to the group `plugdev`, install libgphoto2's udev rules, which give cameras to that "
+    "group (Debian: apt install libgphoto2-6), and plug the camera in anew.",
+)
+"""What is wrong, and what to do."""
+
+
+def forbidden(port: str) -> bool:
+    """Whether this user may not use the camera at a port, which the library calls an I/O error."""
+    node = _node(port)
+    return node is not None and node.exists() and not os.access(node, os.R_OK | os.W_OK)
+
+
 def _holders(port: str) -> list[holders.Program]:
+    node = _node(port)
+    return holders.holders(node) if node else []
+
+
+def _node(port: str) -> Path | None:
     numbers = _numbers(port)
-    return holders.holders(_USB_NODES / "/".join(numbers)) if numbers else []
+    return _USB_NODES / "/".join(numbers) if numbers else None
 
 
 def held(port: str) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, held, same_serial
+from camsvc.drivers.gphoto2.attached import (
+    FORBIDDEN,
+    Attached,
+    Choice,
+    attached,
+    forbidden,
+    held,
+    same_serial,
+)
 from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
 from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
@@ -19,7 +27,7 @@ def connect(choice: Choice) -> tuple[Any, Attached]:
     """Open the camera that is meant; return libgphoto2's `Camera`, and what it is.
 
     Raises:
-        DeviceAway: it is not attached, or another program has it.
+        DeviceAway: it is not attached, another program has it, or it may not be used (yet).
         Disturbed, DriverError: it does not answer.
         DriverFault: several may be meant.
     """
@@ -102,6 +110,8 @@ def connect_again(choice: Choice) -> tuple[Any, Attached]:
 
 
 def _opened(each: Attached) -> Any:
+    if forbidden(each.port):
+        raise DeviceAway(": ".join(FORBIDDEN))  # udev sets a new node's rights a moment later
     camera = gp.Camera()
     try:
         with _info(each.port) as info:
