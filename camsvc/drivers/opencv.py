@@ -22,6 +22,7 @@ import numpy as np
 
 from camsvc.drivers import v4l2_nodes
 from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.controls import turn
 from camsvc.drivers.opencv_controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
 from camsvc.drivers.opencv_source import BACKENDS, Source, kind_of
 from camsvc.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
@@ -171,10 +172,8 @@ class OpenCVCamera(Driver):
         Raises:
             InvalidRequest: the device refused a value, or took another.
         """
-        for i, known in self._properties.items():
-            if known.name not in values:
-                continue
-            wanted = values[known.name]
+        asked = [(i, k, values[k.name]) for i, k in self._properties.items() if k.name in values]
+        for i, known, wanted in sorted(asked, key=lambda each: turn(each[1].name, each[2])):
             raw = known.raw(wanted)
             taken = any(self._open_one.set(i, number) for number in raw)
             value = known.control(self._get(i)).value

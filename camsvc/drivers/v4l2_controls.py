@@ -10,6 +10,7 @@ from ctypes import Structure
 from dataclasses import dataclass
 
 from camsvc.drivers import v4l2_api as api
+from camsvc.drivers.controls import turn
 from camsvc.drivers.v4l2_device import Device, failures
 from camsvc.errors import DeviceAway, DriverError, InvalidRequest
 from camsvc.frames import ControlValue
@@ -84,9 +85,9 @@ class DeviceControls:
         Raises:
             InvalidRequest: the device refused a value, or took another.
         """
-        for entry in self._entries:
-            if entry.name in values:
-                entry.set(values[entry.name])
+        wanted = [(entry, values[entry.name]) for entry in self._entries if entry.name in values]
+        for entry, value in sorted(wanted, key=lambda pair: turn(pair[0].name, pair[1])):
+            entry.set(value)
 
 
 class _Entry:

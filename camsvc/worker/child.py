@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -301,9 +302,21 @@ class Worker:
             driver.set_controls(wanted)
 
     def _put_back(self) -> None:
+        """Set the controls as they were before the shot, as far as the camera takes that.
+
+        It may refuse a value that it had itself, on automatic. The picture is none the worse.
+        """
         ready, self._ready = self._ready, None
-        if ready is not None:
-            self._apply(ready.before)
+        if ready is None or not ready.before:
+            return
+        try:
+            self._opened.set_controls(ready.before)
+        except errors.InvalidRequest:
+            for name, value in ready.before.items():
+                try:
+                    self._opened.set_controls({name: value})
+                except errors.InvalidRequest as error:
+                    sys.stderr.write(f"after a shot, {name} was not put back: {error}\n")
 
     def _tell(self, percent: int) -> None:
         """Tell how far the still under way is, on whatever thread the driver calls this."""

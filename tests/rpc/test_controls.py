@@ -7,6 +7,7 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from tests.conftest import StartService
+from tests.support import plugins
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
 
@@ -64,3 +65,20 @@ async def test_the_list_says_what_a_control_may_be_set_to(start_service: StartSe
     assert control.access == pb.Control.ACCESS_READ_WRITE
     choices = [value.string_value for value in by_name["focus_mode"].allowed_values]
     assert choices == ["manual", "auto"]
+
+
+async def test_a_control_that_is_not_taken_back_costs_no_picture(
+    start_service: StartService,
+) -> None:
+    """The shutter is pressed once: the picture is as good as it would be otherwise."""
+    service = await start_service(camera(driver="plugins:GovernedCamera", env=plugins.ENV))
+    settings = [
+        pb.ControlSetting(name="mode", value=pb.ControlValue(string_value="manual")),
+        pb.ControlSetting(name="exposure_duration_us", value=pb.ControlValue(int_value=5000)),
+    ]
+    response = await service.capture(controls=settings)
+    assert (response.capture.attempts, response.capture.recoveries) == (1, 0)
+    listed = await service.stub.ListControls(api.ListControlsRequest(camera="sim0"), timeout=5)
+    (mode, _) = listed.controls
+    assert mode.value.string_value == "auto"
+    assert "exposure_duration_us was not put back" in service.log_text()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
-from camsvc.errors import DeviceAway, DeviceInUse, DriverError
+from camsvc.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
+from camsvc.frames import ControlValue
 from camsvc.worker import imaging
 from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
 
@@ -101,6 +102,28 @@ class KeepingCamera(EncodedCamera):
         if self._first:
             raise DriverError("no picture")
         return super().capture(shot)
+
+
+class GovernedCamera(EncodedCamera):
+    """Takes an exposure while its mode is manual, and sets controls in the order of their list."""
+
+    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+        super().__init__(settings, notes)
+        self._values: dict[str, ControlValue] = {"mode": "auto", "exposure_duration_us": 15_700}
+
+    def controls(self) -> list[Control]:
+        mode, exposure_us = self._values.values()
+        return [
+            Control("mode", "string", mode, allowed=["auto", "manual"]),
+            Control("exposure_duration_us", "int", exposure_us, minimum=1, maximum=100_000),
+        ]
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        for name in self._values:
+            if name in values:
+                if name != "mode" and self._values["mode"] == "auto":
+                    raise InvalidRequest(f"controls[{name}]", "not while the mode is auto")
+                self._values[name] = values[name]
 
 
 class StillCamera(Driver):

@@ -17,6 +17,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -213,6 +214,28 @@ async def test_a_device_that_answers_no_request_any_more(
         await watcher.until_frames(3, within_s=5 + BACK_S)
     assert "RECOVERING" not in other.changes
     assert max(gaps_s(other.frames)) < GAP_S
+
+
+@pytest.mark.parametrize("camera", ["a", "b"])
+async def test_a_shots_own_exposure_is_undone_after_it(service: Service, camera: str) -> None:
+    """On automatic, the device refuses the value that it had: so the mode is set back last."""
+
+    async def values() -> dict[str, pb.ControlValue]:
+        request = api.ListControlsRequest(camera=camera)
+        listed = await service.stub.ListControls(request, timeout=START_S)
+        return {control.name: control.value for control in listed.controls}
+
+    before = await values()
+    assert before["exposure_mode"].string_value == "auto"
+    settings = [
+        pb.ControlSetting(name="exposure_duration_us", value=pb.ControlValue(int_value=10_000)),
+        pb.ControlSetting(name="exposure_mode", value=pb.ControlValue(string_value="manual")),
+    ]
+    response = await service.capture(camera, controls=settings, timeout=START_S)
+    assert response.capture.attempts == 1
+    told = {control.name: control.value for control in response.capture.controls}
+    assert told["exposure_duration_us"].int_value == 10_000
+    assert await values() == before
 
 
 async def test_live_frames_are_the_cameras_own_bytes(service: Service, webcam: Webcam) -> None:

@@ -16,6 +16,8 @@ PAYLOAD_BYTES = 16384
 
 _YUY2 = bytes.fromhex("5955593200001000800000aa00389b71")
 _CAMERA, _PROCESSING, _OUTPUT = 1, 2, 3
+_EXPOSURE_MODE, _EXPOSURE = (_CAMERA, 0x02), (_CAMERA, 0x04)
+_AUTOMATIC = 8
 _MAKER, _PRODUCT, _SERIAL = 1, 2, 3
 
 _SET_CUR, _GET_CUR, _GET_MIN, _GET_MAX, _GET_RES = 0x01, 0x81, 0x82, 0x83, 0x84
@@ -126,8 +128,8 @@ class Controls:
     def __init__(self) -> None:
         # By unit and selector, as in the tables of the UVC specification.
         self._numbers = {
-            (_CAMERA, 0x02): _Number(1, 0, 0, 1 | 8, 8),  # exposure mode: manual, automatic
-            (_CAMERA, 0x04): _Number(4, 1, 10_000, 1, 157),
+            _EXPOSURE_MODE: _Number(1, 0, 0, 1 | _AUTOMATIC, _AUTOMATIC),
+            _EXPOSURE: _Number(4, 1, 10_000, 1, 157),
             (_CAMERA, 0x06): _Number(2, 0, 250, 5, 50),
             (_CAMERA, 0x08): _Number(1, 0, 1, 1, 1),
             (_PROCESSING, 0x02): _Number(2, -64, 64, 1, 0),
@@ -154,7 +156,7 @@ class Controls:
         return known.asked(request) if known else None
 
     def told(self, request: int, value: int, index: int, data: bytes) -> bool:
-        """Carry out a class request that sets; return whether it is known."""
+        """Carry out a class request that sets; return whether it is known, and taken at present."""
         unit, interface, selector = index >> 8, index & 0xFF, value >> 8
         if request != _SET_CUR:
             return False
@@ -163,6 +165,8 @@ class Controls:
             self._probe = self._nearest(kind, number, interval)
             return True
         known = self._numbers.get((unit, selector))
+        if (unit, selector) == _EXPOSURE and self._numbers[_EXPOSURE_MODE].value == _AUTOMATIC:
+            return False
         if known is not None:
             known.value = int.from_bytes(data, "little", signed=known.minimum < 0)
         return known is not None
