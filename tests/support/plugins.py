@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, File, Frame, Notes
 from camsvc.drivers.testpicture import TestPicture
 from camsvc.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
 from camsvc.frames import ControlValue
@@ -124,6 +124,30 @@ class GovernedCamera(EncodedCamera):
                 if name != "mode" and self._values["mode"] == "auto":
                     raise InvalidRequest(f"controls[{name}]", "not while the mode is auto")
                 self._values[name] = values[name]
+
+
+class TwoFilesCamera(Driver):
+    """Makes a RAW file and a JPEG of each shot."""
+
+    name = "two-files"
+
+    def open(self) -> DeviceInfo:
+        return DeviceInfo("two files", ["JPEG", "RAW"])
+
+    def capture(self, shot: Shot) -> Frame:
+        raw = File("1.RAW", "image/x-raw", b"raw bytes, " * 120)
+        jpeg = File("1.JPG", "image/jpeg", encoded(2))
+        first, other = (raw, jpeg) if shot.format == "RAW" else (jpeg, raw)
+        return Frame(
+            time.time_ns(),
+            encoded=first.data,
+            mime_type=first.mime_type,
+            name=first.name,
+            others=(other,),
+        )
+
+    def close(self) -> None:
+        pass
 
 
 class StillCamera(Driver):

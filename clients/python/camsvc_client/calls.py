@@ -56,17 +56,20 @@ class Caller:
             CamsvcError: what the last attempt ended with.
         """
         patience = self.patience(repeat, timeout)
+        refusal: CamsvcError | None = None
         while True:
             try:
                 return await self._attempt(method, request, patience.time_left_s())
             except (grpc.aio.AioRpcError, Silent) as raised:
                 error = self.error(raised, request, timeout, request_id)
-                if isinstance(error, CaptureTimeout) and patience.is_over():
-                    # The service, too, watches the call's deadline, and was the first to see it.
-                    error = _out_of_time(request, timeout, request_id)
+                # The service, too, watches the call's deadline, and may be the first to see it.
+                its_deadline = isinstance(error, CaptureTimeout) and patience.is_over()
+                if its_deadline or isinstance(error, DeadlineExceeded):
+                    error = _out_of_time(request, timeout, request_id, refusal)
                 wait = None if isinstance(raised, Silent) else patience.wait_s(error)
                 if wait is None:
                     raise error from raised
+                refusal = error
             await asyncio.sleep(wait)
 
     def patience(self, repeat: Repeat, timeout: float | None) -> Patience:
@@ -106,11 +109,16 @@ class Caller:
 
 
 def _out_of_time(
-    request: Message, timeout: float | None, request_id: str | None
+    request: Message,
+    timeout: float | None,
+    request_id: str | None,
+    refusal: CamsvcError | None = None,
 ) -> DeadlineExceeded:
+    """Return the exception for a call that took too long; `refusal` is what it met on the way."""
     name = type(request).__name__.removesuffix("Request")
     within = "in time" if timeout is None else f"within {timeout:.3g} s"
-    info = RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, f"{name} had no answer {within}")
+    text = f"{name} had no answer {within}" + (f"; before that: {refusal}" if refusal else "")
+    info = RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
     return DeadlineExceeded(info, request_id=request_id)
 
 

@@ -39,7 +39,8 @@ async def take(
     try:
         answer = await _call(caller, request, patience, repeat)
     except InvalidRequest as error:
-        if error.capture_id is None:
+        too_large = any(v.field == "max_inline_bytes" for v in error.violations)
+        if not too_large or error.capture_id is None:
             raise
         # Taken, and too large to come with the answer.
         request.delivery = api.CaptureRequest.DELIVERY_REFERENCE

@@ -16,6 +16,7 @@ from camsvc_client.errors import CamsvcError
 from tests.clients.python.command import ESCAPE, Camctl
 from tests.clients.python.conftest import StartRig
 from tests.conftest import StartService
+from tests.support import plugins
 from tests.support.scenes import camera, fault
 from tests.support.waiting import finished
 
@@ -57,6 +58,31 @@ async def test_list_and_show(fresh: Camctl) -> None:
     shown = await camctl("show", "sim0")
     assert "at worst" in shown.out
     assert (await camctl("show", "sim0", "--json")).json["state"] == "STATE_CLOSED"
+
+
+async def test_why_a_capture_had_no_answer_in_time_is_told(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    away = {"plug": str(tmp_path / "nothing")}
+    settings = camera(driver="plugins:PluggedCamera", env=plugins.ENV, options=away)
+    camctl = in_folder(tmp_path, (await start_service(settings)).address)
+    said = await camctl("capture", "sim0", "--timeout", "2")
+    assert said.code != 0
+    assert "sim0" in said.err
+    assert "it is unplugged" in said.err
+
+
+async def test_a_shot_of_several_files_is_told_as_such(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    settings = camera(driver="plugins:TwoFilesCamera", env=plugins.ENV)
+    camctl = in_folder(tmp_path, (await start_service(settings)).address)
+    said = await camctl("capture", "sim0", "--format", "raw", "-o", "shot.raw")
+    assert said.out.startswith("shot.raw: sim0, 1.3 kB, with 1.JPG (camctl download --part), in")
+    (capture,) = (await camctl("history", "--json")).lines
+    part = await camctl("download", capture["capture_id"], "--part", "1", "-o", "shot.jpg")
+    assert (part.code, part.err) == (0, "")
+    assert (camctl.folder / "shot.jpg").read_bytes() == plugins.encoded(2)
 
 
 async def test_capture_saves_the_picture(camctl: Camctl) -> None:

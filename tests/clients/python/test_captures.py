@@ -29,6 +29,7 @@ from grpc_status import rpc_status
 
 from tests.clients.python.fake import Context, served
 from tests.conftest import StartService
+from tests.support import plugins
 from tests.support.history import exposures
 from tests.support.proxy import Proxy
 from tests.support.scenes import camera, fault
@@ -172,6 +173,17 @@ async def test_a_camera_that_comes_back_is_waited_for(start_service: StartServic
     service = await start_service(camera(faults=[unplugged]))
     async with AsyncCameraClient(service.address) as client:
         assert (await client.capture("sim0", timeout=30)).data
+
+
+async def test_a_value_that_the_camera_refuses_is_asked_for_once(
+    start_service: StartService,
+) -> None:
+    settings = camera(driver="plugins:GovernedCamera", env=plugins.ENV)
+    service = await start_service(settings)
+    async with AsyncCameraClient(service.address) as client:
+        with pytest.raises(InvalidRequest, match="not while the mode is auto"):
+            await client.capture("sim0", timeout=10, controls={"exposure_duration_us": 5000})
+        assert len([capture async for capture in client.list_captures("sim0")]) == 1
 
 
 async def test_a_group_is_taken_at_once_and_one_failure_spoils_no_other(

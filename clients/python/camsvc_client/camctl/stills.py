@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -11,11 +13,13 @@ from camapi.v1 import camera_pb2 as pb
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from camsvc_client import CamsvcError, Image, Shot, WhenBusy
+from camsvc_client import CamsvcError, DeadlineExceeded, Image, Shot, WhenBusy
 from camsvc_client.camctl import controls, exits, names, output, progress
 from camsvc_client.camctl.completion import Cameras
 from camsvc_client.camctl.output import emit, plain, say
 from camsvc_client.camctl.session import Address, Json, Session, Timeout, pairs, run, usage
+
+_EXPLAIN_S = 2.0
 
 Output = Annotated[
     Path | None,
@@ -112,7 +116,7 @@ async def _single(
     *,
     save: bool,
 ) -> None:
-    async with progress.shown(session, [shot]):
+    async with _explained(session, shot.camera), progress.shown(session, [shot]):
         picture = await session.client.capture(
             shot.camera,
             timeout=timeout,
@@ -153,6 +157,20 @@ async def _group(
         raise typer.Exit(exits.code_of(failed))
 
 
+@contextlib.asynccontextmanager
+async def _explained(session: Session, camera: str) -> AsyncIterator[None]:
+    """Say what is wrong with a camera that gave no picture in time."""
+    try:
+        yield
+    except DeadlineExceeded:
+        with contextlib.suppress(CamsvcError):
+            shown = await session.client.get_camera(camera, timeout=_EXPLAIN_S)
+            if shown.HasField("fault") and not session.json:
+                state = pb.Camera.State.Name(shown.state).removeprefix("STATE_")
+                output.complain(f"camera {camera!r} is {state}: {shown.fault.message}")
+        raise
+
+
 def _tell(session: Session, capture: pb.Capture, file: Path | None, *, replayed: bool) -> None:
     if session.json:
         emit(
@@ -164,7 +182,11 @@ def _tell(session: Session, capture: pb.Capture, file: Path | None, *, replayed:
         )
         return
     image = capture.image
-    what = f"{image.width_px} x {image.height_px}, {output.size(image.size_bytes)}"
+    pixels = f"{image.width_px} x {image.height_px}, " if image.width_px else ""  # RAW: unknown
+    what = pixels + output.size(image.size_bytes)
+    if capture.parts:
+        others = ", ".join(part.name for part in capture.parts[1:])
+        what += f", with {others} (camctl download --part)"
     took = f"in {capture.timing.total.ToNanoseconds() / 1e9:.2f} s"
     if capture.attempts > 1:
         took += f", {capture.attempts} attempts"
