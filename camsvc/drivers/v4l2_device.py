@@ -82,6 +82,7 @@ class Device:
     def __init__(self, path: str, stop_waiting: threading.Event) -> None:
         self._stop_waiting = stop_waiting
         self._maps: list[mmap.mmap] = []
+        self._pace = Pace()
         with failures("open"):
             self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -246,7 +247,7 @@ class Device:
             picture = None
             if buffer.bytesused and not buffer.flags & api.FLAG_ERROR:
                 data = self._maps[buffer.index][: buffer.bytesused]
-                picture = _picture(buffer, data, mode)
+                picture = _picture(buffer, data, max(mode.interval_ns, self._pace.of(buffer)))
             fcntl.ioctl(self.fd, api.QBUF, buffer)
         return picture
 
@@ -255,17 +256,35 @@ class Device:
         return api.Buffer(index=index, type=api.CAPTURE, memory=api.MMAP)
 
 
-def _picture(buffer: api.Buffer, data: bytes, mode: Mode) -> Picture:
+class Pace:
+    """The time from frame to frame as it is: in dim light, webcams are slower than they say."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int] | None = None
+
+    def of(self, buffer: api.Buffer) -> int:
+        """Return it in nanoseconds; 0 where it is not known. To be told of each frame."""
+        stamp_ns, number = _stamp_ns(buffer), int(buffer.sequence)
+        last, self._last = self._last, (stamp_ns, number)
+        if last is None or number <= last[1]:
+            return 0
+        return max(0, stamp_ns - last[0]) // (number - last[1])
+
+
+def _stamp_ns(buffer: api.Buffer) -> int:
+    return int(buffer.seconds * 1_000_000_000 + buffer.microseconds * 1000)
+
+
+def _picture(buffer: api.Buffer, data: bytes, interval_ns: int) -> Picture:
     now_ns = time.time_ns()
     time_ns = now_ns
     if buffer.flags & api.FLAG_CLOCK_MASK == api.FLAG_MONOTONIC:
-        stamp_ns = buffer.seconds * 1_000_000_000 + buffer.microseconds * 1000
-        time_ns = now_ns - max(0, time.monotonic_ns() - stamp_ns)
+        time_ns = now_ns - max(0, time.monotonic_ns() - _stamp_ns(buffer))
     # A sensor exposes for up to the time from frame to frame, and then is read out for as long.
     # uvcvideo says "start of exposure", but takes the time when a frame's first data arrive.
     at_first_data = bool(buffer.flags & api.FLAG_START_OF_EXPOSURE)
     frames = 1 if at_first_data else 2
-    return Picture(data, time_ns, time_ns - frames * mode.interval_ns)
+    return Picture(data, time_ns, time_ns - frames * interval_ns)
 
 
 def _unplugged() -> DeviceAway:

@@ -23,6 +23,9 @@ DEFAULT_QUALITY_PERCENT = 90
 DEFAULT_LIVE_QUALITY_PERCENT = 80
 JPEG, PNG = "image/jpeg", "image/png"
 _MIME = {"JPEG": JPEG, "PNG": PNG}
+_SOS = 0xFFDA
+_TRAILER_BYTES = 4096
+"""How much a camera may add behind a picture, beside zeros."""
 
 
 @functools.cache
@@ -121,25 +124,30 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     """Return width and height of a whole JPEG.
 
     A truncated one has no end marker: OpenCV and libjpeg decode it all the same, grey below the
-    cut, and report success. Zero bytes after the end are padding that some cameras add. Damage in
-    the middle is not seen here.
+    cut, and report success. Some cameras add bytes after it, which no decoder minds. Damage in the
+    middle is not seen here.
 
     Raises:
         DriverError: it is not a JPEG, or not a whole one.
     """
     if not data.startswith(b"\xff\xd8"):
         raise DriverError("corrupt picture: the camera's data is not a JPEG")
-    if not data.rstrip(b"\x00").endswith(b"\xff\xd9"):
-        raise DriverError(f"corrupt picture: the JPEG of {len(data)} bytes has no end marker")
+    size: tuple[int, int] | None = None
     at = 2
     while at + 9 <= len(data):
         marker, length = struct.unpack_from(">HH", data, at)
+        if marker == _SOS:  # from here on, an end marker is the picture's, not a thumbnail's
+            break
         # SOF0 to SOF15 hold the size; C4, C8 and CC are other things among their numbers.
         if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
+            size = width, height
         at += 2 + length
-    raise DriverError("corrupt picture: the JPEG has no frame header")
+    if data.rfind(b"\xff\xd9", max(at, len(data.rstrip(b"\x00")) - _TRAILER_BYTES)) < 0:
+        raise DriverError(f"corrupt picture: the JPEG of {len(data)} bytes has no end marker")
+    if size is None:
+        raise DriverError("corrupt picture: the JPEG has no frame header")
+    return size
 
 
 def _output(

@@ -174,6 +174,23 @@ def test_a_truncated_jpeg_is_refused(kept: float, wish: LiveVariant) -> None:
         imaging.outputs(of_jpeg(data), [wish])
 
 
+@pytest.mark.parametrize("added", [b"\0" * 9000, b"\0\x01", b"serial 7" * 100 + b"\0" * 9000])
+def test_what_a_camera_adds_behind_a_picture_does_not_count(added: bytes) -> None:
+    data = encoded() + added
+    output, own = sole(of_jpeg(data), LiveVariant(1))
+    assert own == data
+    assert (output.width_px, output.height_px) == (WIDTH, HEIGHT)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_picture() -> None:
+    thumbnail = b"Exif\0\0" + b"\xff\xd8 small \xff\xd9"
+    whole = encoded()
+    data = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
+    assert imaging.jpeg_size(data) == (WIDTH, HEIGHT)
+    with pytest.raises(DriverError, match="no end marker"):
+        imaging.jpeg_size(data[:1000])
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_note_of_how_the_camera_was_held_does_not_distort_the_picture(orientation: int) -> None:
     """The size is that of the pixels as stored, and so must the pixels be."""
