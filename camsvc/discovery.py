@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from camsvc.drivers import BUILTIN, PYTHON
@@ -15,21 +15,27 @@ from camsvc.worker.standby import StandbyPool
 
 TIMEOUT_S = 10.0
 
+_Question = tuple[str, Launch]
+"""A driver's name, and the worker that is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device attached to this machine. `new_id` is one that no camera has."""
+    """A device attached to this machine.
+
+    `camera` is the id of the camera that it is configured as, or one that is free.
+    """
 
     driver: str
     device: m.Device
-    new_id: str
+    camera: str
 
     @property
     def settings_snippet(self) -> str:
         """A table for the settings file, ready to paste."""
         place = "" if self.driver in BUILTIN else "options."
         chosen = {f"{place}{key}": value for key, value in self.device.settings.items()}
-        values = {"id": self.new_id, "driver": self.driver, **chosen}
+        values = {"id": self.camera, "driver": self.driver, **chosen}
         # JSON's strings and integers are TOML's.
         return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
 
@@ -47,27 +53,38 @@ async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Disc
 
     A device that several drivers list is the one's that it is configured for, or else the first's.
     """
-    launches = {name: Launch.of(path, PYTHON.get(name), {}) for name, path in BUILTIN.items()}
-    launches |= {c.driver: launch_of(c) for c in cameras}
-    answers = await asyncio.gather(*(_ask(*item, cameras, pool) for item in launches.items()))
-    by_driver = dict(zip(launches, answers, strict=True))
-    taken = {camera.id for camera in cameras}
-    return Discovery(
-        [
-            FoundDevice(driver, device, _new_id(driver, taken))
-            for driver, device in _once(by_driver)
-        ],
-        {driver: why for driver, why in by_driver.items() if isinstance(why, str)},
+    configured: dict[_Question, dict[str, dict[str, object]]] = {
+        (name, Launch.of(path, PYTHON.get(name), {})): {}
+        for name, path in BUILTIN.items()
+        if all(camera.driver != name for camera in cameras)
+    }
+    for camera in cameras:
+        question = camera.driver, launch_of(camera)
+        configured.setdefault(question, {})[camera.id] = camera.driver_settings()
+    questions = sorted(configured, key=_rank)
+    answers = await asyncio.gather(
+        *(_ask(launch, configured[driver, launch], pool) for driver, launch in questions)
     )
+    found = Discovery([], {})
+    listed: list[tuple[str, m.Device]] = []
+    for (driver, _), answer in zip(questions, answers, strict=True):
+        if isinstance(answer, str):
+            found.failures[driver] = answer
+        else:
+            listed += [(driver, device) for device in answer]
+    taken = {camera.id for camera in cameras}
+    for driver, device in _once(listed):
+        found.devices.append(FoundDevice(driver, device, device.camera or _new_id(driver, taken)))
+    return found
 
 
-def _once(by_driver: Mapping[str, list[m.Device] | str]) -> Iterator[tuple[str, m.Device]]:
-    listed = [
-        (driver, device)
-        for driver, devices in by_driver.items()
-        if not isinstance(devices, str)
-        for device in devices
-    ]
+def _rank(question: _Question) -> int:
+    """Return where a driver stands among those that are asked."""
+    names = list(BUILTIN)
+    return names.index(question[0]) if question[0] in names else len(names)
+
+
+def _once(listed: Sequence[tuple[str, m.Device]]) -> Iterator[tuple[str, m.Device]]:
     seen = {device.address for _, device in listed if device.camera}
     for driver, device in listed:
         if device.camera or device.address not in seen:
@@ -90,9 +107,8 @@ def launch_of(settings: CameraSettings) -> Launch:
 
 
 async def _ask(
-    driver: str, launch: Launch, cameras: Sequence[CameraSettings], pool: StandbyPool
+    launch: Launch, configured: dict[str, dict[str, object]], pool: StandbyPool
 ) -> list[m.Device] | str:
-    configured = {c.id: c.driver_settings() for c in cameras if c.driver == driver}
     try:
         async with asyncio.timeout(TIMEOUT_S):
             worker = await pool.take(launch)

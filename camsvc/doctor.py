@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable
@@ -37,7 +38,8 @@ async def discover(settings: Settings, out: Console) -> None:
     for item in found.devices:
         state = f"configured as {item.device.camera}" if item.device.camera else "not configured"
         out.print(f"[bold]{item.driver}[/]: {escape(item.device.name)} ({state})", highlight=False)
-        out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
+        if not item.device.camera:
+            out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
     for driver, reason in found.failures.items():
         out.print(f"[yellow]{driver}[/]: could not look: {escape(reason)}", highlight=False)
 
@@ -60,10 +62,17 @@ class _Examination:
     async def run(self) -> bool:
         settings = self._settings
         self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
+        launch = discovery.launch_of(settings)
+        if shutil.which(launch.python) is None:
+            self._bad(
+                f"the settings' python = {launch.python!r} is no program that this user may run",
+                "Set it to an interpreter that has the driver's library.",
+            )
+            return False
         started = time.monotonic()
         try:
             async with asyncio.timeout(_START_S):
-                worker = await Worker.start(discovery.launch_of(settings))
+                worker = await Worker.start(launch)
         except (WorkerLost, TimeoutError) as error:
             self._bad(
                 f"the driver's worker does not start: {error}",
@@ -71,6 +80,7 @@ class _Examination:
                 "Run again with CAMSVC_SERVICE__LOG_LEVEL=debug to see what it says.",
             )
             return False
+        worker.camera = settings.id
         self._good(f"worker started in {time.monotonic() - started:.2f} s")
         try:
             await self._examine(worker)
@@ -92,11 +102,12 @@ class _Examination:
                 m.Open(driver_settings, dict(settings.controls), b""), settings.open_timeout_s
             )
             assert isinstance(opened, m.Opened)
+            exposure_s = (opened.device.exposure_us or 0) / 1e6
             self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
             started = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 capture = m.Capture(m.Shot(), os.path.join(folder, "picture"), inline_bytes=0)
-                captured = await worker.call(capture, settings.attempt_timeout_s)
+                captured = await worker.call(capture, settings.attempt_timeout_s + exposure_s)
             assert isinstance(captured, m.Captured)
             image = captured.image
             self._good(
@@ -118,11 +129,15 @@ class _Examination:
         except DriverFault as error:
             self._bad(str(error), "The service would not try again before ResetCamera.")
         except DeviceAway as error:
-            self._bad(str(error), "The service would look for it each second.")
+            self._bad(str(error), "The service looks for it each second, and goes on by itself.")
         except CameraServiceError as error:
             self._bad(str(error), "Change the camera's settings.")
         except Exception as error:  # DriverError, and whatever else a driver's answer may hold
-            self._bad(str(error), "The service would go on trying.")
+            self._bad(
+                str(error),
+                "The service would go on trying. If it stays so, unplug the device and plug it in "
+                "again, and look at `dmesg`.",
+            )
 
     def _good(self, text: str, _: str = "") -> None:
         self._out.print(f"  [green]ok[/]    {escape(text)}", highlight=False, soft_wrap=True)

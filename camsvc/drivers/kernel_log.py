@@ -6,8 +6,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from camsvc.worker.messages import Finding
+
 _LOG = Path("/dev/kmsg")
 _RECORD_BYTES = 8192
+
+
+def findings(address: str) -> list[Finding]:
+    """Return what the kernel has said of the device at a USB address, for `camsvc doctor`."""
+    try:
+        os.close(os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return [Finding(True, "what the kernel has said, this user may not read: sudo dmesg tells")]
+    return [Finding(True, f"the kernel said: {line}") for line in of_usb(address)]
 
 
 def of_usb(address: str, last: int = 5) -> list[str]:

@@ -93,9 +93,8 @@ def findings(settings: Mapping[str, object]) -> list[Finding]:
         return [Finding(False, str(error))]
     known = f"{node.name} at {node.path}" + (f", serial {node.serial}" if node.serial else "")
     address = v4l2_nodes.usb_address(node)
-    said = kernel_log.of_usb(address) if address else []
     return [
         Finding(True, f"attached: {known}"),
         *holders.holding(node.path),
-        *(Finding(True, f"the kernel said: {line}") for line in said),
+        *(kernel_log.findings(address) if address else ()),
     ]

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from camsvc import errors, unix
+from camsvc.drivers import BUILTIN
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
 from camsvc.frames import STILL_SLOT, ControlValue, SharedBlock
@@ -47,12 +48,13 @@ def main(arguments: list[str]) -> None:
 
 def _load(path: str) -> type[Driver] | errors.DriverFault:
     """Return the driver's class, its library imported, or why it is not to be had."""
+    known = next((name for name, place in BUILTIN.items() if place == path), path)
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # a library may raise anything when it is imported
         return errors.DriverFault(
-            f"driver {path!r} cannot be loaded: {type(error).__name__}: {error}; install what is "
+            f"driver {known!r} cannot be loaded: {type(error).__name__}: {error}; install what is "
             "missing into the camera's `python`, then reset the camera"
         )
     with contextlib.suppress(ImportError):  # then pictures must come encoded

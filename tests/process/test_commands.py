@@ -107,6 +107,26 @@ async def test_a_device_that_two_drivers_can_drive_is_listed_once(tmp_path: Path
     assert (await camsvc("check-config", "--config", config)).code == 0, snippet
 
 
+async def test_each_cameras_own_environment_is_looked_in(tmp_path: Path) -> None:
+    config = tmp_path / "camsvc.toml"
+    config.write_text(
+        "".join(
+            camera(
+                name,
+                driver="plugins:ListingCamera",
+                options={"device": place},
+                env={**plugins.ENV, "PLACES": place},
+            )
+            for name, place in (("a", "usb-7"), ("b", "usb-8"))
+        )
+    )
+    ran = await camsvc("discover", "--config", config)
+    assert [line for line in ran.out.splitlines() if ": at usb" in line] == [
+        "plugins:ListingCamera: at usb-7 (configured as a)",
+        "plugins:ListingCamera: at usb-8 (configured as b)",
+    ]
+
+
 @pytest.mark.parametrize("command", ["serve", "check-config", "doctor", "discover"])
 async def test_a_missing_file_is_told(command: str, tmp_path: Path) -> None:
     missing = tmp_path / "camsvc.toml"

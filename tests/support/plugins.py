@@ -4,6 +4,7 @@ Settings: `driver = "plugins:Name"`, and this folder in the `PYTHONPATH` of `env
 """
 
 import functools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -166,11 +167,11 @@ class StillCamera(Driver):
 
 
 class ListingCamera(EncodedCamera):
-    """Lists devices that `OtherListingCamera` lists, too."""
+    """Lists the devices that its environment names; `OtherListingCamera` lists them, too."""
 
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
-        places = ("usb-1", "usb-2", "usb-3")
+        places = os.environ.get("PLACES", "usb-1 usb-2 usb-3").split()
         return [Device(place, f"at {place}", "M", "", {"device": place}) for place in places]
 
 
