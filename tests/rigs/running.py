@@ -41,6 +41,17 @@ def needed() -> Iterator[None]:
         pytest.skip(str(why))
 
 
+def update_apt() -> None:
+    """Have apt learn anew what there is to fetch.
+
+    Raises:
+        RigMissing: only root can.
+    """
+    if os.geteuid() != 0:
+        raise RigMissing("apt-get knows no packages, or old ones: sudo apt-get update")
+    run("apt-get", "update", "-qq")
+
+
 def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """Run a command and return what it prints.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.rigs import running
-from tests.rigs.running import RigMissing, run
+from tests.rigs.running import RigMissing, run, update_apt
 
 _HERE = Path(__file__).parent
 
@@ -135,13 +135,18 @@ def _mirror() -> str:
     """Return where apt gets Debian's packages from."""
     if not _KEYRING.exists():
         raise RigMissing("it needs Debian's keys: apt-get install debian-archive-keyring")
+    if mirror := os.environ.get("DEBIAN_MIRROR") or _known_mirror():
+        return mirror
+    update_apt()
+    if mirror := _known_mirror():
+        return mirror
+    raise RigMissing("it needs the address of a Debian mirror in DEBIAN_MIRROR: apt has none")
+
+
+def _known_mirror() -> str | None:
     known = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(SITE)")
     debian = [line.split() for line in known.splitlines() if line.startswith("Debian ")]
-    sites = [site for _, release, site in debian if "security" not in release]
-    mirror = os.environ.get("DEBIAN_MIRROR") or next(iter(sites), None)
-    if mirror is None:
-        raise RigMissing("it needs the address of a Debian mirror in DEBIAN_MIRROR: apt has none")
-    return mirror
+    return next((site for _, release, site in debian if "security" not in release), None)
 
 
 def _install(python: Path, site: Path, requirements: Path, env: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.rigs.running import RigMissing, run
+from tests.rigs.running import RigMissing, run, update_apt
 
 _XZ = b"\xfd7zXZ\x00"
 _ELF = b"\x7fELF"
@@ -31,25 +31,17 @@ def unpacked(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     downloads = folder / "packages"
     downloads.mkdir(parents=True)
-    run("apt-get", "download", "-qq", *_names(), cwd=downloads)
+    try:
+        names = list(_chosen())
+        run("apt-get", "download", "-qq", *names, cwd=downloads)
+    except RigMissing:  # what apt knows is old, or nothing
+        update_apt()
+        run("apt-get", "download", "-qq", *_chosen(), cwd=downloads)
     for package in sorted(downloads.iterdir()):
         run("dpkg-deb", "-x", str(package), str(root))
     shutil.rmtree(downloads)
     (folder / _STAMP).touch()
     return root
-
-
-def _names() -> list[str]:
-    try:
-        return list(_chosen())
-    except LookupError:
-        if os.geteuid() != 0:
-            raise RigMissing("apt-get knows no packages: sudo apt-get update") from None
-        run("apt-get", "update", "-qq")
-    try:
-        return list(_chosen())
-    except LookupError as error:
-        raise RigMissing(f"apt-get does not have {error}: it needs Debian's packages") from None
 
 
 def _chosen() -> Iterator[str]:
@@ -58,7 +50,7 @@ def _chosen() -> Iterator[str]:
         r"Depends: (linux-image-[\w.+-]+)", run("apt-cache", "depends", "linux-image-amd64")
     )
     if kernel is None:
-        raise LookupError("linux-image-amd64")
+        raise RigMissing("apt-get does not have linux-image-amd64: it needs Debian's packages")
     wanted = {kernel[1], "busybox-static", "udev", "qemu-system-x86"}
     simulated = run(
         *("apt-get", "install", "--simulate", "--no-install-recommends"),
