@@ -284,7 +284,7 @@ def test_only_what_is_missing_of_a_group_is_taken_again(
 ) -> None:
     order = Order(m.Shot(), "a")
     open_all(stage, left, right)
-    left.script = ["error"] * 20
+    left.script = ["error"] * 200
     assert kinds(outcomes(stage, left, right, order=order)) == [CameraUnavailable, Taken]
     stage.wait(60)
     left.script.clear()
