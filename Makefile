@@ -11,7 +11,7 @@ TS := clients/typescript
 BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 clean
+.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,10 +109,13 @@ bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --
 	@$(PY) -m bench.live $(ARGS)
 
 bench-gphoto2: install ## Measure the service beside python-gphoto2 by itself, on its rig
-	@$(PY) -m bench.gphoto2
+	@$(PY) -m bench.gphoto2 $(ARGS)
 
 bench-picamera2: install ## Measure the service beside Picamera2 by itself, on its rig
 	@$(PY) -m bench.picamera2 $(ARGS)
+
+bench-v4l2: install ## Measure the service beside OpenCV by itself, on its rig (eight minutes)
+	@$(PY) -m bench.v4l2 $(ARGS)
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) $(TS)/{node_modules,dist,build} $(BACKEND)/{node_modules,dist} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output

@@ -1,85 +1,65 @@
-"""Picamera2 by itself, in one process: what a script of one's own would do.
+"""A camera on Picamera2 by itself, for `bare_camera`. Run by the rig's Python.
 
-Run by the rig's Python. Each line read is a command, each line printed its result, as JSON:
-`still PATH` gives the seconds that a still took, `live SECONDS` the frames encoded and CPU seconds.
+python -m bench.peers.bare_picamera2 FOLDER ID
 """
 
-import json
-import os
-import resource
+import asyncio
 import sys
-import time
 from pathlib import Path
 
 import cv2
-from picamera2 import Picamera2
+from picamera2 import MappedArray, Picamera2
 
-SIZE, LIVE_SIZE = (3280, 2464), (1280, 960)
-QUALITY, LIVE_QUALITY = 90, 80
+from bench.peers import bare_camera
 
-
-def jpeg(request, quality: int) -> bytes:
-    """Return a picture as the JPEG that the service makes of it by default."""
-    pixels = cv2.cvtColor(request.make_array("main"), cv2.COLOR_YUV2BGR_NV12)
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
+_STILL_PX, _LIVE_PX = (3280, 2464), (1280, 960)
+_STILL_QUALITY, _LIVE_QUALITY = 90, 80
+"""As the service's, by default."""
 
 
-def still(camera: Picamera2, path: str) -> float:
-    """Take a picture that is begun from now on, and bring it safely to disk."""
-    started = time.perf_counter()
-    request = camera.capture_request(flush=True)
-    data = jpeg(request, QUALITY)
-    request.release()
-    with Path(f"{path}.part").open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(f"{path}.part").rename(path)
-    folder = os.open(Path(path).parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-    return time.perf_counter() - started
+class Camera:
+    """The camera of a libcamera id, in the configuration that it was last used in."""
 
+    def __init__(self, source: str) -> None:
+        cv2.setNumThreads(1)
+        number = [about["Id"] for about in Picamera2.global_camera_info()].index(source)
+        self._camera = camera = Picamera2(number)
+        self._configurations = {
+            "still": camera.create_still_configuration({"size": _STILL_PX}, buffer_count=2),
+            "live": camera.create_video_configuration({"size": _LIVE_PX}, raw=None, buffer_count=4),
+        }
+        self._mode = ""
 
-def live(camera: Picamera2, seconds: float) -> tuple[int, float]:
-    """Encode every frame for a while."""
-    before, frames, give_up = cpu_s(), 0, time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        request = camera.capture_request()
-        jpeg(request, LIVE_QUALITY)
+    def still(self) -> bytes:
+        """Encode the first picture whose exposure begins from now on."""
+        self._enter("still")
+        return self._jpeg(_STILL_QUALITY, flush=True)
+
+    def frame(self) -> bytes:
+        """Encode the next picture."""
+        self._enter("live")
+        return self._jpeg(_LIVE_QUALITY, flush=None)
+
+    def close(self) -> None:
+        """Give the camera back."""
+        self._camera.close()
+
+    def _enter(self, mode: str) -> None:
+        if mode != self._mode:
+            self._camera.stop()
+            self._camera.configure(self._configurations[mode])
+            self._camera.start()
+            self._mode = mode
+
+    def _jpeg(self, quality: int, *, flush: bool | None) -> bytes:
+        request = self._camera.capture_request(flush=flush)
+        with MappedArray(request, "main", write=False) as picture:
+            pixels = cv2.cvtColor(picture.array, cv2.COLOR_YUV2BGR_NV12)
         request.release()
-        frames += 1
-    return frames, cpu_s() - before
-
-
-def cpu_s() -> float:
-    """Return this process's user and system time."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def main() -> None:
-    """Open the camera, and do what is asked."""
-    cv2.setNumThreads(1)
-    number = [about["Id"] for about in Picamera2.global_camera_info()].index(sys.argv[1])
-    camera = Picamera2(number)
-    configurations = {
-        "still": camera.create_still_configuration({"size": SIZE}, buffer_count=2),
-        "live": camera.create_video_configuration({"size": LIVE_SIZE}, raw=None, buffer_count=4),
-    }
-    mode = ""
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        kind, value = line.split(maxsplit=1)
-        if kind != mode:
-            camera.stop()
-            camera.configure(configurations[kind])
-            camera.start()
-            mode = kind
-        result = still(camera, value.strip()) if kind == "still" else live(camera, float(value))
-        print(json.dumps(result), flush=True)
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return data.tobytes()
 
 
 if __name__ == "__main__":
-    main()
+    folder, source = sys.argv[1:]
+    asyncio.run(bare_camera.serve(lambda: Camera(source), Path(folder)))
