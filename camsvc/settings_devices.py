@@ -168,6 +168,11 @@ class GPhoto2CameraSettings(CameraSettings):
         description="what the camera makes of a shot, in its own words, such as NEF+Fine or "
         "RAW + Large Fine JPEG; by default what it is set to",
     )
+    autofocus: Flag = Field(
+        True,
+        description="whether it focuses before a still; for Nikon, as others are told by their "
+        "lens or `focus_mode`",
+    )
     # What a viewer needs to aim and focus; a camera's live view is 20 to 30 frames a second, and
     # each costs its battery.
     live_fps: Annotated[FramesPerSecond, Field(le=60)] = Field(

@@ -5,34 +5,49 @@ The rest is tested on the virtual camera, in tests/rigs/gphoto2.
 
 import os
 import subprocess
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
+import gphoto2 as gp
 import pytest
 
-from camsvc.drivers.gphoto2 import attached, connection
-from camsvc.drivers.gphoto2.attached import Attached, Choice, held, told_apart
+from camsvc.drivers import BUILTIN
+from camsvc.drivers.gphoto2 import attached, connection, survey
+from camsvc.drivers.gphoto2.attached import Attached, Choice, held, meant
+from camsvc.drivers.gphoto2.camera import GPhoto2Camera
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
 from camsvc.drivers.gphoto2.formats import Formats
-from camsvc.errors import DeviceAway
+from camsvc.drivers.gphoto2.library import Disturbed
+from camsvc.drivers.gphoto2.shot import Shot, frame_of
+from camsvc.drivers.gphoto2.survey import told_apart
+from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
+from camsvc.worker.messages import Device, Open, Opened
+from camsvc.worker.parent import Launch, Worker
+from tests.rigs.gphoto2.control import Fault
+from tests.rigs.gphoto2.rig import SERIALS, Rig
 
-NIKON = ["JPEG Basic", "JPEG Normal", "JPEG Fine", "NEF (Raw)", "NEF+Basic", "NEF+Fine"]
+NIKON = ["TIFF (RGB)", "JPEG Basic", "JPEG Fine", "NEF (Raw)", "NEF+Basic", "NEF+Fine"]
 CANON = ["Large Fine JPEG", "Small Normal JPEG", "RAW + Large Fine JPEG", "cRAW", "RAW"]
-CANON_R = ["L", "cL", "RAW + L", "RAW"]
+CANON_R = ["HEIF", "L", "cL", "RAW + HEIF", "RAW + L", "RAW"]
 SONY = ["RAW", "RAW+JPEG (Std)", "Extra Fine", "Fine", "Standard"]
 
 
 class Settings:
     """A camera's setting of its image format, and the order in which it is set."""
 
-    def __init__(self, choices: Sequence[str], value: str) -> None:
-        self._choices = list(choices)
+    def __init__(self, choices: Sequence[str], value: str, **others: list[str]) -> None:
+        self._choices = {"imageformat": list(choices)} | others
         self.set_to = [value]
 
     def choices(self, name: str) -> list[str]:
-        return self._choices if name == "imageformat" else []
+        return self._choices.get(name, [])
 
     def value(self, name: str) -> str:
         return self.set_to[-1]
@@ -49,11 +64,14 @@ class Settings:
         (NIKON, "NEF+Basic", "JPEG", "NEF+Basic", 2),
         (NIKON, "NEF+Basic", "RAW", "NEF+Basic", 2),
         (NIKON, "NEF (Raw)", "PNG", "JPEG Fine", 1),
+        (NIKON, "TIFF (RGB)", "JPEG", "JPEG Fine", 1),
         (CANON, "RAW", "JPEG", "Large Fine JPEG", 1),
         (CANON, "cRAW", "RAW", "cRAW", 1),
         (CANON, "RAW + Large Fine JPEG", "RAW", "RAW + Large Fine JPEG", 2),
         (CANON_R, "RAW", "JPEG", "L", 1),
         (CANON_R, "cL", "RAW", "RAW", 1),
+        (CANON_R, "RAW + HEIF", "JPEG", "L", 1),
+        (CANON_R, "RAW + HEIF", "RAW", "RAW + HEIF", 2),
         (SONY, "RAW", "JPEG", "Extra Fine", 1),
         (SONY, "RAW+JPEG (Std)", "JPEG", "RAW+JPEG (Std)", 2),
         (SONY, "Standard", "RAW", "RAW", 1),
@@ -76,6 +94,11 @@ def test_a_camera_without_such_a_setting_makes_jpegs() -> None:
     assert formats.offered == ["JPEG", "PNG"]
     with formats.set_for("JPEG") as expected:
         assert expected == 1
+
+
+def test_of_two_such_settings_the_one_that_knows_raw_files_is_taken() -> None:
+    settings = Settings(["Large", "Small"], "Large", imagequality=["RAW", "Fine"])
+    assert Formats(cast(ControlTree, settings), "").offered == ["JPEG", "PNG", "RAW"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +148,90 @@ def test_without_the_means_to_hold_the_shutter_open_there_is_no_bulb() -> None:
     assert exposure.choose(90_000_000) == "30"
 
 
+@pytest.mark.parametrize("left", [["auto"], []])
+def test_an_exposure_that_the_camera_has_not_any_more_is_not_timed_either(left: list[str]) -> None:
+    exposure = Exposure("shutterspeed", bulb=True)
+    exposure.control(["Bulb", "30"], "30")
+    exposure.choose(60_000_000)
+    assert exposure.control(left, "auto") is None
+    assert exposure.bulb_us == 0
+
+
+# One shot.
+
+
+def added(name: str) -> tuple[int, object]:
+    return gp.GP_EVENT_FILE_ADDED, SimpleNamespace(folder="/", name=name)
+
+
+COMPLETE = (gp.GP_EVENT_CAPTURE_COMPLETE, None)
+CHANGED = (gp.GP_EVENT_UNKNOWN, "PTP Property d1d3 changed")
+
+
+class Telling:
+    """A camera that tells of its pictures at its own times, in seconds after it was made."""
+
+    def __init__(self, *events: tuple[float, tuple[int, object]], chatty: bool = False) -> None:
+        self._started = time.monotonic()
+        self._events = list(events)
+        self._chatty = chatty
+
+    def trigger_capture(self, context: object) -> None:
+        pass
+
+    def wait_for_event(self, timeout_ms: int, context: object) -> tuple[int, object]:
+        time.sleep(0.01)
+        if self._events and time.monotonic() - self._started >= self._events[0][0]:
+            return self._events.pop(0)[1]
+        return CHANGED if self._chatty else (gp.GP_EVENT_TIMEOUT, None)
+
+    def file_get(self, folder: str, name: str, kind: int) -> object:
+        return SimpleNamespace(get_data_and_size=lambda: b"data")
+
+
+def shot(camera: Telling, expected: int) -> list[str]:
+    """Return the names of a shot's files."""
+    controls = cast(ControlTree, SimpleNamespace(heard=lambda event: None))
+    taken = Shot(camera, controls, bound_s=6)
+    taken.release(None, lambda percent: None)
+    return [file.name for file in taken.files(expected)]
+
+
+def test_the_second_file_of_a_shot_is_waited_for_from_the_first_on() -> None:
+    camera = Telling((0, COMPLETE), (1.9, added("a.cr2")), (2.3, added("a.jpg")))
+    assert shot(camera, 2) == ["a.cr2", "a.jpg"]
+
+
+def test_a_camera_that_talks_of_other_things_has_ended_its_shot_all_the_same() -> None:
+    started = time.monotonic()
+    assert shot(Telling((0, added("a.jpg")), chatty=True), 1) == ["a.jpg"]
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "mime_type"),
+    [
+        ("A.TIF", "image/tiff"),
+        ("A.tiff", "image/tiff"),
+        ("A.HEIC", "image/heif"),
+        ("A.HEIF", "image/heif"),
+        ("A.HIF", "image/heif"),
+    ],
+)
+def test_what_is_developed_is_no_raw_file(name: str, mime_type: str) -> None:
+    camera = Telling((0, added(name)), (0, added("A.XYZ")), (0, COMPLETE))
+    taken = Shot(camera, cast(ControlTree, SimpleNamespace()), bound_s=6)
+    taken.release(None, lambda percent: None)
+    files = taken.files(2)
+    assert [file.mime_type for file in files] == [mime_type, "application/octet-stream"]
+    assert frame_of(files, raw=True, acquired_ns=1, us=None).name == "A.XYZ"
+    with pytest.raises(DriverError, match="no JPEG of the shot"):
+        frame_of(files, raw=False, acquired_ns=1, us=None)
+
+
+# Which camera.
+
+
 @pytest.fixture
 def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a system's folder with one camera in it, and a hub that has no serial number."""
@@ -164,32 +271,259 @@ def test_a_camera_that_this_user_may_not_use_is_told_as_such(
     usb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = Attached("Nikon DSC D750", "usb:001,007")
-    monkeypatch.setattr(attached, "attached", lambda: [camera])
+    monkeypatch.setattr(survey, "attached", lambda: [camera])
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root
-    assert all(finding.ok for finding in attached.findings(Choice())), "there is no such node"
+    assert all(finding.ok for finding in survey.findings(Choice())), "there is no such node"
     node = usb / "nodes" / "001" / "007"
     node.parent.mkdir(parents=True)
     node.touch()
-    (wrong,) = [finding for finding in attached.findings(Choice()) if not finding.ok]
-    assert "may not use the camera" in wrong.text
-    assert "plugdev" in wrong.advice
+    (wrong,) = [finding for finding in survey.findings(Choice()) if not finding.ok]
+    assert "may not use the camera: add it to the group `plugdev`" in wrong.text
     monkeypatch.setattr(connection, "attached", lambda: [camera])
-    with pytest.raises(DeviceAway, match="plugdev"):
+    with pytest.raises(DeviceAway) as refused:
         connection.connect(Choice())
+    assert str(refused.value) == wrong.text
 
 
-def test_a_choice_allows_what_may_be_meant() -> None:
-    camera = Attached("Nikon DSC D750", "usb:001,004", "000006001234")
-    for choice in (
-        Choice(),
-        Choice(model="d750"),
-        Choice(serial="6001234"),
-        Choice(port=camera.port),
-    ):
-        assert choice.allows(camera)
-    for choice in (Choice(model="d850"), Choice(serial="1"), Choice("D750", "", "usb:001,005")):
-        assert not choice.allows(camera)
-    assert Choice(serial="1").allows(Attached(camera.model, camera.port)), "only opening it tells"
+def test_what_else_has_the_folders_of_a_camera_is_none(
+    usb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = gp.CameraList()
+    listed.append("Mass Storage Camera", "disk:/media/card")
+    listed.append("Canon EOS R5", "usb:001,007")
+    monkeypatch.setattr(gp, "Camera", SimpleNamespace(autodetect=lambda: listed))
+    assert attached.attached() == [Attached("Canon EOS R5", "usb:001,007", "000006001234")]
+
+
+ONE = Attached("Canon EOS R5", "usb:001,004")
+TWO = Attached("Canon EOS R5", "usb:001,005")
+NIKON_D750 = Attached("Nikon DSC D750", "usb:001,006", "000006001234")
+ALL = [ONE, TWO, NIKON_D750]
+
+
+@pytest.mark.parametrize(
+    ("choice", "certain", "possible"),
+    [
+        (Choice(serial="6001234"), NIKON_D750, []),
+        (Choice(model="d750"), NIKON_D750, []),
+        (Choice(model="d750", serial="77"), None, [NIKON_D750]),
+        (Choice(port=TWO.port), TWO, []),
+        (Choice(serial="77", port=TWO.port), None, [TWO]),
+        (Choice(serial="77"), None, ALL),
+        (Choice(model="EOS"), None, [ONE, TWO]),
+        (Choice(), None, ALL),
+        (Choice(model="D850"), None, []),
+        (Choice("D750", "", TWO.port), None, []),
+    ],
+    ids=str,
+)
+def test_which_cameras_are_meant(
+    choice: Choice, certain: Attached | None, possible: list[Attached]
+) -> None:
+    """A serial number of the USB confirms; it may be none or another one than on the body."""
+    assert meant(choice, ALL) == (certain, possible)
+
+
+class Body:
+    """An open camera that tells serial numbers under libgphoto2's names for them."""
+
+    def __init__(self, **serials: str) -> None:
+        self._serials = serials
+        self.open = True
+
+    def get_single_config(self, name: str) -> object:
+        if name not in self._serials:
+            raise gp.GPhoto2Error(gp.GP_ERROR_BAD_PARAMETERS)
+        return SimpleNamespace(get_value=lambda: self._serials[name])
+
+    def exit(self) -> None:
+        self.open = False
+
+
+def attach(monkeypatch: pytest.MonkeyPatch, cameras: dict[Attached, Body | DriverError]) -> None:
+    def open_one(each: Attached) -> Body:
+        camera = cameras[each]
+        if isinstance(camera, DriverError):
+            raise camera
+        return camera
+
+    monkeypatch.setattr(connection, "_told", {})
+    monkeypatch.setattr(connection, "attached", lambda: list(cameras))
+    monkeypatch.setattr(connection, "_opened", open_one)
+
+
+@asynccontextmanager
+async def working(rig: Rig) -> AsyncIterator[Worker]:
+    """Give a worker process, in which the library has seen no other rig."""
+    worker = await Worker.start(Launch.of(BUILTIN["gphoto2"], None, rig.env))
+    yield worker
+    worker.kill("the test is over")
+    await worker.ended
+
+
+async def opened(worker: Worker, settings: Mapping[str, object], notes: bytes = b"") -> bytes:
+    """Open a camera; return what is to be handed to the next worker."""
+    with suppress(DriverError):
+        await worker.call(Open(dict(settings), {}, notes), 10)
+    return worker.notes
+
+
+async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
+    gphoto2_rig: Rig,
+) -> None:
+    """Of two cameras that look alike, the one that it had at that port may be reset."""
+    rig, settings = gphoto2_rig, {**gphoto2_rig.settings, "port": "", "serial": SERIALS[1]}
+    async with working(rig) as worker:
+        notes = await opened(worker, settings)
+    rig.control.fault = Fault.WEDGED
+    for known, resets in ((b"", 0), (notes, 1)):
+        async with working(rig) as worker:
+            await opened(worker, settings, known)
+        assert rig.control.told("resets") == resets
+    async with working(rig) as worker:
+        assert rig.control.fault is Fault.NONE
+        answer = await worker.call(Open(settings, {}, notes), 10)
+    assert isinstance(answer, Opened)
+    assert answer.device.serial == SERIALS[1]
+
+
+async def test_a_camera_that_stays_disturbed_is_reset_now_and_then(gphoto2_rig: Rig) -> None:
+    gphoto2_rig.control.fault = Fault.IO_ERROR
+    notes = b""
+    async with working(gphoto2_rig) as worker:
+        for _ in range(11):
+            notes = await opened(worker, gphoto2_rig.settings, notes)
+    resets = gphoto2_rig.control.told("resets")
+    assert resets == 3, "at the first, the sixth and the eleventh opening"
+
+
+NUMBER, HASH = "022021000123", "6a1b0d9e7c5f4a3b8d2e1f0a9b8c7d6e"
+OPEN = {"serialnumber": HASH, "eosserialnumber": NUMBER}
+
+
+@pytest.mark.parametrize("serial", [NUMBER, NUMBER.lstrip("0"), HASH])
+def test_a_camera_that_does_not_open_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, serial: str
+) -> None:
+    """Of two of unknown serial number, the one that is open in its own worker may come first."""
+    right = Body(**OPEN)
+    attach(monkeypatch, {ONE: DeviceInUse("another program has the camera"), TWO: right})
+    camera, what = connection.connect(Choice(serial=serial))
+    assert (camera, what) == (right, replace(TWO, serial=NUMBER))
+
+
+def test_why_a_camera_does_not_open_is_told_where_no_other_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = Body(serialnumber="78")
+    failed = [DeviceInUse("the first"), Disturbed("the second")]
+    attach(monkeypatch, {ONE: failed[0], NIKON_D750: wrong, TWO: failed[1]})
+    with pytest.raises(DeviceInUse, match="the first"):
+        connection.connect(Choice(serial="77"))
+    assert not wrong.open
+    attach(monkeypatch, {NIKON_D750: wrong})
+    with pytest.raises(DeviceAway, match="no camera has the serial number '77'.*attached: 78"):
+        connection.connect(Choice(serial="77"))
+
+
+def test_a_camera_that_is_another_is_opened_once_to_know_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one that is meant may be away for long, and is looked for each second."""
+    cameras: dict[Attached, Body | DriverError] = {ONE: Body(serialnumber="78")}
+    attach(monkeypatch, cameras)
+    for _ in range(2):
+        with pytest.raises(DeviceAway, match="attached: 78"):
+            connection.connect(Choice(serial="77"))
+        cameras[ONE] = DriverError("it was opened again")
+    right = cameras[TWO] = Body(serialnumber="77")
+    assert connection.connect(Choice(serial="77"))[0] is right
+
+
+def test_a_serial_number_is_that_of_the_usb_or_that_of_the_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They differ, with Sony's for example; what `camsvc discover` prints is the USB's."""
+    camera = Attached("Sony Alpha-A7 III", "usb:001,006", serial="D0C5110CA46D")
+    ((_, discovered),) = told_apart([camera])
+    for choice in (discovered, Choice(serial="3282913003623147")):
+        body = Body(serialnumber="00000000000000003282913003623147")
+        attach(monkeypatch, {camera: body})
+        assert connection.connect(choice)[0] is body
+
+
+@pytest.mark.parametrize(
+    ("choice", "ports"),
+    [
+        (Choice(serial="77"), []),
+        (Choice(model="EOS", serial="77"), []),
+        (Choice(model="EOS"), []),
+        (Choice(model="D750", serial="77"), [NIKON_D750.port]),
+        (Choice(serial="6001234"), [NIKON_D750.port]),
+    ],
+    ids=str,
+)
+def test_no_port_is_reset_that_may_be_another_cameras(
+    monkeypatch: pytest.MonkeyPatch, choice: Choice, ports: list[str]
+) -> None:
+    reset: list[str] = []
+    monkeypatch.setattr(connection, "attached", lambda: ALL)
+    monkeypatch.setattr(connection, "reset", reset.append)
+    connection.reset_meant(choice)
+    assert reset == ports
+    connection.reset_meant(choice, known=ONE.port)
+    assert reset[len(ports) :] == (ports or [ONE.port])
+
+
+@pytest.mark.parametrize("choice", [Choice(model="D850"), Choice(model="EOS")], ids=str)
+def test_what_is_wrong_is_said_once_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, choice: Choice
+) -> None:
+    """The doctor leaves out what opening the camera says in the same words."""
+    for module in (survey, connection):
+        monkeypatch.setattr(module, "attached", lambda: ALL)
+    (wrong,) = [finding for finding in survey.findings(choice) if not finding.ok]
+    with pytest.raises((DeviceAway, DriverFault)) as refused:
+        connection.connect(choice)
+    assert str(refused.value) == wrong.text
+    assert "switch it on" in wrong.text or "camsvc discover" in wrong.text
+
+
+def test_that_only_opening_tells_two_cameras_apart_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "attached", lambda: [ONE, TWO])
+    last = survey.findings(Choice(serial="77"))[-1]
+    assert last.ok
+    assert "by opening" in last.text
+    assert ONE.port in last.text
+    assert TWO.port in last.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "configured"),
+    [
+        ({"serial": "6001234"}, [NIKON_D750]),
+        ({"serial": "77"}, []),
+        ({"model": "EOS", "serial": "77"}, []),
+        ({"port": TWO.port}, [TWO]),
+        ({"port": TWO.port, "serial": "77"}, [TWO]),
+        ({"model": "EOS"}, []),
+        ({"model": "D750"}, [NIKON_D750]),
+    ],
+)
+def test_a_device_is_configured_as_a_camera_that_certainly_means_it(
+    settings: dict[str, str], configured: list[Attached]
+) -> None:
+    found = [
+        Device(camera.port, camera.model, camera.model, camera.serial, dict(choice.given))
+        for camera, choice in told_apart(ALL)
+    ]
+    selected = [device.address for device in found if GPhoto2Camera.selects(settings, device)]
+    assert selected == [camera.port for camera in configured]
+
+
+def test_the_only_camera_of_its_model_may_be_the_one_of_a_serial_number() -> None:
+    device = Device(ONE.port, ONE.model, ONE.model, "", {"model": ONE.model})
+    assert GPhoto2Camera.selects({"serial": "77"}, device)
 
 
 def test_cameras_are_told_apart_by_what_outlives_a_plugging_in() -> None:
@@ -199,3 +533,15 @@ def test_cameras_are_told_apart_by_what_outlives_a_plugging_in() -> None:
     assert chosen[one] == Choice(model="A", port=one.port)
     assert chosen[other] == Choice(model="B")
     assert chosen[known] == Choice(serial="77")
+
+
+def test_without_the_library_a_driver_says_how_to_get_it() -> None:
+    path = BUILTIN["gphoto2"]
+    code = (
+        "import sys; sys.modules['gphoto2'] = None; "
+        f"from camsvc.worker.child import _load; print(_load({path!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "pip install 'camsvc[gphoto2]'" in done.stdout

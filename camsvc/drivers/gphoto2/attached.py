@@ -9,9 +9,8 @@ from pathlib import Path
 
 import gphoto2 as gp
 
-from camsvc.drivers import holders, kernel_log
+from camsvc.drivers import holders
 from camsvc.drivers.gphoto2.library import failures
-from camsvc.worker.messages import Finding
 
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _USB_NODES = Path("/dev/bus/usb")
@@ -39,14 +38,6 @@ class Choice:
         """Return the choice that a camera's settings make."""
         return cls(**{key: str(settings.get(key) or "") for key in ("model", "serial", "port")})
 
-    def allows(self, camera: Attached) -> bool:
-        """Whether a camera may be the one meant; a serial number that is unknown may be right."""
-        return (
-            self.model.lower() in camera.model.lower()
-            and self.port in ("", camera.port)
-            and (not self.serial or not camera.serial or same_serial(self.serial, camera.serial))
-        )
-
     @property
     def given(self) -> dict[str, str]:
         """The keys of the settings that are not empty."""
@@ -62,48 +53,55 @@ def attached() -> list[Attached]:
     with failures("looking for cameras"):
         found = gp.Camera.autodetect()
         named = [(found.get_name(i), found.get_value(i)) for i in range(found.count())]
-    return [Attached(model, port, _system_serial(port)) for model, port in named]
+    # It also lists what has the folders of a camera, such as a memory card that is mounted.
+    usb = [(model, port) for model, port in named if port.startswith("usb:")]
+    return [Attached(model, port, _system_serial(port)) for model, port in usb]
 
 
-def told_apart(cameras: list[Attached]) -> list[tuple[Attached, Choice]]:
-    """Return cameras with what chooses them: by their ports only where nothing better does."""
-    models = [camera.model for camera in cameras]
+def meant(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, list[Attached]]:
+    """Return the camera that is certainly meant; or None, and those that may be.
 
-    def choice(camera: Attached) -> Choice:
-        if camera.serial:
-            return Choice(serial=camera.serial)
-        alike = models.count(camera.model) > 1
-        return Choice(model=camera.model, port=camera.port if alike else "")
+    A serial number of the USB confirms, and never excludes: many cameras have none there, or
+    another one than they tell when they are open.
+    """
+    fitting = [
+        camera
+        for camera in cameras
+        if choice.model.lower() in camera.model.lower() and choice.port in ("", camera.port)
+    ]
+    if choice.serial:
+        exact = [camera for camera in fitting if same_serial(choice.serial, camera.serial)]
+    else:
+        exact = fitting
+    return (exact[0], []) if len(exact) == 1 else (None, exact or fitting)
 
-    return [(camera, choice(camera)) for camera in cameras]
+
+def missing(choice: Choice, cameras: list[Attached]) -> str:
+    """Return what to do where no camera is meant."""
+    return (
+        f"the camera of the settings ({choice}) is not attached: switch it on, plug it in, and set "
+        f"its USB mode to PTP where it has one; attached: {listed(cameras) or 'none'}"
+    )
 
 
-def findings(choice: Choice) -> list[Finding]:
-    """Return what can be said of the camera that is meant, for an operator."""
-    version = gp.gp_library_version(gp.GP_VERSION_SHORT)[0]
-    found = [Finding(True, f"libgphoto2 {version}")]
-    meant = [camera for camera in attached() if choice.allows(camera)]
-    if not meant:
-        advice = "Switch it on, plug it in, and set its USB mode to PTP where it has one."
-        found.append(Finding(False, f"the camera ({choice}) is not attached", advice))
-    for camera in meant:
-        found.append(Finding(True, f"attached: {camera.model} at {camera.port}"))
-        if forbidden(camera.port):
-            found.append(Finding(False, *FORBIDDEN))
-        if _holders(camera.port):
-            found.append(Finding(False, held(camera.port)))
-        device = _system_device(camera.port)
-        said = kernel_log.of_usb(device.name) if device else []
-        found += [Finding(True, f"the kernel said: {line}") for line in said]
-    return found
+def several(choice: Choice, cameras: list[Attached]) -> str:
+    """Return what to do where several cameras may be meant, and opening them would not tell."""
+    return (
+        f"several cameras fit the settings ({choice}): {listed(cameras)}; tell them apart by "
+        "`serial`, which is printed on the body, or as `camsvc discover` does"
+    )
+
+
+def listed(cameras: list[Attached]) -> str:
+    """Return what cameras these are, and where."""
+    return ", ".join(f"{camera.model} at {camera.port}" for camera in cameras)
 
 
 FORBIDDEN = (
-    "the service's user may not use the camera",
-    "Add it to the group `plugdev`, install libgphoto2's udev rules, which give cameras to that "
-    "group (Debian: apt install libgphoto2-6), and plug the camera in anew.",
+    "the service's user may not use the camera: add it to the group `plugdev`, install "
+    "libgphoto2's udev rules, which give cameras to that group (Debian: apt install libgphoto2-6), "
+    "and plug the camera in anew"
 )
-"""What is wrong, and what to do."""
 
 
 def forbidden(port: str) -> bool:
@@ -112,7 +110,8 @@ def forbidden(port: str) -> bool:
     return node is not None and node.exists() and not os.access(node, os.R_OK | os.W_OK)
 
 
-def _holders(port: str) -> list[holders.Program]:
+def users(port: str) -> list[holders.Program]:
+    """Return the programs that have the camera at a port open."""
     node = _node(port)
     return holders.holders(node) if node else []
 
@@ -124,7 +123,7 @@ def _node(port: str) -> Path | None:
 
 def held(port: str) -> str:
     """Return what to do about a camera that another program has claimed."""
-    names = ", ".join(map(str, _holders(port)))
+    names = ", ".join(map(str, users(port)))
     by = f": {names}" if names else ""
     return (
         f"another program has the camera{by}. A desktop opens cameras to show their pictures: end "
@@ -144,7 +143,7 @@ def _numbers(port: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def _system_device(port: str) -> Path | None:
+def system_device(port: str) -> Path | None:
     """Return where the system describes the USB device at a port; None where it has none."""
     numbers = _numbers(port)
     if numbers is None or not _USB_DEVICES.is_dir():
@@ -159,7 +158,7 @@ def _system_device(port: str) -> Path | None:
 
 def _system_serial(port: str) -> str:
     """Return the serial number that the system knows of a USB device; "" where it knows none."""
-    device = _system_device(port)
+    device = system_device(port)
     try:
         return (device / "serial").read_text().strip() if device else ""
     except OSError:

@@ -5,18 +5,20 @@ the mirror up or the sensor running, so it is ended before each still.
 """
 
 import contextlib
+import functools
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import gphoto2 as gp
 
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.drivers.gphoto2 import connection, library
-from camsvc.drivers.gphoto2.attached import Attached, Choice, attached, findings, told_apart
+from camsvc.drivers.gphoto2 import connection, library, survey
+from camsvc.drivers.gphoto2.attached import Attached, Choice
 from camsvc.drivers.gphoto2.controls import ControlTree
-from camsvc.drivers.gphoto2.formats import Formats
+from camsvc.drivers.gphoto2.formats import Formats, aim
 from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
 from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
@@ -30,6 +32,28 @@ _EXPECTED_CAPTURE_S = 1.0
 """Until the service has seen some."""
 _LOOK_S = 30.0
 """How often battery and card are asked for, beside after each still and when the camera tells."""
+_OPENINGS_PER_RESET = 5
+"""A reset of the port may be what a camera needs, or may hit one that writes to its card."""
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _minded(
+    method: Callable[Concatenate["GPhoto2Camera", _P], _R],
+) -> Callable[Concatenate["GPhoto2Camera", _P], _R]:
+    """Remember that a call was ended by a disturbance: `recover` resets the port then only."""
+
+    @functools.wraps(method)
+    def call(self: "GPhoto2Camera", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(self, *args, **kwargs)
+        except library.Disturbed:
+            self._disturbed = True
+            raise
+
+    return call
 
 
 class GPhoto2Camera(Driver):
@@ -39,7 +63,11 @@ class GPhoto2Camera(Driver):
 
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
         self._settings = settings
+        self._notes = notes
         self._camera: Any = None
+        self._disturbed = False
+        self._port = ""
+        """Where the camera is, or was when it was open last, if by another worker."""
         self._info: m.DeviceInfo | None = None
         self._wanted: dict[str, ControlValue] = {}
         self._next_frame = 0.0
@@ -56,21 +84,27 @@ class GPhoto2Camera(Driver):
 
         Raises:
             DeviceAway: it is not there, or another program has it.
-            DriverError: it does not answer. Its USB port was reset then: a worker that was killed
-                in the middle of a transfer leaves cameras that need it.
+            DriverError: it does not answer. Its USB port was reset then, the first time and now
+                and then: a worker that was killed in the middle of a transfer leaves cameras that
+                need it.
             DriverFault: the settings name a format that it has not, or fit several cameras.
         """
         library.use(self._settings)
         choice = Choice.of(self._settings)
+        known = json.loads(self._notes.value or b"{}")
+        self._port, failed = known.get("port", ""), known.get("failed", 0)
         try:
-            self._begin(*connection.connect(choice))
+            self._begin(*connection.connect(choice, self._port))
         except library.Disturbed:
             self._release()
-            connection.reset_meant(choice)
+            if failed % _OPENINGS_PER_RESET == 0:
+                connection.reset_meant(choice, self._port)
+            self._note(failed + 1)
             raise
         assert self._info is not None
         return self._info
 
+    @_minded
     def capture(self, shot: m.Shot) -> Frame:
         """Release the shutter, and fetch all files that the camera makes of it.
 
@@ -80,6 +114,7 @@ class GPhoto2Camera(Driver):
         """
         controls = self._controls
         drain(self._open_one, controls)
+        controls.doubt_exposure()
         exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
         with self._formats.set_for(shot.format) as expected:
             bound_s = (exposure_us or 0) / 1e6 + self._file_timeout_s
@@ -97,6 +132,7 @@ class GPhoto2Camera(Driver):
         """Begin at once; the first `read` starts the camera's live view."""
         self._next_frame, self._live = 0.0, True
 
+    @_minded
     def read(self) -> Frame | None:
         """Return the next frame, at the rate of the settings.
 
@@ -108,20 +144,23 @@ class GPhoto2Camera(Driver):
         if self.wanted.wait(due - now):
             return None
         self._next_frame = due + 1 / self._live_fps
-        try:
-            data = library.contents(self._open_one.capture_preview())
-        except gp.GPhoto2Error as error:
-            if error.code == gp.GP_ERROR_NOT_SUPPORTED:
+        with library.failures("reading a live frame"):
+            try:
+                data = library.contents(self._open_one.capture_preview())
+            except gp.GPhoto2Error as error:
+                if error.code != gp.GP_ERROR_NOT_SUPPORTED:
+                    raise
                 raise Unsupported("this camera has no live view over USB") from error
-            raise library.failure(error, "reading a live frame") from error
         return Frame(time.time_ns(), encoded=data, mime_type=JPEG)
 
+    @_minded
     def stop_live(self) -> None:
         """End live view, so that a still finds the mirror down and the sensor free."""
         if self._live and "viewfinder" in self._controls.actions:
             self._controls.act("viewfinder", False)
         self._live = False
 
+    @_minded
     def controls(self) -> list[m.Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
         if not self._just_heard:
@@ -129,10 +168,12 @@ class GPhoto2Camera(Driver):
         self._just_heard = False
         return self._controls.controls()
 
+    @_minded
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._controls.put(values)
         self._wanted |= values
 
+    @_minded
     def attend(self) -> m.DeviceInfo | None:
         """Take the camera's events; now and then, ask for its battery and its card.
 
@@ -157,16 +198,18 @@ class GPhoto2Camera(Driver):
         return info
 
     def recover(self) -> None:
-        """Reset the camera's USB port, and connect anew, with the controls that were set.
+        """Connect anew, with the controls that were set; reset the USB port if it was disturbed.
 
         Raises:
             DriverError: it is gone, or does not come back.
         """
-        port = self._open_one.get_port_info().get_path()
+        choice, known = Choice.of(self._settings), self._info
         self._release()
-        connection.reset(port)
-        known = self._info
-        self._begin(*connection.connect_again(Choice.of(self._settings)))
+        if self._disturbed:
+            connection.reset(self._port)
+        connect = connection.connect_again if self._disturbed else connection.connect
+        self._begin(*connect(choice, self._port))
+        self._disturbed = False
         for name, value in self._wanted.items():
             with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
                 self._controls.put({name: value})
@@ -182,26 +225,18 @@ class GPhoto2Camera(Driver):
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[m.Device]:
         """List the cameras attached, by what outlives a plugging in where that will do."""
-        found: dict[str, Attached] = {}
-        for settings in configured or [{}]:
-            library.use(settings)
-            found |= {camera.port: camera for camera in attached()}
-        return [
-            m.Device(camera.port, camera.model, camera.model, camera.serial, dict(choice.given))
-            for camera, choice in told_apart(list(found.values()))
-        ]
+        return survey.devices(configured)
 
     @classmethod
     def selects(cls, settings: Mapping[str, object], found: m.Device) -> bool:
-        """Whether model, serial number and port of the settings allow it."""
-        camera = Attached(found.model, found.address, found.serial)
-        return Choice.of(settings).allows(camera)
+        """Whether settings name a device, or fit it while no other of its model is attached."""
+        return survey.selects(settings, found)
 
     @classmethod
     def diagnose(cls, settings: Mapping[str, object]) -> list[m.Finding]:
         """Say which version of the library is used, what is attached, and who holds it."""
         library.use(settings)
-        return findings(Choice.of(settings))
+        return survey.findings(Choice.of(settings))
 
     # Small steps.
 
@@ -220,12 +255,14 @@ class GPhoto2Camera(Driver):
         return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
 
     def _begin(self, camera: Any, what: Attached) -> None:
-        self._camera = camera
+        self._camera, self._port = camera, what.port
         self._controls = ControlTree(camera)
         self._formats = Formats(self._controls, str(self._settings.get("image_format") or ""))
         self._formats.begin()
-        if target := str(self._settings.get("capture_target") or ""):
-            self._aim(target)
+        aim(self._controls, str(self._settings.get("capture_target") or ""))
+        if self._controls.choices("autofocus"):
+            off = self._settings.get("autofocus", True) is False
+            self._controls.choose("autofocus", "Off" if off else "On")
         can = camera.get_abilities().operations
         maker = self._controls.value("manufacturer")
         self._info = m.DeviceInfo(
@@ -242,17 +279,12 @@ class GPhoto2Camera(Driver):
         )
         self._look_at = time.monotonic() + _LOOK_S
         self._battery = self._controls.value("batterylevel")
+        self._note(failed_openings=0)
 
-    def _aim(self, target: str) -> None:
-        """Have pictures go to the camera's memory ("ram") or to its card ("card")."""
-        choices = self._controls.choices("capturetarget")
-        fitting = [choice for choice in choices if target in choice.lower()]
-        if not fitting:
-            raise DriverFault(
-                f"the settings' capture_target = {target!r} is not to be had of this camera, "
-                f"which has: {', '.join(choices) or 'no choice'}"
-            )
-        self._controls.choose("capturetarget", fitting[0])
+    def _note(self, failed_openings: int) -> None:
+        """Keep for the next worker what it could not find out."""
+        known = {"port": self._port, "failed": failed_openings}
+        self._notes.keep(json.dumps(known).encode())
 
     def _release(self) -> None:
         camera, self._camera, self._live = self._camera, None, False

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gphoto2 as gp
@@ -14,49 +15,70 @@ from camsvc.drivers.gphoto2.attached import (
     attached,
     forbidden,
     held,
+    meant,
+    missing,
     same_serial,
+    several,
 )
-from camsvc.drivers.gphoto2.library import CLAIMED, failure, failures
+from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
 from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to look."""
 
 
-def connect(choice: Choice) -> tuple[Any, Attached]:
+def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
     """Open the camera that is meant; return libgphoto2's `Camera`, and what it is.
+
+    Where only opening tells, those that may be meant are opened one after the other; one that does
+    not let itself be opened may be another's, and keeps nobody from the next. The one at the port
+    `likely` comes first.
 
     Raises:
         DeviceAway: it is not attached, another program has it, or it may not be used (yet).
-        Disturbed, DriverError: it does not answer.
+        Disturbed, Busy, DriverError: it does not answer.
         DriverFault: several may be meant.
     """
     found = attached()
-    meant = [camera for camera in found if choice.allows(camera)]
-    if not meant:
-        others = ", ".join(f"{camera.model} at {camera.port}" for camera in found) or "none"
-        raise DeviceAway(
-            f"the camera of the settings ({choice}) is not attached: switch it on and plug it in; "
-            f"attached: {others}"
-        )
-    if len(meant) > 1 and not choice.serial:
-        ports = ", ".join(f"{camera.model} at {camera.port}" for camera in meant)
-        raise DriverFault(
-            f"several cameras fit the settings ({choice}): {ports}; tell them apart by `serial`, "
-            "which is printed on the body and listed by ListControls"
-        )
-    seen = []
-    for each in meant:
-        camera = _opened(each)
-        serial = _serial_in(camera)
-        if not choice.serial or same_serial(choice.serial, serial):
-            return camera, Attached(each.model, each.port, serial or each.serial)
-        seen.append(serial)
+    certain, possible = meant(choice, found)
+    if certain is not None:
+        camera = _opened(certain)
+        return camera, replace(certain, serial=next(iter(_serials_in(camera)), certain.serial))
+    if not possible:
+        raise DeviceAway(missing(choice, found))
+    if not choice.serial:
+        raise DriverFault(several(choice, possible))
+    failed: list[DriverError | DriverFault] = []
+    for each in sorted(possible, key=lambda camera: camera.port != likely):
+        if _is_another(each, choice.serial):
+            continue
+        try:
+            camera = _opened(each)
+        except (DriverError, DriverFault) as error:
+            if len(possible) > 1:
+                error = type(error)(f"{each.model} at {each.port}, which may be meant: {error}")
+            failed.append(error)
+            continue
+        _told[each] = _serials_in(camera)
+        if any(same_serial(choice.serial, serial) for serial in _told[each]):
+            return camera, replace(each, serial=_told[each][0])
         disconnect(camera)
+    if failed:
+        raise failed[0]
     raise DeviceAway(
         f"no camera has the serial number {choice.serial!r} of the settings; attached: "
-        + ", ".join(map(repr, seen))
+        + ", ".join(", ".join(_told[each]) or "unknown" for each in possible)
     )
+
+
+_told: dict[Attached, list[str]] = {}
+"""The serial numbers of cameras that were opened here. One that is plugged in anew has another
+port; till then it is left alone where it is not meant."""
+
+
+def _is_another(camera: Attached, serial: str) -> bool:
+    told = _told.get(camera, [])
+    return told != [] and not any(same_serial(serial, one) for one in told)
 
 
 def disconnect(camera: Any) -> None:
@@ -86,15 +108,20 @@ def reset(port: str) -> None:
             gp.gp_port_close(handle)
 
 
-def reset_meant(choice: Choice) -> None:
-    """Reset the USB ports of the cameras that may be meant, as far as they allow it."""
+def reset_meant(choice: Choice, known: str = "") -> None:
+    """Reset the USB port of the camera that is meant, as far as it can.
+
+    Not where another may be: only at the port `known`, at which it was before. It has another when
+    it is plugged in anew, and so has any other camera.
+    """
     with contextlib.suppress(DriverError):
-        for camera in attached():
-            if choice.allows(camera):
+        certain, possible = meant(choice, attached())
+        for camera in [certain] if certain else possible:
+            if len(possible) <= 1 or camera.port == known:
                 reset(camera.port)
 
 
-def connect_again(choice: Choice) -> tuple[Any, Attached]:
+def connect_again(choice: Choice, likely: str) -> tuple[Any, Attached]:
     """Open a camera whose port was reset, as soon as it is back, perhaps at another port.
 
     Raises: as `connect`, after `_BACK_S` seconds.
@@ -102,7 +129,7 @@ def connect_again(choice: Choice) -> tuple[Any, Attached]:
     give_up = time.monotonic() + _BACK_S
     while True:
         try:
-            return connect(choice)
+            return connect(choice, likely)
         except DriverError:
             if time.monotonic() > give_up:
                 raise
@@ -111,16 +138,17 @@ def connect_again(choice: Choice) -> tuple[Any, Attached]:
 
 def _opened(each: Attached) -> Any:
     if forbidden(each.port):
-        raise DeviceAway(": ".join(FORBIDDEN))  # udev sets a new node's rights a moment later
+        raise DeviceAway(FORBIDDEN)  # udev sets a new node's rights a moment later
     camera = gp.Camera()
-    try:
+    with failures("opening the camera"):
         with _info(each.port) as info:
             camera.set_port_info(info)
-        camera.init()
-    except gp.GPhoto2Error as error:
-        if error.code in CLAIMED:
-            raise DeviceInUse(f"{held(each.port)} (libgphoto2 says {error.code})") from error
-        raise failure(error, "opening the camera") from error
+        try:
+            camera.init(CONTEXT)
+        except gp.GPhoto2Error as error:
+            if error.code in CLAIMED:
+                raise DeviceInUse(held(each.port)) from error
+            raise
     return camera
 
 
@@ -132,8 +160,14 @@ def _info(port: str) -> Iterator[Any]:
     yield ports.get_info(ports.lookup_path(port))
 
 
-def _serial_in(camera: Any) -> str:
+def _serials_in(camera: Any) -> list[str]:
+    """Return a camera's serial numbers, that of its body first."""
+    found = (_text_in(camera, name) for name in ("eosserialnumber", "serialnumber"))
+    return [serial for serial in found if serial]
+
+
+def _text_in(camera: Any, name: str) -> str:
     try:
-        return str(camera.get_single_config("serialnumber").get_value() or "")
+        return str(camera.get_single_config(name).get_value() or "")
     except gp.GPhoto2Error:
-        return ""  # few cameras do not tell
+        return ""  # Canon alone has the first, and few cameras lack the other

@@ -13,7 +13,7 @@ from typing import Any
 import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
-from camsvc.drivers.gphoto2.library import failure, failures
+from camsvc.drivers.gphoto2.library import CONTEXT, failures
 from camsvc.errors import DriverError, InvalidRequest
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control
@@ -33,9 +33,13 @@ _SECTIONS = ("settings", "imgsettings", "capturesettings", "status")
 _HIDDEN = ("vendorextension", "thumbsize", "fastfs")
 """What says nothing of the camera; the last two are libgphoto2's own."""
 
+_ASSUMED = ("autofocus",)
+"""What libgphoto2 shows as set and heeds only once it was: written even if it is equal."""
+
 _CHOICES = (gp.GP_WIDGET_RADIO, gp.GP_WIDGET_MENU)
 _ASK_MS = 1
-_CHANGED = re.compile(r'PTP Property [0-9a-f]+ changed, "([^"]+)"')
+_ABSENT = "the camera does not have it in its present mode"
+_CHANGED = re.compile(r'PTP Property [0-9a-f]+ changed(?:, "([^"]+)")?')
 
 
 class ControlTree:
@@ -51,7 +55,7 @@ class ControlTree:
         self._stale: set[str] = set()
         self._exposure: Exposure | None = None
         with failures("reading the camera's settings"):
-            tree = camera.get_config()  # kept: its parts are freed with it, used or not
+            tree = camera.get_config(CONTEXT)  # kept: its parts are freed with it, used or not
             sections = {part.get_name(): part for part in tree.get_children()}
             found = sections["actions"].get_children() if "actions" in sections else ()
             self.actions = {action.get_name() for action in found}
@@ -65,9 +69,20 @@ class ControlTree:
         return control.allowed if control is not None else []
 
     def heard(self, event: str) -> None:
-        """Take an event's text: a setting that it names has to be read anew."""
-        if (match := _CHANGED.match(event)) and match[1] in self.names.values():
-            self._stale.add(match[1])
+        """Take an event's text: a setting that it names has to be read anew.
+
+        One that is not there any more is told of without its name.
+        """
+        if match := _CHANGED.match(event):
+            if match[1] is None:
+                self.doubt_exposure()
+            elif match[1] in self.names.values():
+                self._stale.add(match[1])
+
+    def doubt_exposure(self) -> None:
+        """Have the exposure read anew, whatever the camera has told of it."""
+        if self._exposure is not None:
+            self._stale.add(self._exposure.name)
 
     def controls(self) -> list[Control]:
         """Return all controls as they are now."""
@@ -99,8 +114,8 @@ class ControlTree:
             DriverError: it does not answer.
         """
         for name, value in values.items():
-            if name not in self.names:
-                raise _refused(name, value, "the camera does not have it in its present mode")
+            if name not in self._known or self._known[name].access == "read":
+                raise _refused(name, value, _ABSENT)
             if name == EXPOSURE and self._exposure is not None:
                 self._set(self._exposure.name, self._exposure.choose(int(value)), name, value)
             else:
@@ -122,25 +137,27 @@ class ControlTree:
             raise DriverError(f"{doing} failed: the camera cannot do that at present")
         widget.set_value(int(on))
         with failures(doing):
-            self._camera.set_single_config(action, widget)
+            self._camera.set_single_config(action, widget, CONTEXT)
 
     def _set(self, name: str, raw: ControlValue, control: str, value: ControlValue) -> None:
         widget = self._widget(name)
         self._stale.add(name)
         if widget is None:
-            raise _refused(control, value, "the camera does not have it in its present mode")
+            raise _refused(control, value, _ABSENT)
         choices = _choices(widget)
         # Once more, as the camera may offer less by now: its dial was turned.
         if choices and raw not in choices:
             raise _refused(control, value, f"allowed at present: {', '.join(choices)}")
-        try:
-            if widget.get_value() != raw:
+        if name not in _ASSUMED and widget.get_value() == raw:
+            return
+        with failures(f"setting {control}"):
+            try:
                 widget.set_value(int(raw) if isinstance(raw, bool) else raw)
-                self._camera.set_single_config(name, widget)
-        except gp.GPhoto2Error as error:
-            if error.code in (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED):
+                self._camera.set_single_config(name, widget, CONTEXT)
+            except gp.GPhoto2Error as error:
+                if error.code not in (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED):
+                    raise
                 raise _refused(control, value, "the camera refuses it at present") from error
-            raise failure(error, f"setting {control}") from error
 
     def _refresh(self) -> None:
         for name in tuple(self._stale):
@@ -151,6 +168,8 @@ class ControlTree:
                 self._hide(name)
 
     def _hide(self, name: str) -> None:
+        if self._exposure is not None and name == self._exposure.name:
+            self._exposure.bulb_us = 0
         for control, known in self.names.items():
             if known == name:
                 self._known[control] = replace(self._known[control], value=None, access="read")
@@ -183,10 +202,11 @@ class ControlTree:
         if name == "shutterspeed":
             self._exposure = self._exposure or Exposure(name, bulb="bulb" in self.actions)
             control = self._exposure.control(_choices(widget), str(widget.get_value()))
-            if control is not None:
+            if control is None:
+                self._hide(name)
+            else:
                 self._keep(name, replace(control, access=_access(widget)))
-                return
-        if (control := _control(widget)) is not None:
+        elif (control := _control(widget)) is not None:
             self._keep(name, control)
 
     def _keep(self, name: str, control: Control) -> None:

@@ -30,10 +30,10 @@ class Exposure:
         self._speeds = {us: text for text in choices if (us := _microseconds(text))}
         named = (text for text in choices if text.lower() == "bulb")
         self._bulb = next(named, "") if self._has_bulb else ""
+        if not self._speeds or value != self._bulb:
+            self.bulb_us = 0
         if not self._speeds:
             return None
-        if value != self._bulb:
-            self.bulb_us = 0
         longest = _LONGEST_BULB_US if self._bulb else max(self._speeds)
         return Control(
             EXPOSURE,

@@ -1,4 +1,4 @@
-"""What a gphoto2 camera makes of a shot, in its maker's words: JPEG, a raw file, or both."""
+"""What a gphoto2 camera makes of a shot, in its maker's words, and where it keeps that."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,8 +15,9 @@ class Formats:
     def __init__(self, controls: ControlTree, configured: str) -> None:
         self._controls = controls
         self._configured = configured
-        names = (n for n in _SETTINGS if any(_raw(c) or _jpeg(c) for c in controls.choices(n)))
-        self._name = next(names, "")
+        names = [name for name in _SETTINGS if controls.choices(name)]
+        telling = [name for name in names if any(map(_raw, controls.choices(name)))]
+        self._name = next(iter(telling + names), "")
         self._choices = controls.choices(self._name)
 
     @property
@@ -70,13 +71,42 @@ class Formats:
         return (fine or alone or both or [present])[0]
 
 
+def aim(controls: ControlTree, target: str) -> None:
+    """Have pictures go to the camera's memory ("ram") or to its card ("card"), if to either.
+
+    Raises:
+        DriverFault: the camera does not offer it.
+    """
+    choices = controls.choices("capturetarget")
+    fitting = [choice for choice in choices if target in choice.lower()]
+    if target and not fitting:
+        raise DriverFault(
+            f"the settings' capture_target = {target!r} is not to be had of this camera, "
+            f"which has: {', '.join(choices) or 'no choice'}"
+        )
+    if target:
+        controls.choose("capturetarget", fitting[0])
+
+
+def _parts(choice: str) -> list[str]:
+    """Return what a choice makes, a file each: "raw", "jpeg", or "other"."""
+    return [_kind(part) for part in choice.lower().split("+")]
+
+
+def _kind(part: str) -> str:
+    if any(word in part for word in ("raw", "nef")):
+        return "raw"
+    # Makers name the sizes and qualities of JPEGs in many ways, the rest by what it is.
+    return "other" if any(word in part for word in ("tif", "hei")) else "jpeg"
+
+
 def _raw(choice: str) -> bool:
-    return any(word in choice.lower() for word in ("raw", "nef"))
+    return "raw" in _parts(choice)
 
 
 def _jpeg(choice: str) -> bool:
-    return not _raw(choice) or "+" in choice
+    return "jpeg" in _parts(choice)
 
 
 def _files(choice: str) -> int:
-    return 2 if _raw(choice) and _jpeg(choice) else 1
+    return len(_parts(choice))

@@ -6,6 +6,7 @@ would be another's. So a worker gives it a home where nothing can be kept.
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,41 +20,61 @@ _NO_HOME = "/dev/null"
 _OWN_FOLDERS = {name: os.environ.get(name, "") for name in ("IOLIBS", "CAMLIBS")}
 """Those of the library's own package, which sets them when it is imported."""
 
-_GONE = "the camera is gone: it was unplugged or switched off, or has fallen asleep"
-_UNREACHABLE = "the connection to the camera is disturbed"
-_PARTS = (
-    "libgphoto2 misses a part of itself: set the camera's `iolibs` and `camlibs` to the folders of "
-    "its port and camera libraries, or to none"
-)
-_AWAY = (
-    gp.GP_ERROR_IO_USB_FIND,
-    gp.GP_ERROR_MODEL_NOT_FOUND,
-    gp.GP_ERROR_IO_INIT,
-    gp.GP_ERROR_UNKNOWN_PORT,
-)
-_MEANINGS = {
-    gp.GP_ERROR_IO: _UNREACHABLE,
-    gp.GP_ERROR_IO_READ: _UNREACHABLE,
-    gp.GP_ERROR_IO_WRITE: _UNREACHABLE,
-    gp.GP_ERROR_IO_UPDATE: _UNREACHABLE,
-    gp.GP_ERROR_IO_USB_CLEAR_HALT: _UNREACHABLE,
-    gp.GP_ERROR_TIMEOUT: _UNREACHABLE,
-    gp.GP_ERROR_CAMERA_BUSY: "the camera is busy with something else",
-    gp.GP_ERROR_NO_SPACE: "the camera has no room for another picture: change or empty its card",
-    gp.GP_ERROR_CORRUPTED_DATA: "the camera sent damaged data",
-}
-"""What passes by itself, or when a person does something; any other code likewise."""
-
-_DISTURBED = tuple(code for code, meaning in _MEANINGS.items() if meaning is _UNREACHABLE)
-CLAIMED = (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK)
-_PERMANENT = {
-    gp.GP_ERROR_LIBRARY: _PARTS,
-    gp.GP_ERROR_NOT_SUPPORTED: "libgphoto2 cannot do this with this model of camera",
-}
-
 
 class Disturbed(DriverError):
     """The camera is there, and does not answer as it should: a reset of its USB port may help."""
+
+
+class Busy(DriverError):
+    """The camera does something else, such as writing the last picture to its card."""
+
+
+_GONE = DeviceAway, "the camera is gone: it was unplugged or switched off, or has fallen asleep"
+_DISTURBED = Disturbed, "the connection to the camera is disturbed"
+_MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
+    gp.GP_ERROR_IO_USB_FIND: _GONE,
+    gp.GP_ERROR_MODEL_NOT_FOUND: _GONE,
+    gp.GP_ERROR_IO_INIT: _GONE,
+    gp.GP_ERROR_UNKNOWN_PORT: _GONE,
+    gp.GP_ERROR_IO: _DISTURBED,
+    gp.GP_ERROR_IO_READ: _DISTURBED,
+    gp.GP_ERROR_IO_WRITE: _DISTURBED,
+    gp.GP_ERROR_IO_UPDATE: _DISTURBED,
+    gp.GP_ERROR_IO_USB_CLEAR_HALT: _DISTURBED,
+    gp.GP_ERROR_TIMEOUT: _DISTURBED,
+    gp.GP_ERROR_CAMERA_BUSY: (Busy, "the camera is busy with something else"),
+    gp.GP_ERROR_NO_SPACE: (
+        DriverError,
+        "the camera has no room for another picture: change or empty its card",
+    ),
+    gp.GP_ERROR_CORRUPTED_DATA: (DriverError, "the camera sent damaged data"),
+    gp.GP_ERROR_NOT_SUPPORTED: (
+        DriverFault,
+        "libgphoto2 cannot do this with this model of camera",
+    ),
+    gp.GP_ERROR_LIBRARY: (
+        DriverFault,
+        "libgphoto2 misses a part of itself: set the camera's `iolibs` and `camlibs` to the "
+        "folders of its port and camera libraries, or to none",
+    ),
+}
+"""Any other code passes by itself, or when a person does something."""
+
+CLAIMED = (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK)
+
+REFUSED = "the camera refused"
+
+CONTEXT = gp.Context()
+"""To be handed to libgphoto2's functions: many of their errors are told apart by a text only."""
+
+_said: deque[str] = deque(maxlen=1)
+
+
+def _hear(_: Any, text: bytes, __: Any) -> None:
+    _said.append(text.decode(errors="replace"))
+
+
+_hearing = CONTEXT.set_error_func(_hear, None)  # until it is freed
 
 
 def use(settings: Mapping[str, object]) -> None:
@@ -78,28 +99,20 @@ def contents(file: Any) -> bytes:
 
 
 @contextlib.contextmanager
-def failures(doing: str) -> Iterator[None]:
+def failures(doing: str, refused: str = REFUSED) -> Iterator[None]:
     """Turn libgphoto2's errors into those of a driver.
 
     Raises:
         DeviceAway: the camera is gone.
         Disturbed: the connection to it is.
-        DriverError: what else may pass.
+        Busy: it does something else.
+        DriverError: what else may pass; `refused` says what an error is that has no meaning.
         DriverFault: what a person must mend in the settings, or by another camera.
     """
+    _said.clear()
     try:
         yield
     except gp.GPhoto2Error as error:
-        raise failure(error, doing) from error
-
-
-def failure(error: gp.GPhoto2Error, doing: str) -> DriverError | DriverFault:
-    """Return what an error of libgphoto2 means to the service."""
-    code = f"libgphoto2 says {error.code}, {error.string}"
-    if error.code in _PERMANENT:
-        return DriverFault(f"{doing} failed: {_PERMANENT[error.code]} ({code})")
-    if error.code in _AWAY:
-        return DeviceAway(f"{doing} failed: {_GONE} ({code})")
-    kind = Disturbed if error.code in _DISTURBED else DriverError
-    meaning = _MEANINGS.get(error.code, "the camera refused")
-    return kind(f"{doing} failed: {meaning} ({code})")
+        kind, meaning = _MEANINGS.get(error.code, (DriverError, refused))
+        said = ", ".join((str(error.code), error.string, *_said))
+        raise kind(f"{doing} failed: {meaning} (libgphoto2 says {said})") from error

@@ -13,13 +13,26 @@ import gphoto2 as gp
 
 from camsvc.drivers.base import File, Frame
 from camsvc.drivers.gphoto2.controls import ControlTree
-from camsvc.drivers.gphoto2.library import contents, failures
+from camsvc.drivers.gphoto2.library import (
+    CONTEXT,
+    REFUSED,
+    Busy,
+    Disturbed,
+    contents,
+    failures,
+)
 from camsvc.errors import DriverError
 
 JPEG = "image/jpeg"
+_HEIF, _TIFF = "image/heif", "image/tiff"
 _MIME_TYPES = {
     ".jpg": JPEG,
     ".jpeg": JPEG,
+    ".heic": _HEIF,
+    ".heif": _HEIF,
+    ".hif": _HEIF,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
     ".arw": "image/x-sony-arw",
     ".cr2": "image/x-canon-cr2",
     ".cr3": "image/x-canon-cr3",
@@ -34,17 +47,23 @@ _MIME_TYPES = {
 }
 """libgphoto2 calls most of them unknown."""
 
+_DEVELOPED = (JPEG, _HEIF, _TIFF)
+"""Any other file is taken for a raw one, which makers give new names every few years."""
+
 _SLICE_MS = 200
 """How long one wait for an event lasts."""
 _NO_EVENT_S = 0.005
 """Some ports do not wait for events, but say at once that there is none."""
+_BUSY_PAUSE_S = 0.1
 _DRAIN_MS = 1
 _MOST_DRAINED = 200
 
+_BUSY_S = 2.5
+"""How long a camera may refuse the shutter, as many do while they write the last picture."""
 _LAST_FILE_S = 2.0
-"""How long after the end of a shot a camera may still tell of another file of it."""
+"""How long after the end of a shot, or its last file, a camera may still tell of another."""
 _QUIET_S = 0.5
-"""Without a word for so long, a camera that never tells of the end of a shot has ended it."""
+"""Without a file for so long, a camera that never tells of the end of a shot has ended it."""
 
 _STORE_FULL = "PTP Event 400a"
 
@@ -57,7 +76,7 @@ def drain(camera: Any, controls: ControlTree) -> None:
     """
     with failures("asking the camera for its events"):
         for _ in range(_MOST_DRAINED):
-            kind, data = camera.wait_for_event(_DRAIN_MS)
+            kind, data = camera.wait_for_event(_DRAIN_MS, CONTEXT)
             if kind == gp.GP_EVENT_TIMEOUT:
                 return
             if kind == gp.GP_EVENT_UNKNOWN:
@@ -77,23 +96,43 @@ class Shot:
         self.places: list[tuple[str, str]] = []
 
     def release(self, bulb_s: float | None, progress: Callable[[int], None]) -> None:
-        """Press the shutter; hold it for `bulb_s` seconds where the camera does not time that."""
+        """Press the shutter; hold it for `bulb_s` seconds where the camera does not time that.
+
+        Raises:
+            Busy: the camera is, for too long.
+            DriverError: it refuses, mostly as it cannot focus.
+        """
         self._give_up = time.monotonic() + self._bound_s
         if bulb_s is None:
-            with failures("releasing the shutter"):
-                self._camera.trigger_capture()
+            self._press(self._trigger)
             return
-        self._controls.act("bulb", True)
+        self._press(lambda: self._controls.act("bulb", True))
         try:
             _count_down(bulb_s, progress)
         finally:
             self._controls.act("bulb", False)
 
+    def _trigger(self) -> None:
+        with failures("releasing the shutter", refused=f"{REFUSED}, mostly as it cannot focus"):
+            self._camera.trigger_capture(CONTEXT)
+
+    def _press(self, press: Callable[[], None]) -> None:
+        until = min(self._give_up, time.monotonic() + _BUSY_S)
+        while True:
+            try:
+                return press()
+            except Busy:
+                if time.monotonic() >= until:
+                    raise
+            drain(self._camera, self._controls)
+            time.sleep(_BUSY_PAUSE_S)
+
     def files(self, expected: int) -> list[File]:
         """Wait for the shot's files and fetch them, in the camera's order; `expected` at least.
 
         Raises:
-            DriverError: none came in time, or the camera is gone.
+            DeviceAway: the camera is gone.
+            Disturbed: no picture came in time.
         """
         self._wait(expected)
         with failures("fetching the picture"):
@@ -101,28 +140,28 @@ class Shot:
 
     def _wait(self, expected: int) -> None:
         ended_at: float | None = None
-        heard_at = time.monotonic()
+        filed_at = time.monotonic()
         while (now := time.monotonic()) < self._give_up:
-            if len(self.places) >= expected and (ended_at or now > heard_at + _QUIET_S):
+            if len(self.places) >= expected and (ended_at or now > filed_at + _QUIET_S):
                 return
-            if self.places and ended_at and now > ended_at + _LAST_FILE_S:
+            if self.places and ended_at and now > max(ended_at, filed_at) + _LAST_FILE_S:
                 return  # the camera was set to less than its settings say
             with failures("waiting for the picture"):
-                kind, data = self._camera.wait_for_event(_SLICE_MS)
+                kind, data = self._camera.wait_for_event(_SLICE_MS, CONTEXT)
             if kind == gp.GP_EVENT_TIMEOUT:
                 time.sleep(_NO_EVENT_S)
                 continue
-            heard_at = time.monotonic()
             if kind == gp.GP_EVENT_FILE_ADDED:
+                filed_at = time.monotonic()
                 self.places.append((data.folder, data.name))
             elif kind == gp.GP_EVENT_CAPTURE_COMPLETE:
-                ended_at = heard_at
+                ended_at = time.monotonic()
             elif kind == gp.GP_EVENT_UNKNOWN:
                 if str(data).startswith(_STORE_FULL):
                     raise DriverError("the camera says that its card is full: change or empty it")
                 self._controls.heard(str(data))
         if not self.places:
-            raise DriverError(
+            raise Disturbed(
                 "the shutter was released, but the camera told of no picture within "
                 f"{self._bound_s:g} s: it could not focus, or it hangs"
             )
@@ -142,7 +181,11 @@ def _count_down(seconds: float, progress: Callable[[int], None]) -> None:
 
 def frame_of(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | None) -> Frame:
     """Return a shot's files as a frame: the one that was asked for, and the others."""
-    asked = [file for file in files if (file.mime_type == JPEG) != raw]
+    asked = [
+        file
+        for file in files
+        if (file.mime_type not in _DEVELOPED if raw else file.mime_type == JPEG)
+    ]
     if not asked:
         kinds = ", ".join(file.mime_type for file in files)
         raise DriverError(

@@ -41,6 +41,7 @@ def start_camera(start_service: StartService, rig: Rig) -> StartCamera:
 
 def dslr(rig: Rig, camera_id: str = "dslr", **keys: Any) -> str:
     """Return the settings of one of the rig's cameras; a key of None is left out."""
-    known = {**QUICK, **rig.settings, "env": dict(rig.env), **keys}
+    env = {**rig.env, "RIG_EXCLUSIVE": "1"}
+    known = {**QUICK, **rig.settings, "env": env, **keys}
     given = {key: value for key, value in known.items() if value is not None}
     return camera(camera_id, driver="gphoto2", **given)

@@ -31,6 +31,10 @@ class Fault(IntEnum):
     """No operation comes back before this is over."""
     WEDGED = 8
     """As IO_ERROR, until the USB port is reset."""
+    UNFOCUSED = 9
+    """Whoever asks it to focus before a picture gets none."""
+    WRITING = 10
+    """Whoever asks whether it is ready, as before each picture, is told that it is not."""
 
 
 class Value(IntEnum):
@@ -64,6 +68,8 @@ _TOLD = {
             "commands",
             "deletions",
             "live_stills",
+            "focused",
+            "waits",
         )
     )
 }
@@ -135,7 +141,8 @@ class Control:
     def told(self, name: str) -> int:
         """Return a count or a state by its name in `_TOLD`.
 
-        `live` is 1 during live view, and `live_stills` counts the stills taken then.
+        `live` is 1 during live view, `live_stills` counts the stills taken then, `focused` those
+        that the camera focused before, and `waits` how often WRITING was met.
         """
         return self._get(_TOLD[name])
 

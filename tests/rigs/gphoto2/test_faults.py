@@ -32,6 +32,8 @@ BACK_S = 3.0
 FAULT_S = endurance.times(short=4, full=40)
 """Long enough for the ladder to have been climbed to its last rung; with ENDURANCE=full, to wait
 longer there."""
+LIBRARYS_WAITS = 21
+"""How often libgphoto2 asks a camera whether it is ready, before it gives it up as busy."""
 ANSWER_S = 2.0
 """GetCamera asks no camera; this is what a busy machine adds to its milliseconds."""
 DSLR = "dslr"
@@ -100,21 +102,27 @@ async def back(service: Service, rig: Rig) -> None:
     assert (await shown(service)).state == pb.Camera.STATE_READY
 
 
+SOME = 2 + int(FAULT_S / 5)
+"""Resets of a USB port: while in use, at the first opening, and then at few."""
+
+
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "says", "resets"),
     [
-        (Fault.UNPLUGGED, "unplugged or switched off"),
-        (Fault.IO_ERROR, "the connection to the camera is disturbed"),
-        (Fault.BUSY, "the camera is busy"),
-        (Fault.NO_EVENTS, "told of no picture within 1.01 s"),
-        (Fault.HANG, "was not answered within 2"),
+        (Fault.UNPLUGGED, "unplugged or switched off", 0),
+        (Fault.IO_ERROR, "the connection to the camera is disturbed", SOME),
+        (Fault.BUSY, "is busy with something else (libgphoto2 says -110, I/O in progress, PTP", 0),
+        (Fault.NO_EVENTS, "told of no picture within 1.01 s", 1),
+        (Fault.HANG, "was not answered within 3", 0),
+        (Fault.UNFOCUSED, "mostly as it cannot focus", 0),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
 async def test_a_fault_during_use(
-    start_camera: StartCamera, rig: Rig, fault: Fault, says: str
+    start_camera: StartCamera, rig: Rig, fault: Fault, says: str, resets: int
 ) -> None:
-    service = await start_camera(attempts=1)
+    """libgphoto2 itself waits 2 s for a camera that is busy."""
+    service = await start_camera(attempts=1, attempt_timeout_s=3.0)
     await service.capture(DSLR)
     async with other_untouched(service):
         rig.control.fault = fault
@@ -129,6 +137,26 @@ async def test_a_fault_during_use(
             assert camera.state != pb.Camera.STATE_FAULTED
             await asyncio.sleep(0.1)
         await back(service, rig)
+    assert rig.control.told("resets") <= resets
+
+
+async def test_a_camera_that_writes_its_last_picture_is_waited_for(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """libgphoto2 gives up after 2 s; a reset of the port would hit a camera that is writing."""
+    service = await start_camera(attempt_timeout_s=8.0, file_timeout_s=6.0)
+    await service.capture(DSLR)
+    rig.control.fault = Fault.WRITING
+    waiting = asyncio.create_task(service.capture(DSLR))
+
+    async def tried_again() -> bool:
+        return rig.control.told("waits") > LIBRARYS_WAITS
+
+    await until(tried_again, "the library has given up, and was asked again", within_s=6)
+    rig.control.fault = Fault.NONE
+    capture = (await waiting).capture
+    assert (capture.attempts, capture.recoveries) == (1, 0)
+    assert rig.control.told("resets") == 0
 
 
 async def test_a_camera_that_another_program_has(start_camera: StartCamera, rig: Rig) -> None:

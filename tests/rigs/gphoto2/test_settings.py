@@ -37,6 +37,13 @@ async def put(service: Service, **values: str) -> dict[str, str]:
     return {control.name: control.value.string_value for control in answer.controls}
 
 
+async def put_exposure(service: Service, seconds: float) -> None:
+    value = pb.ControlValue(int_value=round(seconds * 1e6))
+    setting = pb.ControlSetting(name="exposure_duration_us", value=value)
+    request = api.SetControlsRequest(camera=DSLR, controls=[setting])
+    await service.stub.SetControls(request, timeout=10)
+
+
 # Which camera.
 
 
@@ -68,6 +75,20 @@ async def test_two_cameras_each_by_its_own_serial_number(
         shown = await controls(service, f"dslr{number}")
         assert shown["serialnumber"].value.string_value == serial
         await service.capture(f"dslr{number}")
+
+
+async def test_two_cameras_that_the_system_cannot_tell_apart_leave_each_other_alone(
+    start_service: StartService, rig: Rig
+) -> None:
+    """The second is found by trying, beside the first, which its own worker has open."""
+    tables = [dslr(rig, f"dslr{n}", port=None, serial=serial) for n, serial in enumerate(SERIALS)]
+    service = await start_service("".join(tables))
+    await service.capture("dslr0")
+    for _ in range(2):
+        capture = (await service.capture("dslr1", timeout=5)).capture
+        assert (capture.attempts, capture.recoveries) == (1, 0)
+        await service.stub.ResetCamera(api.ResetCameraRequest(camera="dslr1"), timeout=10)
+    assert not (await service.camera("dslr0")).camera.statistics.recoveries
 
 
 async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCamera) -> None:
@@ -106,13 +127,27 @@ async def test_discovery_lists_what_is_attached_and_whose_it_is(
     assert {port: device.camera for port, device in found.items()} == {PORTS[0]: DSLR, PORTS[1]: ""}
     assert found[PORTS[1]].model == MODEL
     for text in (
-        'id = "gphoto2-1"',
+        'id = "gphoto2-0"',
         'driver = "gphoto2"',
         f'model = "{MODEL}"',
         f'port = "{PORTS[1]}"',
     ):
         assert text in found[PORTS[1]].settings_snippet, "two of a model differ by their ports"
     await service.capture(DSLR)
+
+
+async def test_a_device_is_said_to_be_the_camera_that_certainly_means_it(
+    start_service: StartService, rig: Rig
+) -> None:
+    """A serial number that is not on the USB may be any's; and wrong settings hide no other."""
+    service = await start_service(
+        dslr(rig, "dslr0", model="EOS", iolibs="/nowhere")
+        + dslr(rig, "dslr1", port=None, serial=SERIALS[0])
+        + dslr(rig, "dslr2", port=PORTS[1])
+    )
+    answer = await service.stub.DiscoverCameras(api.DiscoverCamerasRequest(), timeout=20)
+    found = {d.address: d.camera for d in answer.devices if d.driver == "gphoto2"}
+    assert found == {PORTS[0]: "", PORTS[1]: "dslr2"}
 
 
 async def test_the_users_own_settings_of_the_library_are_neither_read_nor_written(
@@ -222,6 +257,35 @@ async def test_a_control_that_the_camera_has_not_at_present_costs_nothing_else(
 
     await until(back, "it is there again")
     assert not (await service.camera(DSLR)).camera.statistics.recoveries
+
+
+async def test_an_exposure_that_the_camera_has_not_at_present_is_neither_shown_nor_timed(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """Its dial was turned from manual: what libgphoto2 tells of that has no name in it."""
+    service = await start_camera()
+    await put_exposure(service, seconds=60)
+    rig.control.turn(Value.EXPOSURE, ABSENT)
+    started = time.monotonic()
+    capture = (await service.capture(DSLR, timeout=10)).capture
+    assert time.monotonic() - started < 5
+    assert capture.recoveries == 0
+    assert rig.control.told("bulb_ms") == 0
+    exposure = (await controls(service))["exposure_duration_us"]
+    assert exposure.access == pb.Control.ACCESS_READ
+    assert not exposure.HasField("value")
+
+
+@pytest.mark.parametrize(("autofocus", "focused"), [(None, 1), (True, 1), (False, 0)])
+async def test_a_camera_focuses_before_a_still_unless_it_shall_not(
+    start_camera: StartCamera, rig: Rig, autofocus: bool | None, focused: int
+) -> None:
+    """libgphoto2 says that it does, and has it not, until it was told so."""
+    service = await start_camera(autofocus=autofocus)
+    await service.capture(DSLR)
+    assert rig.control.told("focused") == focused
+    shown = (await controls(service))["autofocus"].value.string_value
+    assert shown == ("Off" if autofocus is False else "On")
 
 
 # What it warns of.

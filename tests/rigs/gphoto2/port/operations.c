@@ -16,7 +16,7 @@ static void device_info(Camera *camera)
 {
 	static const uint16_t operations[] = {
 		0x1001, 0x1002, 0x1003, 0x1004, 0x1005, 0x1006, 0x1007, 0x1008, 0x1009, 0x100a,
-		0x100b, 0x100e, 0x1014, 0x1015, 0x1016, 0x90c2, 0x90c8, 0x9201, 0x9202, 0x9203, 0x920c,
+		0x100b, 0x100e, 0x1014, 0x1015, 0x1016, 0x90c2, 0x90c8, 0x9201, 0x9202, 0x9203, 0x9207, 0x920c,
 	};
 	static const uint16_t events[] = {OBJECT_ADDED, 0x4003, PROPERTY_CHANGED, 0x400a, CAPTURE_COMPLETE};
 	static const uint16_t known[] = {
@@ -140,9 +140,17 @@ void carry_out(Camera *camera, const unsigned char *container, int size)
 		answer(camera, RC_NOT_LIVE);
 	} else if (code == 0x9203) {
 		live_frame(camera);
-	} else if (code == 0x9207) {
+	} else if (code == 0x9207 && control->values[EXPOSURE] == BULB) {
 		camera->bulb_at = now();
 		answer(camera, RC_OK);
+	} else if (code == 0x9207 && control->fault == UNFOCUSED && about == FOCUSING) {
+		answer(camera, RC_UNFOCUSED);
+	} else if (code == 0x9207) {
+		control->focused += about == FOCUSING;
+		take_picture(camera);
+	} else if (code == 0x90c8 && control->fault == WRITING) {
+		control->waits++;
+		answer(camera, RC_BUSY);
 	} else if (code == 0x920c) {
 		control->bulb_ms = (now() - camera->bulb_at) * 1e3;
 		take_picture(camera);

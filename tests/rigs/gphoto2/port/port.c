@@ -4,7 +4,8 @@
  * camera lacks is answered in operations.c and objects.c. Faults are asked for, and what happened is
  * counted, in a file of int32 that both sides map; its fields are those of control.py, in order.
  *
- * Environment: RIG_VUSB, the path of vusb.so; RIG_CONTROL, the file; RIG_PREVIEW, a JPEG.
+ * Environment: RIG_VUSB, the path of vusb.so; RIG_CONTROL, the file; RIG_PREVIEW, a JPEG;
+ * RIG_EXCLUSIVE, set where a camera is to be open once at a time, as on a USB.
  */
 #define _GNU_SOURCE
 #include "rig.h"
@@ -17,6 +18,9 @@
 
 #define THEIRS(name, type) ((type)dlsym(vusb, name))
 #define MOST_CAMERAS 8
+/* Before each picture, libgphoto2 waits for events four times; not where a camera has Nikon's own
+ * operation for them, as a real one of this model has. */
+#define MOST_WAITED_MS 5
 
 Operations theirs;
 Control *control;
@@ -66,9 +70,32 @@ static int port_init(Port *port)
 	return result;
 }
 
+/* Have the camera for this opening alone, as a USB interface is claimed. */
+static int claim(Camera *camera)
+{
+	int number = atoi(camera->path + strlen(camera->path) - 3);
+	struct flock byte = {.l_type = F_WRLCK, .l_start = number, .l_len = 1};
+	camera->claim = open(getenv("RIG_CONTROL"), O_RDWR | O_CLOEXEC);
+	return fcntl(camera->claim, F_OFD_SETLK, &byte) ? ERROR_CLAIMED : OK;
+}
+
+static void release(Camera *camera)
+{
+	if (camera->claim)
+		close(camera->claim);
+	camera->claim = 0;
+}
+
+static int port_close(Port *port)
+{
+	release(camera_of(port));
+	return theirs.close(port);
+}
+
 static int port_exit(Port *port)
 {
 	Camera *camera = camera_of(port);
+	release(camera);
 	free(camera->queue);
 	memset(camera, 0, sizeof *camera);
 	return theirs.exit(port);
@@ -81,6 +108,10 @@ static int port_open(Port *port)
 		return ERROR_CLAIMED;
 	if (control->fault == UNPLUGGED)
 		return ERROR_GONE;
+	if (getenv("RIG_EXCLUSIVE") && claim(camera)) {
+		release(camera);
+		return ERROR_CLAIMED;
+	}
 	camera->dead = 0;
 	control->opens++;
 	control->live = 0;
@@ -165,7 +196,7 @@ static void collect(Camera *camera)
 static int port_check_int(Port *port, char *bytes, int size, int timeout_ms)
 {
 	Camera *camera = camera_of(port);
-	double give_up = now() + timeout_ms / 1e3;
+	double give_up = now() + (timeout_ms < MOST_WAITED_MS ? timeout_ms : MOST_WAITED_MS) / 1e3;
 	for (;;) {
 		int error = failing(camera);
 		if (error)
@@ -257,6 +288,7 @@ Operations *gp_port_library_operations(void)
 	ours->init = port_init;
 	ours->exit = port_exit;
 	ours->open = port_open;
+	ours->close = port_close;
 	ours->read = port_read;
 	ours->write = port_write;
 	ours->check_int = port_check_int;

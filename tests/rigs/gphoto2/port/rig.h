@@ -24,9 +24,10 @@ typedef struct {
 } Operations;
 
 enum { OK = 0, ERROR_IO = -7, ERROR_TIMEOUT = -10, ERROR_GONE = -52, ERROR_CLAIMED = -53 };
-enum { NONE, UNPLUGGED, IO_ERROR, BUSY, CLAIMED, NO_EVENTS, NOT_LIVE, HANG, WEDGED };
+enum { NONE, UNPLUGGED, IO_ERROR, BUSY, CLAIMED, NO_EVENTS, NOT_LIVE, HANG, WEDGED, UNFOCUSED, WRITING };
 enum { COMMAND = 1, DATA = 2, RESPONSE = 3, EVENT = 4 };
-enum { RC_OK = 0x2001, RC_NOT_SUPPORTED = 0x200a, RC_BUSY = 0x2019, RC_NOT_LIVE = 0xa00b };
+enum { RC_OK = 0x2001, RC_NOT_SUPPORTED = 0x200a, RC_BUSY = 0x2019, RC_UNFOCUSED = 0xa002, RC_NOT_LIVE = 0xa00b };
+enum { FOCUSING = 0xfffffffe, BULB = -1 };
 enum { EXPOSURE_PROGRAM = 0x500e };
 enum { OBJECT_ADDED = 0x4002, PROPERTY_CHANGED = 0x4006, CAPTURE_COMPLETE = 0x400d };
 
@@ -38,7 +39,7 @@ typedef struct {
 	int32_t fault, free_mb, delay_ms, cameras; /* asked for */
 	int32_t changed;                           /* a property that the camera is to tell of */
 	int32_t values[PROPERTIES];                /* which a camera keeps while it is closed, too */
-	int32_t opens, captures, resets, frames, live, bulb_ms, commands, deletions, live_stills; /* told */
+	int32_t opens, captures, resets, frames, live, bulb_ms, commands, deletions, live_stills, focused, waits; /* told */
 } Control;
 
 typedef struct {
@@ -51,7 +52,7 @@ typedef struct {
 
 typedef struct {
 	Port *port;
-	int dead;
+	int dead, claim;
 	unsigned char *queue; /* containers for the driver */
 	size_t queued, taken;
 	uint32_t their_transaction, our_transaction;
