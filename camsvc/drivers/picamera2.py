@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from camsvc.drivers import picamera2_modes as modes
+from camsvc.drivers import picamera2_nodes as nodes
 from camsvc.drivers import picamera2_pixels as pixels
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.drivers.picamera2_camera import (
@@ -21,11 +22,12 @@ from camsvc.drivers.picamera2_camera import (
     attached,
     library_errors,
     mapped,
-    version,
+    versions,
 )
 from camsvc.drivers.picamera2_clock import acquired_ns
 from camsvc.drivers.picamera2_controls import FOCUS_MODE, PiControls
 from camsvc.drivers.picamera2_modes import LIVE, STILL, PiSettings
+from camsvc.drivers.picamera2_select import find
 from camsvc.errors import DeviceAway, DriverError, DriverFault
 from camsvc.frames import ControlValue
 from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
@@ -34,6 +36,8 @@ _EXPECTED_S = 0.5
 """A still with a change of configuration before it, on a Pi."""
 _SETTLE_FRAMES = 10
 """Frames after a change that may still be on their way to what was set."""
+_LONG_EXPOSURE_US = 250_000
+"""From here on the camera is started anew rather than waited for: those frames would take 3 s."""
 _FOCUS_S = 3.0
 """A lens that has found nothing by then finds nothing."""
 _AF_START, _AF_SCANNING = 0, 1
@@ -51,6 +55,8 @@ class Picamera2Camera(Driver):
         self._camera: PiCamera | None = None
         self._configurations: dict[str, dict[str, Any]] = {}
         self._mode = ""
+        self._outdated = False
+        """Whether frames under way are long ones that nobody wants."""
         self._unsettled = 0
         self._focused = False
 
@@ -63,7 +69,7 @@ class Picamera2Camera(Driver):
             DriverFault: the settings mean several cameras, or one whose pictures are of a format
                 that is none of a camera module.
         """
-        found = _find(self._settings.source, attached())
+        found = find(self._settings.source, attached())
         self._camera = camera = PiCamera(found["Num"])
         with library_errors("making the camera's configurations"):
             self._configurations = modes.asked(self._settings, camera.library)
@@ -74,7 +80,7 @@ class Picamera2Camera(Driver):
             for stream in filter(given.get, ("main", "lores")):
                 pixels.check(given[stream]["format"])
             details |= modes.sizes(mode, given)
-            warnings += modes.differences(mode, configuration, given)
+            warnings += modes.differences(self._settings, mode, given)
         self._mode = STILL
         self._controls = PiControls(camera.known_controls)
         self._start()
@@ -95,7 +101,7 @@ class Picamera2Camera(Driver):
     def prepare(self, shot: Shot) -> None:
         """Do all that comes before the exposure: the still's configuration, controls, focus."""
         self._enter(STILL)
-        while self._unsettled:
+        while self._unsettled and not self._exposes_long:
             with self._next() as request:
                 self._settle(request.get_metadata())
         self._focus()
@@ -103,10 +109,13 @@ class Picamera2Camera(Driver):
     def capture(self, shot: Shot) -> Frame:
         """Return a picture whose exposure began after this call, with the controls as set.
 
+        A long one begins at once: stopping the camera ends the exposure that is under way.
+
         Raises:
             DriverError: no frame comes.
         """
         asked_ns = time.monotonic_ns()
+        self._outdated = self._outdated or self._exposes_long
         self._enter(STILL)
         self._focus()
         while True:
@@ -122,6 +131,7 @@ class Picamera2Camera(Driver):
         self._enter(LIVE)
 
     def read(self) -> Frame | None:
+        self._enter(LIVE)
         with self._open_one.picture(self._timeout_s, unless=self.wanted) as request:
             if request is None:
                 return None
@@ -137,6 +147,7 @@ class Picamera2Camera(Driver):
         Raises:
             InvalidRequest: the camera would not heed a value.
         """
+        self._outdated = self._outdated or self._exposes_long
         self._controls.change(values)
         self._focused = False
         self._open_one.set_controls(self._controls.wanted())
@@ -150,7 +161,7 @@ class Picamera2Camera(Driver):
             DriverError: it gives no frame all the same.
         """
         self._open_one.recover(self._controls.wanted())
-        self._unsettled = _SETTLE_FRAMES
+        self._started()
         with self._next():
             pass
 
@@ -171,20 +182,21 @@ class Picamera2Camera(Driver):
     @classmethod
     def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
         try:
-            found = _find(PiSettings.of(settings).source, attached())
+            found = find(PiSettings.of(settings).source, attached())
         except (DeviceAway, DriverFault):
             return False
         return bool(found["Id"] == device.address)
 
     @classmethod
     def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
-        """Say what libcamera sees; whether another program holds the camera, only opening tells."""
+        """Say what libcamera sees, what this user may not open, and who has a camera open."""
+        cameras = attached()
         try:
-            found = _find(PiSettings.of(settings).source, attached())
+            found = find(PiSettings.of(settings).source, cameras)
         except (DeviceAway, DriverFault) as error:
-            advice = "Is the cable in, and the service's user in the group `video`?"
-            return [Finding(False, str(error), advice)]
-        return [Finding(True, f"attached: {found['Model']}; {version()}")]
+            return [Finding(False, str(error), "Is the cable in?"), *nodes.forbidden()]
+        told = Finding(True, f"attached: {found['Model']}; {versions()}")
+        return [told, *nodes.forbidden(), *nodes.in_use(alone=len(cameras) == 1)]
 
     @property
     def _open_one(self) -> PiCamera:
@@ -194,20 +206,33 @@ class Picamera2Camera(Driver):
 
     @property
     def _timeout_s(self) -> float:
-        return self._settings.frame_timeout_s + self._controls.exposure_us / 1e6
+        return self._settings.frame_timeout_s + self._open_one.longest_exposure_s
+
+    @property
+    def _exposes_long(self) -> bool:
+        return self._controls.exposure_us >= _LONG_EXPOSURE_US
 
     def _enter(self, mode: str) -> None:
+        """Have frames of a configuration flow, and no outdated ones."""
         if mode not in self._configurations:  # live view and stills share one
             mode = STILL
-        if mode != self._mode:
-            self._mode = ""  # until it is done: a failure leaves neither
+        before, self._mode = self._mode, ""  # until it is done: a failure leaves neither
+        if mode != before:
             self._open_one.configure(self._configurations[mode])
             self._start()
-            self._mode = mode
+        elif self._outdated:
+            self._open_one.stop()
+            self._start()
+        self._mode = mode
 
     def _start(self) -> None:
         self._open_one.start(self._controls.wanted())
-        self._unsettled = _SETTLE_FRAMES
+        self._started()
+
+    def _started(self) -> None:
+        self._outdated = False
+        # The first frame is taken with what is set already. Of long ones that has to do.
+        self._unsettled = 0 if self._exposes_long else _SETTLE_FRAMES
 
     def _next(self) -> AbstractContextManager[Request]:
         return self._open_one.picture(self._timeout_s)
@@ -261,25 +286,3 @@ def _dng(request: Request) -> bytes:
         path = Path(folder) / "still.dng"
         request.save_dng(str(path))
         return path.read_bytes()
-
-
-def _find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the camera that a number, an id or a model means, with its number as `Num`.
-
-    Raises:
-        DeviceAway: none is attached there.
-        DriverFault: several cameras are of the model.
-    """
-    numbered = [{**about, "Num": number} for number, about in enumerate(cameras)]
-    found = [a for a in numbered if source in (a["Num"], a["Id"], a["Model"])]
-    if len(found) == 1:
-        return found[0]
-    have = ", ".join(f"{a['Num']}: {a['Model']}" for a in numbered) or "none"
-    if found:
-        raise DriverFault(
-            f"several cameras are of the settings' source {source!r}: choose one by its number or "
-            f"its id; attached are: {have}"
-        )
-    raise DeviceAway(
-        f"no camera is attached as the settings' source {source!r}; attached are: {have}"
-    )

@@ -7,18 +7,19 @@ The library waits for ever in several ways, each of which has its answer here:
 - An exception in the event loop's thread ends that thread, and what waits for it waits on: the
   loop here keeps the exception for whoever waits, and only a new opening starts another loop.
 - `start`, `stop` and `configure` hold the GIL, so that no thread of this process could end them:
-  a timer outside of Python ends the process, and the service starts another.
+  an alarm of the system ends the process, and the service starts another.
 """
 
 import contextlib
-import faulthandler
 import gc
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from importlib import metadata
 from typing import Any
 
+from camsvc.drivers.picamera2_alarm import bounded
 from camsvc.drivers.picamera2_controls import Known, Values
 from camsvc.drivers.picamera2_pixels import INSTALL
 from camsvc.errors import DeviceInUse, DriverError
@@ -79,6 +80,8 @@ class PiCamera:
             self.library = Picamera2(number)
         self._loop = _EventLoop()
         self._configured: Values = {}
+        self.longest_exposure_s = 0.0
+        """Of those that were set since the frames were started, and may be under way."""
 
     @property
     def known_controls(self) -> dict[str, Known]:
@@ -93,7 +96,7 @@ class PiCamera:
     def configure(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Stop, and configure; return what the camera made of the configuration."""
         self.stop()
-        with library_errors("configuring the camera"), _bounded(CALL_S):
+        with library_errors("configuring the camera"), bounded(CALL_S):
             # What is adjusted, Picamera2 writes into what it was given.
             streams = {k: dict(v) if isinstance(v, dict) else v for k, v in configuration.items()}
             self.library.configure(streams)
@@ -102,20 +105,29 @@ class PiCamera:
         return given
 
     def start(self, controls: Values) -> None:
-        """Make frames flow, the first one already with these controls."""
-        with library_errors("starting the camera"), _bounded(CALL_S):
+        """Make frames flow, the first one already with these controls; or none, if it fails."""
+        with library_errors("starting the camera"), bounded(CALL_S):
             # Picamera2 itself sends a configuration's own controls at its first start only.
             self.library.set_controls({**self._configured, **controls})
+            self.longest_exposure_s = _exposure_s(controls)
             if not self._loop_runs:
                 self.library.start_preview(self._loop)
-            self.library.start(show_preview=None)
+            try:
+                self.library.start(show_preview=None)
+            except Exception:
+                with contextlib.suppress(Exception):
+                    # Picamera2 takes it for stopped, and libcamera would not let go of it.
+                    self.library.camera.stop()
+                raise
 
     def stop(self) -> None:
         """Stop the frames, whatever is queued or stuck."""
         self.library.cancel_all_and_flush()
         if self.library.started:
             self._refuse_if_failed()  # it would wait for the loop
-            with library_errors("stopping the camera"), _bounded(CALL_S):
+            # The kernel's sensor drivers do not wait for an exposure's end; others might.
+            bound_s = CALL_S + self.longest_exposure_s
+            with library_errors("stopping the camera"), bounded(bound_s):
                 self.library.stop()
 
     def recover(self, controls: Values) -> None:
@@ -130,6 +142,7 @@ class PiCamera:
         """Send controls with the next request that is queued."""
         with library_errors("setting controls"):
             self.library.set_controls(controls)
+        self.longest_exposure_s = max(self.longest_exposure_s, _exposure_s(controls))
 
     @contextlib.contextmanager
     def picture(
@@ -186,7 +199,7 @@ class PiCamera:
     def close(self) -> None:
         """Give the camera back."""
         self.library.cancel_all_and_flush()
-        with library_errors("closing the camera"), _bounded(CALL_S):
+        with library_errors("closing the camera"), bounded(CALL_S + self.longest_exposure_s):
             self.library.close()
 
     @property
@@ -198,6 +211,10 @@ class PiCamera:
     def _failure(self) -> Exception | None:
         ended = None if self._loop_runs else RuntimeError("its event loop has ended")
         return self._loop.failure or ended
+
+
+def _exposure_s(controls: Values) -> float:
+    return controls.get("ExposureTime", 0) / 1e6
 
 
 @contextlib.contextmanager
@@ -224,16 +241,10 @@ def library_errors(doing: str) -> Iterator[None]:
         raise DriverError(f"{doing} failed: {cause}") from error
 
 
-@contextlib.contextmanager
-def _bounded(seconds: float) -> Iterator[None]:
-    """End this process, its stack told, when what is within takes longer, GIL or no GIL."""
-    faulthandler.dump_traceback_later(seconds, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def version() -> str:
+def versions() -> str:
     """Return the versions of the libraries, for people."""
-    return f"libcamera {libcamera.CameraManager.singleton().version}"
+    try:
+        picamera2 = metadata.version("picamera2")
+    except metadata.PackageNotFoundError:  # not installed as a package
+        picamera2 = "of unknown version"
+    return f"Picamera2 {picamera2}, libcamera {libcamera.CameraManager.singleton().version}"

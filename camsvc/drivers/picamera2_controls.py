@@ -21,6 +21,9 @@ _TOLERANCE, _EXPOSURE_STEP_US = 0.05, 60
 """How far a frame may be from what was asked for: a sensor counts exposure in lines, gain and lens
 in steps of its own."""
 
+_AE_SEARCHING = 1
+"""libcamera's AeState; the others are idle and converged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -112,7 +115,8 @@ class PiControls:
         if FOCUS in values and FOCUS_MODE not in values and mode not in ("manual", None):
             raise InvalidRequest(
                 f"controls[{FOCUS}]",
-                f"is not heeded while {FOCUS_MODE} is {mode!r}; set {FOCUS_MODE} to 'manual' too",
+                f"{values[FOCUS]} is not heeded while {FOCUS_MODE} is {mode!r}; set {FOCUS_MODE} "
+                "to 'manual' too",
             )
         for number in self._numbers:
             value, least = values.get(number.name), self._known[number.key].minimum
@@ -148,7 +152,7 @@ class PiControls:
             ):
                 return False
         automatic = self.set.get(EXPOSURE) == 0 or self.set.get(GAIN) == 0
-        return not automatic or metadata.get("AeLocked", True) is not False
+        return not automatic or _has_settled(metadata)
 
     def told(self, metadata: Mapping[str, object]) -> dict[str, ControlValue]:
         """Return what a frame was taken with, of the controls that the camera may set itself."""
@@ -181,6 +185,13 @@ class PiControls:
         known = self._known[number.key]
         least = 0 if number.automatic else known.minimum
         return min(max(value, least), known.maximum)
+
+
+def _has_settled(metadata: Mapping[str, object]) -> bool:
+    """Whether automatic exposure is where it wants to be, as far as it tells."""
+    if "AeState" in metadata:
+        return metadata["AeState"] != _AE_SEARCHING
+    return metadata.get("AeLocked", True) is not False  # until libcamera 0.4
 
 
 def _typed(number: Number, value: float) -> int | float:

@@ -79,16 +79,16 @@ def sizes(mode: str, given: Configuration) -> dict[str, str]:
     return {f"{mode}_{name}": _text(given[name]) for name in _STREAMS if given.get(name)}
 
 
-def differences(mode: str, wanted: Configuration, given: Configuration) -> Iterator[str]:
-    """Yield what the camera made of what it was asked for, where that is something else.
-
-    A raw stream is left out: its form is the sensor's to choose.
-    """
-    for name in ("main", "lores"):
-        if given.get(name) and _text(given[name]) != _text(wanted[name]):
+def differences(settings: PiSettings, mode: str, given: Configuration) -> Iterator[str]:
+    """Yield which sizes that the settings name the camera has made others of."""
+    still = "width_px", "height_px"
+    live = "live_width_px", "live_height_px"
+    for name, keys in (("main", still if mode == STILL else live), ("lores", live)):
+        named = tuple(getattr(settings, key) for key in keys)
+        if given.get(name) and None not in named and tuple(given[name]["size"]) != named:
             yield (
-                f"the {mode} configuration was asked for {_text(wanted[name])}, and the camera "
-                f"made {_text(given[name])} of it"
+                f"{' and '.join(keys)} are set to {_size(named)}, which the camera does not "
+                f"have: it gives {_size(given[name]['size'])}"
             )
 
 
@@ -109,5 +109,8 @@ def _live_size(settings: PiSettings, still: tuple[int, int]) -> tuple[int, int]:
 
 
 def _text(stream: Mapping[str, Any]) -> str:
-    width, height = stream["size"]
-    return f"{width}x{height} {stream['format']}"
+    return f"{_size(stream['size'])} {stream['format']}"
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))

@@ -44,6 +44,9 @@ _RELEASED_TOGETHER = 4
 """Of the live frames' 16 slots. Each message wakes the worker, which costs it more than a frame of
 a camera that encodes by itself."""
 
+_LAST_WORDS = 60
+"""Lines of stderr that are told when a worker has ended: the stacks of all its threads."""
+
 _T = TypeVar("_T")
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -82,7 +85,7 @@ class Worker:
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[m.Answer]] = {}
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._last_words: deque[str] = deque(maxlen=20)
+        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._killed_for = ""
         self._last_notes = b""
         self.camera = ""
@@ -350,7 +353,10 @@ class Worker:
             return "the worker closed its pipe"
         if code < 0:
             with contextlib.suppress(ValueError):
-                return f"the worker was killed by {signal.Signals(-code).name}"
+                name = signal.Signals(-code).name
+                if name == "SIGALRM":  # a driver's own, around calls that nothing else can end
+                    return "the worker ended itself (SIGALRM): the camera's library hung"
+                return f"the worker was killed by {name}"
         return f"the worker ended with exit code {code}"
 
 

@@ -108,6 +108,16 @@ public:
 			wanted_.leastDuration = std::max<int64_t>((*v)[0], Settings().leastDuration);
 	}
 
+	/* Begin anew: stopping has ended the exposure that was under way. */
+	void restart(const ControlList *list)
+	{
+		if (list)
+			set(*list);
+		std::lock_guard lock(mutex_);
+		std::fill_n(pipeline_, kDelay, wanted_);
+		due_ = Clock::now();
+	}
+
 	/* Settle into this frame's settings, and wait until its exposure is over. */
 	void expose(ControlList &metadata)
 	{
@@ -242,8 +252,7 @@ int Camera::start(const ControlList *list)
 	stopping = false;
 	char stuck = Stuck;
 	fault().compare_exchange_strong(stuck, None);
-	if (list)
-		sensor.set(*list);
+	sensor.restart(list);
 	return real(this, list);
 }
 

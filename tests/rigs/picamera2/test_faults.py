@@ -163,7 +163,7 @@ async def test_a_stop_that_hangs_with_the_gil_held_ends_the_worker_in_time(
         ill.fault(Fault.BLOCK)
         started = time.monotonic()
         capture = asyncio.create_task(service.capture("ill"))
-        await service.logged("worker ended")
+        ended = await service.logged("worker ended")
         ended_s = time.monotonic() - started
         ill.fault(Fault.NONE)
         response = await capture
@@ -174,7 +174,8 @@ async def test_a_stop_that_hangs_with_the_gil_held_ends_the_worker_in_time(
     assert response.capture.attempts == 2
     assert any(not w.is_running() for w in worker)
     assert Rung.RUNG_RESTART in await rungs(service)
-    assert "stop_" in service.log_text(), "its last words say where it hung"
+    assert "SIGALRM" in ended["how"], "it was its own alarm"
+    assert "stop_" in ended["last_words"], "they say where it hung"
 
 
 async def test_a_dead_event_loop_is_opened_anew(
@@ -194,6 +195,23 @@ async def test_a_dead_event_loop_is_opened_anew(
     assert told_s < FRAME_S
     assert response.capture.attempts > 1
     assert "Invalid argument" in service.log_text()
+
+
+async def test_a_camera_that_does_not_start_is_opened_again_in_the_same_process(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    """Its library lets go of it each time."""
+    ill = pi_cameras[0]
+    service = await opened(start_service, both(pi_cameras, attempts=1))
+    ill.fault(Fault.REFUSE)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await service.capture("ill")
+    async with asyncio.timeout(15):
+        await service.logged("recovering", count=7)
+    ill.fault(Fault.NONE)
+    await service.wait_for_state(pb.Camera.STATE_READY, "ill")
+    told = [entry["error"] for entry in service.log() if entry.get("event") == "recovering"]
+    assert all("Failed to queue request" in error for error in told), told
 
 
 @pytest.mark.parametrize("kind", LASTING)

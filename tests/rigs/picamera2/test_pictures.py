@@ -1,6 +1,7 @@
 """What Picamera2 cameras give: sizes as they are, controls in the contract's units, real times."""
 
 import io
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
 from PIL.TiffImagePlugin import BITSPERSAMPLE, ImageFileDirectory_v2
 
+from camsvc.drivers import BUILTIN
+from camsvc.worker import messages as m
+from camsvc.worker.parent import Worker
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
 from tests.support.live import Status, Watcher, pixels_of
@@ -22,6 +26,8 @@ from tests.support.service import Service
 pytestmark = pytest.mark.rig
 
 LENS_STEP = 0.01
+SWITCH_S = 1.0
+"""For starting the camera anew, and all else beside an exposure; 0.1 s on a machine at rest."""
 
 
 async def camera_of(service: Service, name: str = "pi") -> pb.Camera:
@@ -71,13 +77,22 @@ async def test_what_the_camera_silently_adjusts_is_told(
     service = await start_service(pi_cameras[0].settings("pi", **asked))
     shown = await camera_of(service)
     assert list(shown.warnings) == [
-        "the live configuration was asked for 500x300 RGB888, and the camera made "
-        "1920x1080 NV12 of it",
-        "the still configuration was asked for 1000x700 RGB888, and the camera made "
-        "1920x1080 NV12 of it",
+        "live_width_px and live_height_px are set to 500x300, which the camera does not have: it "
+        "gives 1920x1080",
+        "width_px and height_px are set to 1000x700, which the camera does not have: it gives "
+        "1920x1080",
     ]
     assert [(s.width_px, s.height_px) for s in shown.capabilities.sizes] == [SIZE]
     assert size_of(await service.capture("pi")) == SIZE
+
+
+@pytest.mark.parametrize("both", [True, False])
+async def test_what_nobody_asked_for_is_no_warning(
+    start_service: StartService, pi_cameras: Sequence[RigCamera], both: bool
+) -> None:
+    """Its pictures are NV12, which the settings have no say in; nor do they name a size."""
+    service = await start_service(pi_cameras[0].settings("pi", capture_during_live_view=both))
+    assert list((await camera_of(service)).warnings) == []
 
 
 async def test_stills_are_of_the_sensors_size_and_live_view_of_its_own(
@@ -161,6 +176,50 @@ async def test_an_exposure_may_be_longer_than_the_drivers_patience(
     assert capture.attempts == 1
 
 
+@pytest.mark.parametrize("both", [True, False])
+async def test_a_long_exposure_is_over_with_its_picture(
+    start_service: StartService, pi_cameras: Sequence[RigCamera], both: bool
+) -> None:
+    """Nothing waits for those that the sensor has begun after it; it is stopped in the middle."""
+    keys = {"frame_timeout_s": 1.0, "attempts": 1, "capture_during_live_view": both}
+    service = await start_service(pi_cameras[0].settings("pi", **keys))
+    await camera_of(service)
+    long = [setting("exposure_duration_us", 3_000_000)]
+    capture, took_s = await timed(service, controls=long)
+    assert capture.exposure_duration.ToMilliseconds() == 3000
+    assert took_s < 3 + SWITCH_S
+    capture, took_s = await timed(service)
+    assert capture.exposure_duration.ToMilliseconds() == 10
+    assert took_s < SWITCH_S
+    await timed(service, controls=long)
+    async with Watcher(service, "pi") as watcher:
+        started = time.monotonic()
+        await watcher.until_frames(5)
+        assert time.monotonic() - started < SWITCH_S
+    assert watcher.changes == ["STARTING", "LIVE"]
+
+
+async def test_a_long_exposure_of_the_settings_begins_when_it_is_asked_for(
+    start_service: StartService, pi_cameras: Sequence[RigCamera]
+) -> None:
+    """The sensor is in the middle of one then, whose end is not awaited."""
+    controls = {"exposure_duration_us": 3_000_000}
+    keys = {"attempt_timeout_s": 2.0, "attempts": 1, "frame_timeout_s": 1.0}
+    service = await start_service(pi_cameras[0].settings("pi", controls=controls, **keys))
+    await camera_of(service)
+    for changed in ([], [setting("focus_distance_diopters", 2.0)], []):
+        capture, took_s = await timed(service, controls=changed)
+        assert capture.exposure_duration.ToMilliseconds() == 3000
+        assert took_s < 3 + SWITCH_S
+
+
+async def timed(service: Service, **keys: Any) -> tuple[pb.Capture, float]:
+    """Take a picture; return it, and how many seconds it took."""
+    started = time.monotonic()
+    capture = (await service.capture("pi", **keys)).capture
+    return capture, time.monotonic() - started
+
+
 async def test_controls_hold_through_a_change_of_configuration(
     start_service: StartService, pi_cameras: Sequence[RigCamera]
 ) -> None:
@@ -186,7 +245,10 @@ async def test_a_focus_distance_that_would_not_be_heeded_is_refused(
         await service.capture("pi", controls=[distance])
     info = error_info(caught.value)
     assert info.reason == "INVALID_REQUEST"
-    assert "focus_mode is 'continuous'; set focus_mode to 'manual' too" in info.message
+    assert (
+        "5.0 is not heeded while focus_mode is 'continuous'; set focus_mode to 'manual' too"
+        in info.message
+    )
     both = [distance, setting("focus_mode", "manual")]
     told = values((await service.capture("pi", controls=both)).capture.controls)
     assert told["focus_distance_diopters"] == pytest.approx(5.0, abs=LENS_STEP)
@@ -266,6 +328,22 @@ async def test_discovery_lists_both_and_knows_the_one_that_is_configured(
     found = {d.model: d for d in answer.devices if d.driver == "picamera2"}
     assert {model: d.camera for model, d in found.items()} == {"rig-left": "pi", "rig-right": ""}
     assert 'source = "right"' in found["rig-right"].settings_snippet
+
+
+async def test_the_diagnosis_names_the_camera_and_the_libraries_versions(
+    pi_cameras: Sequence[RigCamera],
+) -> None:
+    camera = pi_cameras[0]
+    worker = await Worker.start(camera.launch(BUILTIN["picamera2"]))
+    try:
+        answer = await worker.call(m.Diagnose({"source": camera.source}), 10)
+    finally:
+        worker.kill("the test is over")
+        await worker.ended
+    assert isinstance(answer, m.Diagnosed)
+    first = answer.findings[0]
+    assert first.ok
+    assert re.fullmatch(r"attached: rig-left; Picamera2 \d[\d.]+, libcamera v\d[\d.]+", first.text)
 
 
 async def test_a_camera_that_is_not_there_is_told_with_those_that_are(
