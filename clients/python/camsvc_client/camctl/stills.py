@@ -162,12 +162,13 @@ async def _explained(session: Session, camera: str) -> AsyncIterator[None]:
     """Say what is wrong with a camera that gave no picture in time."""
     try:
         yield
-    except DeadlineExceeded:
+    except DeadlineExceeded as error:
         with contextlib.suppress(CamsvcError):
             shown = await session.client.get_camera(camera, timeout=_EXPLAIN_S)
-            if shown.HasField("fault") and not session.json:
+            fault = shown.fault.message
+            if fault and fault not in str(error) and not session.json:
                 state = pb.Camera.State.Name(shown.state).removeprefix("STATE_")
-                output.complain(f"camera {camera!r} is {state}: {shown.fault.message}")
+                output.complain(f"camera {camera!r} is {state}: {fault}")
         raise
 
 
