@@ -28,8 +28,9 @@ def unpacked(folder: Path) -> Path:
         return root
     if os.uname().machine != "x86_64" or not shutil.which("apt-get"):
         raise RigMissing("it needs Debian on x86-64, to download Debian's kernel and QEMU")
-    shutil.rmtree(folder, ignore_errors=True)
     downloads = folder / "packages"
+    for left_over in (root, downloads):  # of a first time that was broken off
+        shutil.rmtree(left_over, ignore_errors=True)
     downloads.mkdir(parents=True)
     try:
         names = list(_chosen())
