@@ -32,8 +32,9 @@ if TYPE_CHECKING:  # it is in the types only
 CAMERA = "bench"
 _STILL_BOUND, _LIVE_BOUND = 1.1, 1.2
 _VIEWERS = (1, 10)
-_SAME = 0.05
-"""How far the bytes of two pictures may differ, as they are of different moments."""
+_SAME, _COMPARED = 0.05, 16
+"""How far the usual size in bytes may differ, of at least so many pictures: a moving picture takes
+more and fewer of them."""
 _OPTIONS = [("grpc.max_receive_message_length", -1)]
 _MOST_INLINE_BYTES = 64 << 20
 
@@ -85,8 +86,8 @@ class Side:
         self.server = server
         self._stub, self._call_s = stub, call_s
         self.took_s: list[float] = []
-        self.picture = b""
-        """The newest still."""
+        self.pictures: list[tuple[int, int, int]] = []
+        """Width, height and bytes of each still."""
 
     async def reset(self) -> None:
         """Have the camera opened anew."""
@@ -98,16 +99,19 @@ class Side:
         started = time.perf_counter()
         answer = await self._stub.Capture(request, timeout=self._call_s)
         took_s = time.perf_counter() - started
-        self.picture = answer.image_data
+        self.pictures.append(_size(answer.image_data))
         return took_s
 
-    async def frame(self) -> bytes:
-        """Return a live frame."""
+    async def frames(self) -> list[tuple[int, int, int]]:
+        """Return width, height and bytes of some live frames."""
+        found = []
         call = self._stub.LiveView(api.LiveViewRequest(camera=CAMERA), timeout=self._call_s)
         async for response in call:
             if response.HasField("frame"):
+                found.append(_size(response.frame.data))
+            if len(found) == _COMPARED:
                 call.cancel()
-                return bytes(response.frame.data)
+                return found
         raise SystemExit(f"{self.name}: live view has ended")
 
     def own_cpu_s(self) -> float:
@@ -129,7 +133,7 @@ async def compare(service: Server, bare: Server, plan: Plan) -> list[Ratio]:
             stub = CameraServiceStub(await stack.enter_async_context(channel))
             sides.append(Side(name, server, stub, plan.call_s))
         ratios = [await _stills(sides, plan)]
-        _same("live frame", *[await side.frame() for side in sides])
+        _same("live frame", *[await side.frames() for side in sides])
         ratios += [await _live(sides, viewers, plan) for viewers in _VIEWERS]
     return ratios
 
@@ -158,7 +162,7 @@ async def _stills(sides: Sequence[Side], plan: Plan) -> Ratio:
         for side in sides if number % 2 else reversed(sides):
             await asyncio.sleep(random.uniform(0, plan.pause_s))
             side.took_s.append(await side.still())
-    _same("still", *[side.picture for side in sides])
+    _same("still", *[side.pictures for side in sides])
     means = []
     for side in sides:
         means.append(_middle_mean(side.took_s))
@@ -211,12 +215,21 @@ async def _live(sides: Sequence[Side], viewers: int, plan: Plan) -> Ratio:
     return Ratio(f"live CPU, {what}", costs[0] / costs[1], _LIVE_BOUND)
 
 
-def _same(what: str, ours: bytes, theirs: bytes) -> None:
-    """Print what two pictures are; exit when they are not of the same size."""
-    known = [(*jpeg_size(data), len(data)) for data in (ours, theirs)]
-    texts = [f"{width}x{height} in {size:,} bytes" for width, height, size in known]
+def _size(data: bytes) -> tuple[int, int, int]:
+    return (*jpeg_size(data), len(data))
+
+
+def _same(what: str, *known: list[tuple[int, int, int]]) -> None:
+    """Print what the pictures of both are; exit when they are not of the same size."""
+    usual = [statistics.median(size for _, _, size in pictures) for pictures in known]
+    ours, theirs = ({(width, height) for width, height, _ in pictures} for pictures in known)
+    texts = [
+        f"{width}x{height} in {size:,.0f} bytes"
+        for size, pictures in zip(usual, known, strict=True)
+        for width, height, _ in pictures[-1:]
+    ]
     print(f"{what}: {texts[0]}, bare library {texts[1]}")
-    if known[0][:2] != known[1][:2] or abs(len(ours) - len(theirs)) > _SAME * len(theirs):
+    if ours != theirs or abs(usual[0] - usual[1]) > _SAME * usual[1]:
         raise SystemExit(f"not the same work: the sizes of a {what} differ")
 
 

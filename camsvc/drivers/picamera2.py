@@ -172,7 +172,7 @@ class Picamera2Camera(Driver):
 
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
-        """List the camera modules; USB cameras are the opencv driver's."""
+        """List the camera modules; webcams are the v4l2 driver's."""
         return [
             Device(about["Id"], about["Model"], about["Model"], "", {"source": about["Id"]})
             for about in attached()
