@@ -19,13 +19,14 @@ from types import ModuleType
 from camsvc import __version__
 from camsvc.drivers.base import Frame
 from camsvc.frames import ControlValue
+from camsvc.worker import jpeg
 from camsvc.worker.messages import DeviceInfo
 
 NO_PILLOW = (
     "pictures carry no EXIF: the camera's `python` has no Pillow; install it there (python3-pil)"
 )
 
-_APP0, _APP1, _SOS = 0xFFE0, 0xFFE1, 0xFFDA
+_APP0, _APP1 = 0xFFE0, 0xFFE1
 _HEADER = b"Exif\0\0"
 _LONGEST = 0xFFFF - 2
 """What a segment holds, in bytes: the two that give its length count in it."""
@@ -126,19 +127,14 @@ def _place(data: memoryview) -> tuple[int, memoryview | None]:
     """
     if bytes(data[:2]) != b"\xff\xd8":
         return 0, None
-    at = place = 2
-    while at + 4 <= len(data):
-        marker, length = struct.unpack_from(">HH", data, at)
-        end = at + 2 + length
-        if marker == _SOS:
+    place = 2
+    for marker, at, end in jpeg.segments(data):
+        if marker == jpeg.SOS:
             return place, None
-        if marker >> 8 != 0xFF or length < 2:
-            break
         if marker == _APP1 and bytes(data[at + 4 : at + 4 + len(_HEADER)]) == _HEADER:
             return place, data[at:end]
         if marker == _APP0 and at == place:
             place = end
-        at = end
     return 0, None
 
 

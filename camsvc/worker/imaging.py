@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from camsvc.drivers.base import Frame
 from camsvc.errors import DriverError, DriverFault
+from camsvc.worker import jpeg
 from camsvc.worker.messages import LiveVariant, Shot
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ DEFAULT_QUALITY_PERCENT = 90
 DEFAULT_LIVE_QUALITY_PERCENT = 80
 JPEG, PNG = "image/jpeg", "image/png"
 _MIME = {"JPEG": JPEG, "PNG": PNG}
-_SOS = 0xFFDA
+_NO_FRAMES = (0xFFC4, 0xFFC8, 0xFFCC)
 _TRAILER_BYTES = 4096
 """How much a camera may add behind a picture, beside zeros."""
 
@@ -133,17 +134,15 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     if not data.startswith(b"\xff\xd8"):
         raise DriverError("corrupt picture: the camera's data is not a JPEG")
     size: tuple[int, int] | None = None
-    at = 2
-    while at + 9 <= len(data):
-        marker, length = struct.unpack_from(">HH", data, at)
-        if marker == _SOS:  # from here on, an end marker is the picture's, not a thumbnail's
-            break
+    scan_at = len(data)
+    for marker, at, _ in jpeg.segments(data):
+        if marker == jpeg.SOS:  # from here on, an end marker is the picture's, not a thumbnail's
+            scan_at = at
         # SOF0 to SOF15 hold the size; C4, C8 and CC are other things among their numbers.
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+        elif 0xFFC0 <= marker <= 0xFFCF and marker not in _NO_FRAMES and at + 9 <= len(data):
             height, width = struct.unpack_from(">HH", data, at + 5)
             size = width, height
-        at += 2 + length
-    if data.rfind(b"\xff\xd9", max(at, len(data.rstrip(b"\x00")) - _TRAILER_BYTES)) < 0:
+    if data.rfind(b"\xff\xd9", max(scan_at, len(data.rstrip(b"\x00")) - _TRAILER_BYTES)) < 0:
         raise DriverError(f"corrupt picture: the JPEG of {len(data)} bytes has no end marker")
     if size is None:
         raise DriverError("corrupt picture: the JPEG has no frame header")
