@@ -211,18 +211,15 @@ class Worker:
         return m.Opened(self._device)
 
     def _open_device(self, driver: Driver) -> m.DeviceInfo:
+        had_device, self._had_device = self._had_device, True
         try:
-            device = driver.open()
+            return driver.open()
         except errors.DeviceAway as error:
-            if self._had_device and isinstance(error, errors.DeviceInUse):
+            self._had_device = had_device
+            if had_device and isinstance(error, errors.DeviceInUse):
                 why = "its library has not let go of it, and needs a new process"
                 raise errors.WorkerLost(f"the camera is in use: {why}") from error
             raise
-        except Exception:
-            self._had_device = True
-            raise
-        self._had_device = True
-        return device
 
     def _described(self, device: m.DeviceInfo) -> m.DeviceInfo:
         return replace(
