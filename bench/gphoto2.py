@@ -15,7 +15,6 @@ from typing import Any
 
 from bench import beside
 from bench import live_servers as servers
-from bench.bare_servers import bare
 from tests.rigs.gphoto2.rig import Rig
 from tests.rigs.running import RigMissing
 from tests.support.scenes import camera
@@ -36,7 +35,7 @@ async def main(plan: beside.Plan) -> None:
         env = {**theirs.env, "HOME": str(kept)}
         async with (
             servers.service(camera(beside.CAMERA, driver="gphoto2", **keys)) as service,
-            bare("gphoto2", kept, iolibs, port, _FPS, env=env) as peer,
+            servers.bare("gphoto2", kept, iolibs, port, _FPS, env=env) as peer,
         ):
             ratios = await beside.compare(service, peer, plan)
     beside.judge(ratios)

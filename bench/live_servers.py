@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 _START_S, _STOP_S = 60.0, 20.0
+_BARE_START_S = 120.0
+"""In an emulated machine imports alone take a while."""
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -98,18 +100,29 @@ def ready_jpeg(size_bytes: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def bare(name: str, size_bytes: int, fps: float) -> AsyncIterator[Server]:
-    """Run the server of `bench/peers/bare_NAME.py`."""
-    program = str(ROOT / f"bench/peers/bare_{name}.py")
+async def bare(
+    name: str,
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    python: Path = Path(sys.executable),
+    paths: Sequence[Path] = (),
+) -> AsyncIterator[Server]:
+    """Run the server of `bench/peers/bare_NAME.py`, all in one process.
+
+    `paths` are where its `python` finds packages that it lacks.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, program, str(size_bytes), str(fps)),
+        *(str(python), "-m", f"bench.peers.bare_{name}", *map(str, arguments)),
         stdout=asyncio.subprocess.PIPE,
-        env=ENV,
+        env={**ENV, **(env or {}), "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *paths)))},
     )
     async with ended(process):
         assert process.stdout is not None
-        port = int(await process.stdout.readline())
-        yield Server(process.pid, f"127.0.0.1:{port}", process)
+        async with asyncio.timeout(_BARE_START_S):
+            line = await process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the server bare_{name} has ended")
+        yield Server(process.pid, f"127.0.0.1:{int(line)}", process)
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from bench import beside
 from bench import live_servers as servers
-from bench.bare_servers import bare
 from tests.rigs.picamera2.build import build
 from tests.rigs.picamera2.rig import EIGHT_MEGAPIXELS, RigCamera
 from tests.rigs.running import RigMissing, run
@@ -62,7 +61,7 @@ async def main(plan: beside.Plan) -> None:
         kept.mkdir()
         async with (
             servers.service(left.settings(beside.CAMERA)) as service,
-            bare(
+            servers.bare(
                 "picamera2", kept, right.source, env=right.env, python=python, paths=paths
             ) as peer,
         ):

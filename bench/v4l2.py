@@ -18,7 +18,6 @@ from pathlib import Path
 
 from bench import beside
 from bench import live_servers as servers
-from bench.bare_servers import bare
 from tests.rigs.running import CACHE, RigMissing
 from tests.rigs.v4l2.guest import PORT, Guest
 from tests.rigs.v4l2.webcam import Webcam, make_frames
@@ -57,7 +56,7 @@ async def measure(plan: beside.Plan) -> list[beside.Ratio]:
             folder = Path(name)
             async with (
                 servers.service(settings) as service,
-                bare("opencv", folder, theirs.node, *_SIZE, _FPS, env={}) as peer,
+                servers.bare("opencv", folder, theirs.node, *_SIZE, _FPS) as peer,
             ):
                 return await beside.compare(service, peer, plan)
 

@@ -22,6 +22,8 @@ from typing import Protocol
 import grpc
 from camapi.v1 import camera_service_pb2 as api
 
+from bench.peers import serving
+
 
 class Camera(Protocol):
     """An open camera, as its library gives it."""
@@ -138,16 +140,9 @@ class Bare:
 async def serve(open_camera: Callable[[], Camera], folder: Path) -> None:
     """Print the port, and serve until killed. Pictures are kept in `folder`."""
     bare = Bare(open_camera, folder)
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Capture": grpc.unary_unary_rpc_method_handler(bare.capture),
-        "ResetCamera": grpc.unary_unary_rpc_method_handler(bare.reset),
-        "LiveView": grpc.unary_stream_rpc_method_handler(bare.live_view),
-    }
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("camapi.v1.CameraService", handlers),)
+    server = await serving.started(
+        Capture=grpc.unary_unary_rpc_method_handler(bare.capture),
+        ResetCamera=grpc.unary_unary_rpc_method_handler(bare.reset),
+        LiveView=grpc.unary_stream_rpc_method_handler(bare.live_view),
     )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)
     await server.wait_for_termination()

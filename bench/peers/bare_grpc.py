@@ -1,6 +1,6 @@
 """The least that a grpc.aio server can do: write bytes, serialised beforehand, to its streams.
 
-    python bench/peers/bare_grpc.py BYTES FPS
+    python -m bench.peers.bare_grpc BYTES FPS
 
 Prints its port. It answers to the service's own method, so that the same viewers can watch it.
 """
@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 import grpc
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
+
+from bench.peers import serving
 
 
 async def main(size_bytes: int, fps: float) -> None:
@@ -27,14 +29,8 @@ async def main(size_bytes: int, fps: float) -> None:
             await asyncio.shield(tick)
             yield data
 
-    handlers = {"LiveView": grpc.unary_stream_rpc_method_handler(view)}
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("camapi.v1.CameraService", handlers),)
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)
+    # Kept in a variable: a server that nobody has is stopped.
+    server = await serving.started(LiveView=grpc.unary_stream_rpc_method_handler(view))  # noqa: F841
     due = loop.time()
     while True:
         due = max(due + 1 / fps, loop.time())

@@ -1,6 +1,6 @@
 """The least that a Python server can do: one asyncio loop that writes bytes to its connections.
 
-    python bench/peers/bare_tcp.py BYTES FPS
+    python -m bench.peers.bare_tcp BYTES FPS
 
 Prints its port. What a live view costs beyond this is the price of gRPC and of the service.
 """
