@@ -24,7 +24,7 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from bench import live_harness as harness
 from bench.live_servers import Server
-from camsvc.worker.imaging import jpeg_size
+from camsvc.images.codec import jpeg_size
 
 if TYPE_CHECKING:  # it is in the types only
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub

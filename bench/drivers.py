@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.pictures import FPS, Clock, Source
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.worker.messages import DeviceInfo, Shot
+from camsvc.ipc.messages import DeviceInfo, Shot
 
 
 class ReadyJpeg(Driver):

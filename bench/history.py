@@ -19,9 +19,9 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench import live_servers
-from camsvc import journal_rows as rows
-from camsvc.journal import Journal
-from camsvc.records import CaptureRecord, CaptureState, Failure
+from camsvc.model.records import CaptureRecord, CaptureState, Failure
+from camsvc.storage import queries as rows
+from camsvc.storage.database import Journal
 
 CAPTURES, CAMERAS, CALLS, WARM_UP = 100_000, 4, 100, 5
 CALL_S = 30

@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from camsvc import logs, serve
-from camsvc.live import LiveFeed
-from camsvc.settings import load
+from camsvc import app, logs
+from camsvc.config.settings import load
+from camsvc.live.feed import LiveFeed
 
 
 def counts() -> dict[str, int]:
@@ -41,7 +41,7 @@ async def main(config: str, listen: str, data_dir: str) -> None:
     """Serve, and answer on the standard streams."""
     settings = load(Path(config), {"service": {"listen": listen, "data_dir": data_dir}})
     logs.configure(settings.service.log_format, settings.service.log_level)
-    await asyncio.gather(serve.serve(settings), _answer())
+    await asyncio.gather(app.serve(settings), _answer())
 
 
 async def _answer() -> None:

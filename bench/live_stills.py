@@ -16,7 +16,7 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from bench import live_harness as h
 from bench import live_servers as servers
 from bench.live_viewers import CHANNEL_OPTIONS
-from camsvc.drivers.testpicture import read_number
+from camsvc.drivers.simulated.test_picture import read_number
 
 _STILLS = 100
 _HANG_AT, _CRASH_AT = 3, 50

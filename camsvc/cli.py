@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from camsvc import __version__, logs
-from camsvc.settings import Settings, SettingsError, load
+from camsvc.config.settings import Settings, SettingsError, load
 
 app = typer.Typer(
     help="A gRPC camera service whose cameras cannot hang it.",
@@ -58,9 +58,9 @@ def serve(
     """Run the service until Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
     # gRPC's own lines on stderr are no JSON, and say of a taken port what we say more clearly.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from camsvc.archive import ArchiveError  # noqa: PLC0415
-    from camsvc.rpc.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
-    from camsvc.serve import serve as run  # noqa: PLC0415
+    from camsvc.app import serve as run  # noqa: PLC0415
+    from camsvc.grpc_server.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
+    from camsvc.storage.archive import ArchiveError  # noqa: PLC0415
 
     settings = _load(config, listen=listen, data_dir=data_dir)
     try:
@@ -94,7 +94,7 @@ def check_config(config: ConfigOption = None) -> None:
 @app.command()
 def discover(config: ConfigOption = None) -> None:
     """List the cameras attached to this machine, with settings ready to paste."""
-    from camsvc import doctor  # noqa: PLC0415
+    from camsvc.admin import doctor  # noqa: PLC0415
 
     settings = _load(config)
     asyncio.run(doctor.discover(settings, _out))
@@ -108,7 +108,7 @@ def doctor_command(
     ] = None,
 ) -> None:
     """Examine each configured camera: what is attached, who holds it, a test capture, advice."""
-    from camsvc import doctor  # noqa: PLC0415
+    from camsvc.admin import doctor  # noqa: PLC0415
 
     settings = _load(config)
     known = [c.id for c in settings.cameras]

@@ -4,14 +4,14 @@ import asyncio
 import functools
 from collections.abc import Mapping
 
-from camsvc import discovery
-from camsvc.camera import CameraActor
-from camsvc.capture_log import CaptureArchive
-from camsvc.discovery import Discovery, launch_of
-from camsvc.errors import CameraNotFound
-from camsvc.settings import CameraSettings
-from camsvc.supervisor import CameraOptions
-from camsvc.worker.standby import StandbyPool
+from camsvc.admin import discovery
+from camsvc.admin.discovery import Discovery, launch_of
+from camsvc.camera.camera import CameraActor
+from camsvc.camera.capture_events import CaptureArchive
+from camsvc.camera.supervisor import CameraOptions
+from camsvc.config.settings import CameraSettings
+from camsvc.model.errors import CameraNotFound
+from camsvc.worker_pool.pool import StandbyPool
 
 
 class Fleet:

@@ -20,10 +20,10 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from camsvc.archive import Archive
-from camsvc.camera import CameraActor
+from camsvc.camera.camera import CameraActor
 from camsvc.fleet import Fleet
-from camsvc.lifecycle import State
+from camsvc.model.lifecycle import State
+from camsvc.storage.archive import Archive
 
 _log = structlog.get_logger()
 

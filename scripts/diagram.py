@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from camsvc.lifecycle import diagram
+from camsvc.model.lifecycle import diagram
 
 PAGE = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
 BEGIN, END = "<!-- lifecycle: made by `make diagram` -->\n```mermaid\n", "```\n<!-- /lifecycle -->"

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from camsvc.errors import Unsupported
-from camsvc.frames import ControlValue
-from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
+from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import Unsupported
 
 if TYPE_CHECKING:
     import numpy as np

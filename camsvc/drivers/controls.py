@@ -7,9 +7,9 @@ know, libcamera's event loop dies of a wrong type.
 import math
 from collections.abc import Iterable, Mapping
 
-from camsvc.errors import InvalidRequest, Unsupported
-from camsvc.frames import ControlValue
-from camsvc.worker.messages import Control
+from camsvc.ipc.messages import Control
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import InvalidRequest, Unsupported
 
 _TYPES = {
     "bool": "true or false",

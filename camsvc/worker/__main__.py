@@ -22,6 +22,6 @@ if __name__ == "__main__":
         sys.modules["camsvc"] = module
         spec.loader.exec_module(module)
 
-    from camsvc.worker.child import main
+    from camsvc.worker.loop import main
 
     main(sys.argv[1:])

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from camsvc import errors
 from camsvc.drivers.base import Driver, Frame
-from camsvc.frames import LIVE_SLOTS, SharedBlock
-from camsvc.pacing import Pacer
-from camsvc.worker import imaging
-from camsvc.worker import messages as m
-from camsvc.worker.failures import failure
+from camsvc.images import codec
+from camsvc.ipc import messages as m
+from camsvc.ipc.errors import failure
+from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
+from camsvc.model import errors
+from camsvc.model.pacing import Pacer
 
 _BAD_FRAMES = 5
 """In a row; then live reading has failed. Some backends lose 5 to 10 % of their grabs."""
@@ -98,14 +98,14 @@ class LiveReader:
     def _hand_over(self, frame: Frame) -> None:
         moment = frame.acquisition_time_ns / 1e9
         due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
-        outputs = imaging.outputs(frame, due)
+        outputs = codec.outputs(frame, due)
         if len(outputs) > len(self._free):
             self._skipped += 1
             return
         started = time.perf_counter()
         images = []
         for output, variants in outputs.items():
-            data = imaging.render(frame, output)
+            data = codec.render(frame, output)
             slot = min(self._free)
             self._free.discard(slot)
             self._block.write(slot, data)
@@ -114,7 +114,7 @@ class LiveReader:
                     [variant.id for variant in variants],
                     slot,
                     len(data),
-                    imaging.JPEG,
+                    codec.JPEG,
                     output.width_px,
                     output.height_px,
                 )

@@ -11,11 +11,19 @@ import threading
 import time
 from collections.abc import Sequence
 
-from camsvc import errors, unix
 from camsvc.drivers.base import File, Frame
-from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue, ImageInfo, SharedBlock, beside
-from camsvc.worker import exif, imaging
-from camsvc.worker.messages import Capture, Captured, DeviceInfo
+from camsvc.images import codec, exif
+from camsvc.ipc.messages import Capture, Captured, DeviceInfo
+from camsvc.ipc.shared_memory import (
+    NO_SLOT,
+    STILL_SLOT,
+    ControlValue,
+    ImageInfo,
+    SharedBlock,
+    beside,
+)
+from camsvc.model import errors
+from camsvc.system import posix
 
 _MODE = 0o640
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,7 +59,7 @@ class StillWriter:
             DriverError: the camera's file is not whole.
         """
         started = time.perf_counter()
-        data, output = imaging.finish(frame, command.shot)
+        data, output = codec.finish(frame, command.shot)
         pieces = exif.tagged(data, frame, device, controls, command.comment)
         size_bytes = sum(map(len, pieces))
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
@@ -112,7 +120,7 @@ def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
 
 def _size(file: File) -> tuple[int, int]:
     """Return a file's width and height in pixels; of what is no JPEG, zeros."""
-    return imaging.jpeg_size(file.data) if file.mime_type == imaging.JPEG else (0, 0)
+    return codec.jpeg_size(file.data) if file.mime_type == codec.JPEG else (0, 0)
 
 
 def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> tuple[str, float]:
@@ -160,7 +168,7 @@ def _write(path: str, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
                     left = left[os.write(fd, left) :]
             os.fsync(fd)
             if not read_soon:
-                unix.drop_cached(fd)
+                posix.drop_cached(fd)
         finally:
             os.close(fd)  # where some file systems tell first that there is no room
     except BaseException:

@@ -18,12 +18,12 @@ import pytest
 from camsvc.drivers import BUILTIN, PYTHON
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
-from camsvc.errors import CameraUnavailable
-from camsvc.frames import NO_SLOT, STILL_SLOT, ControlValue
-from camsvc.worker import imaging
-from camsvc.worker import messages as m
-from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
-from camsvc.worker.parent import Launch, Worker
+from camsvc.images import codec
+from camsvc.ipc import messages as m
+from camsvc.ipc.messages import Control, Device, DeviceInfo, Shot
+from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, ControlValue
+from camsvc.model.errors import CameraUnavailable
+from camsvc.worker_pool.process import Launch, Worker
 from tests.support import remote_driver
 
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
@@ -139,7 +139,7 @@ def test_a_still_is_pixels_or_a_file(opened: tuple[Driver, DeviceInfo]) -> None:
 def test_a_still_can_be_finished(opened: tuple[Driver, DeviceInfo], image_format: str) -> None:
     shot = Shot(format=image_format, max_width_px=200)
     frame = opened[0].capture(shot)
-    data, output = imaging.finish(frame, shot)
+    data, output = codec.finish(frame, shot)
     assert output.mime_type == f"image/{image_format.lower()}"
     again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert again is not None

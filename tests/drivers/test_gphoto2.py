@@ -27,9 +27,9 @@ from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.library import Disturbed
 from camsvc.drivers.gphoto2.shot import Shot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
-from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
-from camsvc.worker.messages import Device, Open, Opened
-from camsvc.worker.parent import Launch, Worker
+from camsvc.ipc.messages import Device, Open, Opened
+from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
+from camsvc.worker_pool.process import Launch, Worker
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig
 
@@ -539,7 +539,7 @@ def test_without_the_library_a_driver_says_how_to_get_it() -> None:
     path = BUILTIN["gphoto2"]
     code = (
         "import sys; sys.modules['gphoto2'] = None; "
-        f"from camsvc.worker.child import _load; print(_load({path!r}))"
+        f"from camsvc.worker.loop import _load; print(_load({path!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True

@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers import holders, opencv
 from camsvc.drivers.base import Frame, Notes
-from camsvc.drivers.opencv import OpenCVCamera
-from camsvc.drivers.opencv_controls import PROPERTIES
-from camsvc.errors import DriverError, DriverFault, InvalidRequest
-from camsvc.worker import imaging
-from camsvc.worker.messages import DeviceInfo, Shot
+from camsvc.drivers.linux import holders
+from camsvc.drivers.opencv import camera as opencv
+from camsvc.drivers.opencv.camera import OpenCVCamera
+from camsvc.drivers.opencv.controls import PROPERTIES
+from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from tests.support.videos import COUNT, FPS, HEIGHT, SAME_DB, WIDTH, Pixels, Video, Videos, ffmpeg
 
 
@@ -65,7 +65,7 @@ def test_a_still_as_it_leaves_the_worker(videos: Videos, codec: str) -> None:
     video: Video = getattr(videos, codec)
     with camera(source=str(video.path), warmup_frames=7) as (driver, _):
         frame = driver.capture(Shot())
-    data, output = imaging.finish(frame, Shot())
+    data, output = finish(frame, Shot())
     assert (output.mime_type, output.width_px, output.height_px) == ("image/jpeg", WIDTH, HEIGHT)
     again = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     number, likeness = video.nearest(again)
@@ -651,7 +651,9 @@ def test_a_device_that_is_not_attached(source: int | str) -> None:
 
 def test_a_diagnosis_names_the_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that another program holds is refused by the kernel without saying who it is."""
-    monkeypatch.setattr("camsvc.drivers.v4l2_nodes.device_path", lambda *_: tmp_path / "video0")
+    monkeypatch.setattr(
+        "camsvc.drivers.linux.video_nodes.device_path", lambda *_: tmp_path / "video0"
+    )
     (tmp_path / "video0").touch()
     with (
         (tmp_path / "video0").open() as node,

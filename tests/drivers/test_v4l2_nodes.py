@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.drivers import holders, v4l2_nodes
+from camsvc.drivers.linux import holders, video_nodes
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def roots(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_camera_is_listed_once_by_its_lasting_name(roots: tuple[Path, Path]) -> None:
     """The nodes here answer no ioctl, as those of another user: each device's first one counts."""
     sysfs, dev = roots
-    assert v4l2_nodes.nodes(sysfs, dev) == [
-        v4l2_nodes.Node(
+    assert video_nodes.nodes(sysfs, dev) == [
+        video_nodes.Node(
             str(dev / "video0"), str(dev / "v4l/by-id/usb-HD_Cam-video-index0"), "HD Cam", "A1"
         ),
-        v4l2_nodes.Node(
+        video_nodes.Node(
             str(dev / "video2"), str(dev / "v4l/by-path/pci-1-video-index0"), "Other Cam"
         ),
     ]
@@ -48,7 +48,7 @@ def test_without_lasting_names_the_node_is_the_address(roots: tuple[Path, Path])
     sysfs, dev = roots
     for link in (dev / "v4l").glob("*/*"):
         link.unlink()
-    assert [n.address for n in v4l2_nodes.nodes(sysfs, dev)] == [
+    assert [n.address for n in video_nodes.nodes(sysfs, dev)] == [
         str(dev / f"video{i}") for i in (0, 2)
     ]
 
@@ -56,11 +56,11 @@ def test_without_lasting_names_the_node_is_the_address(roots: tuple[Path, Path])
 def test_a_node_that_is_gone_is_not_listed(roots: tuple[Path, Path]) -> None:
     sysfs, dev = roots
     (dev / "video2").unlink()
-    assert [node.name for node in v4l2_nodes.nodes(sysfs, dev)] == ["HD Cam"]
+    assert [node.name for node in video_nodes.nodes(sysfs, dev)] == ["HD Cam"]
 
 
 def test_no_v4l2_no_devices(tmp_path: Path) -> None:
-    assert v4l2_nodes.nodes(tmp_path / "none", tmp_path) == []
+    assert video_nodes.nodes(tmp_path / "none", tmp_path) == []
 
 
 @pytest.mark.parametrize("source", [0, "by-id"])
@@ -68,13 +68,13 @@ def test_a_node_is_found_by_index_or_link(roots: tuple[Path, Path], source: int 
     sysfs, dev = roots
     if source == "by-id":
         source = str(dev / "v4l/by-id/usb-HD_Cam-video-index0")
-    node = v4l2_nodes.find(source, sysfs, dev)
+    node = video_nodes.find(source, sysfs, dev)
     assert node is not None
     assert (node.path, node.name, node.serial) == (str(dev / "video0"), "HD Cam", "A1")
 
 
 def test_a_missing_node_is_not_found(roots: tuple[Path, Path]) -> None:
-    assert v4l2_nodes.find(9, *roots) is None
+    assert video_nodes.find(9, *roots) is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_missing_node_is_not_found(roots: tuple[Path, Path]) -> None:
 )
 def test_capabilities(device: int, node: int, expected: bool) -> None:
     raw = struct.pack("16s32s32sIII12x", b"uvcvideo", b"Cam", b"usb", 0x60000, device, node)
-    assert v4l2_nodes.can_capture(raw) is expected
+    assert video_nodes.can_capture(raw) is expected
 
 
 def test_the_holder_of_a_node_is_named(tmp_path: Path) -> None:

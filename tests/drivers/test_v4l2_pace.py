@@ -1,7 +1,7 @@
 """How long a webcam takes for a frame, whatever it says."""
 
-from camsvc.drivers import v4l2_api as api
-from camsvc.drivers.v4l2_device import Pace
+from camsvc.drivers.v4l2 import ioctl as api
+from camsvc.drivers.v4l2.device import Pace
 
 MS = 1_000_000
 

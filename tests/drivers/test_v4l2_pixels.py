@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers.v4l2_device import Mode
-from camsvc.drivers.v4l2_pixels import pixels
-from camsvc.errors import DriverError, DriverFault
+from camsvc.drivers.v4l2.device import Mode
+from camsvc.drivers.v4l2.pixels import pixels
+from camsvc.model.errors import DriverError, DriverFault
 from tests.support.videos import Pixels
 
 WIDTH, HEIGHT, PADDING = 64, 48, 16

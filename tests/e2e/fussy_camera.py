@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.errors import DriverError
-from camsvc.frames import ControlValue
-from camsvc.worker.messages import Control, DeviceInfo, Shot
+from camsvc.ipc.messages import Control, DeviceInfo, Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import DriverError
 
 _STEP = 0.25
 _KNOWN = (

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from playwright.async_api import Locator, Page, expect
 
-from camsvc.drivers.testpicture import read_number
+from camsvc.drivers.simulated.test_picture import read_number
 from tests.support.waiting import until
 
 SOON_S = 10.0

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.archive import Archive
-from camsvc.camera import CameraActor
-from camsvc.capture_job import Order
-from camsvc.lifecycle import State
-from camsvc.supervisor import CameraOptions
-from camsvc.worker import messages as m
-from camsvc.worker import parent, standby
-from camsvc.worker.parent import Launch, Worker
-from camsvc.worker.standby import StandbyPool
+from camsvc.camera.camera import CameraActor
+from camsvc.camera.capture import Order
+from camsvc.camera.supervisor import CameraOptions
+from camsvc.ipc import messages as m
+from camsvc.model.lifecycle import State
+from camsvc.storage.archive import Archive
+from camsvc.worker_pool import pool as standby
+from camsvc.worker_pool import process as parent
+from camsvc.worker_pool.pool import StandbyPool
+from camsvc.worker_pool.process import Launch, Worker
 from tests.support.waiting import until, workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
-LAUNCH = Launch("camsvc.drivers.simulated:SimulatedCamera")
+LAUNCH = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
 START_S = 20.0
 QUICK_S = 0.05
 ENDED_S = 5.0

@@ -16,16 +16,16 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from camsvc.drivers import BUILTIN
-from camsvc.errors import (
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import (
     CameraUnavailable,
     DriverError,
     InvalidRequest,
     StorageFull,
     WorkerTimeout,
 )
-from camsvc.frames import ControlValue
-from camsvc.worker import messages as m
-from camsvc.worker.parent import Launch, Worker
+from camsvc.worker_pool.process import Launch, Worker
 from tests.support.waiting import until
 
 CALL_S = 20.0

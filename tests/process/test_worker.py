@@ -12,16 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from camsvc.errors import DriverFault, WorkerLost, WorkerTimeout
-from camsvc.worker import exif, parent
-from camsvc.worker import messages as m
-from camsvc.worker.parent import Launch, Worker
+from camsvc.images import exif
+from camsvc.ipc import messages as m
+from camsvc.model.errors import DriverFault, WorkerLost, WorkerTimeout
+from camsvc.worker_pool import process as parent
+from camsvc.worker_pool.process import Launch, Worker
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.waiting import workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MISDEEDS = Launch.of("misdeeds:Misdeeds", None, {"PYTHONPATH": str(SUPPORT)})
-SIMULATED = Launch("camsvc.drivers.simulated:SimulatedCamera")
+SIMULATED = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
 
 START_S = 20.0
 CALL_S = 10.0
@@ -200,7 +201,7 @@ async def test_a_worker_that_cannot_start_is_lost(launch: Launch, words: str) ->
 
 
 @pytest.mark.parametrize(
-    "driver", ["no_such_module:Driver", "camsvc.drivers.simulated:NoSuchClass"]
+    "driver", ["no_such_module:Driver", "camsvc.drivers.simulated.camera:NoSuchClass"]
 )
 async def test_a_driver_that_cannot_be_loaded_is_a_fault_that_says_what_to_do(
     start: StartWorker, driver: str

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from camsvc.errors import StorageFull
-from camsvc.records import CaptureRecord, CaptureState, EventRecord, EventType
+from camsvc.model.errors import StorageFull
+from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType
 
 KEEP_S = 0.005
 

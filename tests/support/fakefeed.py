@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import looptime
 
-from camsvc import journal_rows as rows
-from camsvc.event_feed import EventFeed, Gap, Heartbeat
-from camsvc.journal import Job, Journal
-from camsvc.records import EventRecord, EventType
+from camsvc.model.records import EventRecord, EventType
+from camsvc.storage import queries as rows
+from camsvc.storage.database import Job, Journal
+from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 import looptime
 
-from camsvc.camera import CameraActor
-from camsvc.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
-from camsvc.frames import ImageInfo
-from camsvc.supervisor import CameraOptions
-from camsvc.variants import LiveSpec
-from camsvc.viewer import LiveFrame, LiveState, LiveStatus, Viewer
-from camsvc.worker import messages as m
+from camsvc.camera.camera import CameraActor
+from camsvc.camera.supervisor import CameraOptions
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import ImageInfo
+from camsvc.live.variants import LiveSpec
+from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
+from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from tests.support.fakearchive import FakeArchive
 
 FPS = 30

@@ -12,8 +12,11 @@ from typing import Any, ClassVar
 
 import looptime
 
-from camsvc.camera import CameraActor
-from camsvc.errors import (
+from camsvc.camera.camera import CameraActor
+from camsvc.camera.supervisor import CameraOptions
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import ImageInfo
+from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
     DriverError,
@@ -22,9 +25,6 @@ from camsvc.errors import (
     WorkerLost,
     WorkerTimeout,
 )
-from camsvc.frames import ImageInfo
-from camsvc.supervisor import CameraOptions
-from camsvc.worker import messages as m
 from tests.support.fakearchive import FakeArchive
 
 OPTIONS = CameraOptions(

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from camsvc import outbox
-from camsvc.archive import Archive
-from camsvc.event_feed import EventFeed
-from camsvc.records import CaptureRecord, EventRecord, EventType, StoredImage
-from camsvc.store import CaptureStore
+from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage
+from camsvc.storage import write_queue
+from camsvc.storage.archive import Archive
+from camsvc.storage.event_feed import EventFeed
+from camsvc.storage.files import CaptureStore
 from tests.support.waiting import until
 
 BOUND_S = 20.0
@@ -42,7 +42,7 @@ class Disk:
             sync(store)
 
         monkeypatch.setattr(CaptureStore, "sync", sync_or_fail)
-        monkeypatch.setattr(outbox, "RETRY_S", OWED_RETRY_S)
+        monkeypatch.setattr(write_queue, "RETRY_S", OWED_RETRY_S)
 
 
 class Folder:

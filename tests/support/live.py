@@ -15,7 +15,7 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
-from camsvc.drivers.testpicture import read_number
+from camsvc.drivers.simulated.test_picture import read_number
 from tests.support.service import Service
 from tests.support.waiting import until
 

@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import camsvc
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.frames import STILL_SLOT, ImageInfo, SharedBlock
-from camsvc.worker import messages as m
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import STILL_SLOT, ImageInfo, SharedBlock
 
 EXIT_CODE = 7
 ANNOUNCED_BYTES = 100_000

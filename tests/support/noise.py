@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.worker.messages import DeviceInfo, Shot
+from camsvc.ipc.messages import DeviceInfo, Shot
 
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 SETTINGS: dict[str, Any] = {

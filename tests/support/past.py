@@ -6,10 +6,10 @@ import time
 import uuid
 from pathlib import Path
 
-from camsvc.archive import Archive
-from camsvc.frames import ControlValue
-from camsvc.records import CaptureRecord, EventRecord, EventType, StoredImage, fingerprint
-from camsvc.worker.messages import Shot
+from camsvc.ipc.messages import Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage, fingerprint
+from camsvc.storage.archive import Archive
 from tests.support.misdeeds import TINY_JPEG
 
 _AT_ONCE = 250

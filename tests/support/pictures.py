@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from camapi.v1 import camera_service_pb2 as api
 
-from camsvc.drivers.testpicture import read_number
+from camsvc.drivers.simulated.test_picture import read_number
 
 
 def number(response: api.CaptureResponse) -> int:

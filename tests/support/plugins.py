@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from camsvc.drivers.base import Driver, File, Frame, Notes
-from camsvc.drivers.testpicture import TestPicture
-from camsvc.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
-from camsvc.frames import ControlValue
-from camsvc.worker import imaging
-from camsvc.worker.messages import Control, Device, DeviceInfo, Shot
+from camsvc.drivers.simulated.test_picture import TestPicture
+from camsvc.images import codec
+from camsvc.ipc.messages import Control, Device, DeviceInfo, Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
 
 WIDTH, HEIGHT = 640, 480
 DIFFERENT = 20
@@ -28,7 +28,7 @@ ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 def encoded(number: int) -> bytes:
     """Return the JPEG that `EncodedCamera` delivers as its frame of this number."""
     pixels = TestPicture(WIDTH, HEIGHT).paint(number, 0, "by the camera itself")
-    return bytes(imaging.encode(pixels, imaging.JPEG, 91)) + PADDING
+    return bytes(codec.encode(pixels, codec.JPEG, 91)) + PADDING
 
 
 class EncodedCamera(Driver):

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.frames import ControlValue
-from camsvc.worker.messages import Control, Device, DeviceInfo, Finding, Shot
+from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
+from camsvc.ipc.shared_memory import ControlValue
 
 if TYPE_CHECKING:
-    from camsvc.worker.parent import Launch
+    from camsvc.worker_pool.process import Launch
 
 _ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.archive import Archive
+from camsvc.storage.archive import Archive
 from tests.support.keeping import Disk, Folder
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gphoto2 as gp
 
-from camsvc.drivers import holders
 from camsvc.drivers.gphoto2.library import failures
+from camsvc.drivers.linux import holders
 
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _USB_NODES = Path("/dev/bus/usb")

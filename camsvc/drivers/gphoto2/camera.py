@@ -21,9 +21,9 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats, aim
 from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
-from camsvc.errors import DriverError, DriverFault, InvalidRequest, Unsupported
-from camsvc.frames import ControlValue
-from camsvc.worker import messages as m
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 
 _LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
 """As in the settings, for whoever makes a driver without them."""

@@ -21,7 +21,7 @@ from camsvc.drivers.gphoto2.attached import (
     several,
 )
 from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
-from camsvc.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
+from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to look."""

@@ -14,9 +14,9 @@ import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
 from camsvc.drivers.gphoto2.library import CONTEXT, failures
-from camsvc.errors import DriverError, InvalidRequest
-from camsvc.frames import ControlValue
-from camsvc.worker.messages import Control
+from camsvc.ipc.messages import Control
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import DriverError, InvalidRequest
 
 STANDARD = {
     "f-number": "aperture",

@@ -3,7 +3,7 @@
 import math
 import re
 
-from camsvc.worker.messages import Control
+from camsvc.ipc.messages import Control
 
 EXPOSURE = "exposure_duration_us"
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from camsvc.drivers.gphoto2.controls import ControlTree
-from camsvc.errors import DriverFault
+from camsvc.model.errors import DriverFault
 
 _SETTINGS = ("imageformat", "imagequality")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 
 _NO_HOME = "/dev/null"
 """Nothing can be made or found below it, and nothing is left of it."""

@@ -21,7 +21,7 @@ from camsvc.drivers.gphoto2.library import (
     contents,
     failures,
 )
-from camsvc.errors import DriverError
+from camsvc.model.errors import DriverError
 
 JPEG = "image/jpeg"
 _HEIF, _TIFF = "image/heif", "image/tiff"

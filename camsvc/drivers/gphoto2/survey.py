@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import gphoto2 as gp
 
-from camsvc.drivers import kernel_log
 from camsvc.drivers.gphoto2 import library
 from camsvc.drivers.gphoto2.attached import (
     FORBIDDEN,
@@ -20,8 +19,9 @@ from camsvc.drivers.gphoto2.attached import (
     system_device,
     users,
 )
-from camsvc.errors import DriverError, DriverFault
-from camsvc.worker.messages import Device, Finding
+from camsvc.drivers.linux import kernel_log
+from camsvc.ipc.messages import Device, Finding
+from camsvc.model.errors import DriverError, DriverFault
 
 
 def devices(configured: Sequence[Mapping[str, object]]) -> list[Device]:

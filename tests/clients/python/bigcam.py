@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.worker.messages import DeviceInfo, Shot
+from camsvc.ipc.messages import DeviceInfo, Shot
 
 DRIVER = "bigcam:BigCamera"
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}

@@ -16,8 +16,8 @@ from camsvc_client import error_info
 from PIL.TiffImagePlugin import BITSPERSAMPLE, ImageFileDirectory_v2
 
 from camsvc.drivers import BUILTIN
-from camsvc.worker import messages as m
-from camsvc.worker.parent import Worker
+from camsvc.ipc import messages as m
+from camsvc.worker_pool.process import Worker
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
 from tests.support.live import Status, Watcher, pixels_of

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from camsvc.drivers.v4l2_device import Device
+from camsvc.drivers.v4l2.device import Device
 
 if __name__ == "__main__":
     device = Device(sys.argv[1], threading.Event())

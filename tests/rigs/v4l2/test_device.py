@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from camsvc.drivers.base import Notes
-from camsvc.drivers.v4l2 import V4L2Camera
-from camsvc.drivers.v4l2_nodes import find
-from camsvc.errors import DeviceAway, DriverError
-from camsvc.worker.messages import DeviceInfo, Shot
+from camsvc.drivers.linux.video_nodes import find
+from camsvc.drivers.v4l2.camera import V4L2Camera
+from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.model.errors import DeviceAway, DriverError
 from tests.rigs.v4l2.webcam import Webcam, until
 
 pytestmark = pytest.mark.rig
@@ -224,7 +224,7 @@ def test_unanswered_requests_are_waited_for_as_long_as_the_kernel_does(webcam: W
 
 
 def test_discovery_prints_settings_ready_to_paste(webcam: Webcam) -> None:
-    from camsvc.discovery import FoundDevice
+    from camsvc.admin.discovery import FoundDevice
 
     (device,) = (d for d in V4L2Camera.discover() if d.serial == "A1")
     assert FoundDevice("v4l2", device, "v4l2-0").settings_snippet.splitlines() == [

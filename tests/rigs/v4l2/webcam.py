@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from camsvc.drivers.testpicture import TestPicture
-from camsvc.worker import imaging
+from camsvc.drivers.simulated.test_picture import TestPicture
+from camsvc.images import codec
 from tests.rigs.v4l2 import uvc
 
 _PICTURES = 60
@@ -29,7 +29,7 @@ def make_frames(folder: Path) -> None:
             path = folder / f"{width}x{height}-{number:03}.jpg"
             if not path.exists():
                 pixels = picture.paint(number, 0, "a webcam of the rig")
-                path.write_bytes(bytes(imaging.encode(pixels, imaging.JPEG, _QUALITY)))
+                path.write_bytes(bytes(codec.encode(pixels, codec.JPEG, _QUALITY)))
 
 
 def until(holds: Callable[[], bool], what: str, *, within_s: float = _PLUGGED_S) -> None:

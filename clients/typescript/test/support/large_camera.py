@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
+from camsvc.worker.messages import DeviceInfo, Shot
 
 from camsvc.drivers.base import Driver, Frame, Notes
 from camsvc.worker import imaging
-from camsvc.worker.messages import DeviceInfo, Shot
 
 _COMMENT = b"\xff\xfe"
 _MOST = 65_533

@@ -1,0 +1,1 @@
+"""What operators ask: what is attached, and what is wrong with it."""

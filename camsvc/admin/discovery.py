@@ -1,0 +1,124 @@
+"""What is attached to this machine, by driver."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from camsvc.config.settings import CameraSettings
+from camsvc.drivers import BUILTIN, PYTHON
+from camsvc.ipc import messages as m
+from camsvc.model.errors import CameraLost, DriverFault
+from camsvc.worker_pool.pool import StandbyPool
+from camsvc.worker_pool.process import Launch
+
+TIMEOUT_S = 10.0
+
+_Question = tuple[str, Launch]
+"""A driver's name, and the worker that is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device attached to this machine.
+
+    `camera` is the id of the camera that it is configured as, or one that is free.
+    """
+
+    driver: str
+    device: m.Device
+    camera: str
+
+    @property
+    def settings_snippet(self) -> str:
+        """A table for the settings file, ready to paste."""
+        place = "" if self.driver in BUILTIN else "options."
+        chosen = {f"{place}{key}": value for key, value in self.device.settings.items()}
+        values = {"id": self.camera, "driver": self.driver, **chosen}
+        # JSON's strings and integers are TOML's.
+        return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What was found, and the drivers that could not look, with the reason."""
+
+    devices: list[FoundDevice]
+    failures: dict[str, str]
+
+
+async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Discovery:
+    """Ask every driver what is attached, each in a worker of its own and in bounded time.
+
+    A device that several drivers list is the one's that it is configured for, or else the first's.
+    """
+    configured: dict[_Question, dict[str, dict[str, object]]] = {
+        (name, Launch.of(path, PYTHON.get(name), {})): {}
+        for name, path in BUILTIN.items()
+        if all(camera.driver != name for camera in cameras)
+    }
+    for camera in cameras:
+        question = camera.driver, launch_of(camera)
+        configured.setdefault(question, {})[camera.id] = camera.driver_settings()
+    questions = sorted(configured, key=_rank)
+    answers = await asyncio.gather(
+        *(_ask(launch, configured[driver, launch], pool) for driver, launch in questions)
+    )
+    found = Discovery([], {})
+    listed: list[tuple[str, m.Device]] = []
+    for (driver, _), answer in zip(questions, answers, strict=True):
+        if isinstance(answer, str):
+            found.failures[driver] = answer
+        else:
+            listed += [(driver, device) for device in answer]
+    taken = {camera.id for camera in cameras}
+    for driver, device in _once(listed):
+        found.devices.append(FoundDevice(driver, device, device.camera or _new_id(driver, taken)))
+    return found
+
+
+def _rank(question: _Question) -> int:
+    """Return where a driver stands among those that are asked."""
+    names = list(BUILTIN)
+    return names.index(question[0]) if question[0] in names else len(names)
+
+
+def _once(listed: Sequence[tuple[str, m.Device]]) -> Iterator[tuple[str, m.Device]]:
+    seen = {device.address for _, device in listed if device.camera}
+    for driver, device in listed:
+        if device.camera or device.address not in seen:
+            seen.add(device.address)
+            yield driver, device
+
+
+def _new_id(driver: str, taken: set[str]) -> str:
+    """Return an id that is not taken, and take it."""
+    stem = driver if driver in BUILTIN else "camera"
+    new = next(name for n in itertools.count() if (name := f"{stem}-{n}") not in taken)
+    taken.add(new)
+    return new
+
+
+def launch_of(settings: CameraSettings) -> Launch:
+    """Return what a camera's worker is started with."""
+    python = settings.python or PYTHON.get(settings.driver)
+    return Launch.of(settings.driver_path, python, settings.env)
+
+
+async def _ask(
+    launch: Launch, configured: dict[str, dict[str, object]], pool: StandbyPool
+) -> list[m.Device] | str:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            worker = await pool.take(launch)
+            try:
+                answer = await worker.call(m.Discover(configured), TIMEOUT_S)
+            finally:
+                worker.kill("its discovery is over")
+    except TimeoutError:
+        return f"it did not answer within {TIMEOUT_S:g} s"
+    except (CameraLost, DriverFault) as error:  # the latter where its library is missing
+        return str(error)
+    assert isinstance(answer, m.Discovered)
+    return answer.devices

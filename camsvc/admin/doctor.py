@@ -1,0 +1,158 @@
+"""`camsvc discover` and `camsvc doctor`: what is attached, and what is wrong with it."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.markup import escape
+
+from camsvc.admin import discovery
+from camsvc.config.settings import CameraSettings, Settings
+from camsvc.ipc import messages as m
+from camsvc.model.errors import (
+    CameraServiceError,
+    DeviceAway,
+    DriverFault,
+    WorkerLost,
+    WorkerTimeout,
+)
+from camsvc.worker_pool.pool import StandbyPool
+from camsvc.worker_pool.process import Worker
+
+_START_S = 20.0
+_DIAGNOSE_S = 10.0
+_CLOSE_S = 5.0
+
+
+async def discover(settings: Settings, out: Console) -> None:
+    """Print the devices that the drivers find."""
+    pool = StandbyPool()
+    try:
+        found = await discovery.discover(settings.cameras, pool)
+    finally:
+        await pool.close()
+    for item in found.devices:
+        state = f"configured as {item.device.camera}" if item.device.camera else "not configured"
+        out.print(f"[bold]{item.driver}[/]: {escape(item.device.name)} ({state})", highlight=False)
+        if not item.device.camera:
+            out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
+    for driver, reason in found.failures.items():
+        out.print(f"[yellow]{driver}[/]: could not look: {escape(reason)}", highlight=False)
+
+
+async def examine(cameras: Iterable[CameraSettings], out: Console) -> bool:
+    """Examine cameras one after the other and print what was found; return whether all are well."""
+    results = [await _Examination(settings, out).run() for settings in cameras]
+    return all(results)
+
+
+class _Examination:
+    """One camera's. Every step is bounded by the time-outs of its settings."""
+
+    def __init__(self, settings: CameraSettings, out: Console) -> None:
+        self._settings = settings
+        self._out = out
+        self._well = True
+        self._said: set[str] = set()
+
+    async def run(self) -> bool:
+        settings = self._settings
+        self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
+        launch = discovery.launch_of(settings)
+        if shutil.which(launch.python) is None:
+            self._bad(
+                f"the settings' python = {launch.python!r} is no program that this user may run",
+                "Set it to an interpreter that has the driver's library.",
+            )
+            return False
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(_START_S):
+                worker = await Worker.start(launch)
+        except (WorkerLost, TimeoutError) as error:
+            self._bad(
+                f"the driver's worker does not start: {error}",
+                "Is the driver's library installed for this camera's `python`? "
+                "Run again with CAMSVC_SERVICE__LOG_LEVEL=debug to see what it says.",
+            )
+            return False
+        worker.camera = settings.id
+        self._good(f"worker started in {time.monotonic() - started:.2f} s")
+        try:
+            await self._examine(worker)
+        finally:
+            worker.kill("its examination is over")
+            await worker.ended
+        return self._well
+
+    async def _examine(self, worker: Worker) -> None:
+        settings = self._settings
+        driver_settings = settings.driver_settings()
+        try:
+            found = await worker.call(m.Diagnose(driver_settings), _DIAGNOSE_S)
+            assert isinstance(found, m.Diagnosed)
+            for finding in found.findings:
+                (self._good if finding.ok else self._bad)(finding.text, finding.advice)
+            started = time.monotonic()
+            opened = await worker.call(
+                m.Open(driver_settings, dict(settings.controls), b""), settings.open_timeout_s
+            )
+            assert isinstance(opened, m.Opened)
+            exposure_s = (opened.device.exposure_us or 0) / 1e6
+            self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
+            started = time.monotonic()
+            with tempfile.TemporaryDirectory() as folder:
+                capture = m.Capture(m.Shot(), os.path.join(folder, "picture"), inline_bytes=0)
+                captured = await worker.call(capture, settings.attempt_timeout_s + exposure_s)
+            assert isinstance(captured, m.Captured)
+            image = captured.image
+            self._good(
+                f"test capture in {time.monotonic() - started:.2f} s "
+                f"(driver {captured.driver_s:.3f} s, encoding {captured.encode_s:.3f} s, "
+                f"writing {captured.store_s:.3f} s): "
+                f"{image.mime_type}, {image.width_px}x{image.height_px}, "
+                f"{image.size_bytes / 1e6:.2f} MB"
+            )
+            await worker.call(m.Close(), _CLOSE_S)
+        except WorkerTimeout as error:
+            self._bad(
+                f"the driver hangs: {error}",
+                "Unplug the device and plug it in again, and look at `dmesg`. The service would "
+                "kill the worker and go on trying; a larger time-out helps a slow device.",
+            )
+        except WorkerLost as error:
+            self._bad(f"the driver's process died: {error}", "The log above has its last words.")
+        except DriverFault as error:
+            self._bad(str(error), "The service would not try again before ResetCamera.")
+        except DeviceAway as error:
+            self._bad(str(error), "The service looks for it each second, and goes on by itself.")
+        except CameraServiceError as error:
+            self._bad(str(error), "Change the camera's settings.")
+        except Exception as error:  # DriverError, and whatever else a driver's answer may hold
+            self._bad(
+                str(error),
+                "The service would go on trying. If it stays so, unplug the device and plug it in "
+                "again, and look at `dmesg`.",
+            )
+
+    def _good(self, text: str, _: str = "") -> None:
+        self._out.print(f"  [green]ok[/]    {escape(text)}", highlight=False, soft_wrap=True)
+
+    def _bad(self, text: str, advice: str = "") -> None:
+        self._well = False
+        if text in self._said:  # opening fails of what the diagnosis has found
+            return
+        self._said.add(text)
+        self._out.print(f"  [red]wrong[/] {escape(text)}", highlight=False, soft_wrap=True)
+        if advice:
+            self._out.print(f"        {escape(advice)}", highlight=False, soft_wrap=True)
+
+
+def _described(device: m.DeviceInfo) -> str:
+    parts = [device.model, f"formats {', '.join(device.formats)}"]
+    parts += [f"{name} {value}" for name, value in device.details.items()]
+    return "; ".join(parts)

@@ -1,0 +1,225 @@
+"""The service's own values made into messages of the contract."""
+
+from collections.abc import Iterable, Mapping
+
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from camsvc.admin.discovery import FoundDevice
+from camsvc.api.errors import status_of
+from camsvc.camera.camera import CameraActor
+from camsvc.camera.recovery import Rung, RungStatistics
+from camsvc.ipc.messages import Control, DeviceInfo
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.live.viewer import LiveFrame, LiveStatus
+
+_TYPES = {
+    "bool": pb.Control.TYPE_BOOL,
+    "int": pb.Control.TYPE_INT,
+    "float": pb.Control.TYPE_DOUBLE,
+    "string": pb.Control.TYPE_STRING,
+}
+_ACCESS = {
+    "read": pb.Control.ACCESS_READ,
+    "write": pb.Control.ACCESS_WRITE,
+    "read_write": pb.Control.ACCESS_READ_WRITE,
+}
+
+_MOST_WIRES = 8
+"""Kept of one frame: viewers who miss many frames all miss different numbers of them."""
+
+
+def with_bytes(message: Message, field: int, data: bytes) -> bytes:
+    """Return a message's wire form with one more field, of type bytes or message.
+
+    On the wire a message is its fields in a row, so large ones can be put behind the others: one
+    copy, where protobuf would take three of a picture's bytes.
+    """
+    return b"".join((message.SerializeToString(), _key(field, len(data)), data))
+
+
+def live_frame(frame: LiveFrame, dropped: int) -> bytes:
+    """Return a frame's wire form: of LiveViewResponse as of GetFrameResponse, which are alike.
+
+    Made once for all viewers who have missed as many frames: most have missed none, or few.
+    """
+    wire = frame.wires.get(dropped)
+    if wire is None:
+        wire = _live_frame(frame, dropped)
+        if len(frame.wires) < _MOST_WIRES:
+            frame.wires[dropped] = wire
+    return wire
+
+
+def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
+    message = pb.LiveFrame(
+        sequence=frame.sequence,
+        acquisition_time=timestamp(frame.acquisition_time_ns),
+        mime_type=frame.mime_type,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        frames_dropped=dropped,
+    )
+    fields = message.SerializeToString() + _key(pb.LiveFrame.DATA_FIELD_NUMBER, len(frame.data))
+    length = len(fields) + len(frame.data)
+    return b"".join((_key(api.LiveViewResponse.FRAME_FIELD_NUMBER, length), fields, frame.data))
+
+
+def live_status(status: LiveStatus) -> api.LiveViewResponse:
+    """Return a status of the live view."""
+    message = pb.LiveStatus(
+        state=pb.LiveStatus.State.Value(f"STATE_{status.state.value}"), reason=status.reason
+    )
+    if status.last_frame_ns:
+        message.last_frame_time.CopyFrom(timestamp(status.last_frame_ns))
+    if status.error is not None:
+        message.error.CopyFrom(status_of(status.error))
+    return api.LiveViewResponse(status=message)
+
+
+def _key(field: int, length: int) -> bytes:
+    """Return what stands before a field of `length` bytes; `field` is below 16."""
+    varint = bytearray([field << 3 | 2])
+    while length > 0x7F:
+        varint.append(length & 0x7F | 0x80)
+        length >>= 7
+    varint.append(length)
+    return bytes(varint)
+
+
+def timestamp(time_ns: int) -> Timestamp:
+    """Return nanoseconds since the epoch as a Timestamp."""
+    message = Timestamp()
+    message.FromNanoseconds(time_ns)
+    return message
+
+
+def duration(seconds: float) -> Duration:
+    """Return seconds as a Duration."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
+
+
+def camera(actor: CameraActor) -> pb.Camera:
+    """Return what a client may know of a camera."""
+    device, active = actor.supervisor.device, actor.active
+    message = pb.Camera(
+        camera=actor.options.id,
+        driver=actor.options.driver,
+        model=device.model if device else "",
+        state=pb.Camera.State.Value(f"STATE_{actor.supervisor.state.value}"),
+        state_time=timestamp(actor.supervisor.state_time_ns),
+        queued_captures=actor.queued,
+        worst_case_capture_duration=duration(actor.worst_case_s()),
+        statistics=_statistics(actor),
+    )
+    if actor.supervisor.fault is not None:
+        message.fault.CopyFrom(status_of(actor.supervisor.fault))
+    if active is not None:
+        message.active_capture.CopyFrom(
+            pb.ActiveCapture(
+                capture_id=active.id,
+                request_id=active.request_id,
+                start_time=timestamp(active.started_ns),
+                expected_end_time=timestamp(actor.expected_end_ns(active)),
+            )
+        )
+    if device is not None:
+        message.warnings.extend(device.warnings)
+        message.capabilities.CopyFrom(_capabilities(device))
+    return message
+
+
+def controls(values: Iterable[Control]) -> list[pb.Control]:
+    """Return a camera's controls."""
+    return [_control(value) for value in values]
+
+
+def settings(values: Mapping[str, ControlValue]) -> list[pb.ControlSetting]:
+    """Return control values by name."""
+    return [pb.ControlSetting(name=name, value=_value(v)) for name, v in sorted(values.items())]
+
+
+def device(found: FoundDevice) -> pb.Device:
+    """Return an attached device, with settings ready to paste."""
+    return pb.Device(
+        driver=found.driver,
+        name=found.device.name,
+        address=found.device.address,
+        serial=found.device.serial,
+        model=found.device.model,
+        camera=found.device.camera,
+        settings_snippet=found.settings_snippet,
+    )
+
+
+def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
+    return pb.CameraCapabilities(
+        live_view=device.live_view,
+        capture_during_live_view=device.capture_during_live_view,
+        controls=device.has_controls,
+        formats=[pb.ImageOptions.Format.Value(f"FORMAT_{name}") for name in device.formats],
+        sizes=[pb.ImageSize(width_px=width, height_px=height) for width, height in device.sizes],
+    )
+
+
+def _statistics(actor: CameraActor) -> pb.CameraStatistics:
+    statistics, live = actor.statistics, actor.live.statistics
+    message = pb.CameraStatistics(
+        live_viewers=actor.live.viewers,
+        frames=live.frames,
+        fps=live.fps(),
+        captures_succeeded=statistics.captures_succeeded,
+        captures_failed=statistics.captures_failed,
+        captures_rejected=statistics.captures_rejected,
+        consecutive_failures=statistics.consecutive_failures,
+        recoveries=[_recovery(*item) for item in statistics.recoveries.items() if item[1].count],
+    )
+    if live.last_frame_ns:
+        message.last_frame_time.CopyFrom(timestamp(live.last_frame_ns))
+    return message
+
+
+def _recovery(rung: Rung, statistics: RungStatistics) -> pb.RecoveryStatistics:
+    return pb.RecoveryStatistics(
+        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{rung.name}"),
+        count=statistics.count,
+        last_duration=duration(statistics.last_duration_s),
+        last_time=timestamp(statistics.last_time_ns),
+    )
+
+
+def _control(control: Control) -> pb.Control:
+    message = pb.Control(
+        name=control.name,
+        type=_TYPES[control.type],
+        unit=control.unit,
+        allowed_values=[_value(value) for value in control.allowed],
+        access=_ACCESS[control.access],
+        description=control.description,
+    )
+    if control.value is not None:
+        message.value.CopyFrom(_value(control.value))
+    if control.minimum is not None:
+        message.range.minimum = control.minimum
+    if control.maximum is not None:
+        message.range.maximum = control.maximum
+    if control.increment is not None:
+        message.increment = control.increment
+    return message
+
+
+def _value(value: ControlValue) -> pb.ControlValue:
+    match value:
+        case bool():
+            return pb.ControlValue(bool_value=value)
+        case int():
+            return pb.ControlValue(int_value=value)
+        case float():
+            return pb.ControlValue(double_value=value)
+        case str():
+            return pb.ControlValue(string_value=value)

@@ -1,0 +1,250 @@
+"""Requests made into plain values, each field checked: subject, value and what is allowed."""
+
+import math
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+
+from camapi.v1 import camera_pb2 as pb
+from camapi.v1 import camera_service_pb2 as api
+from google.protobuf.message import Message
+
+from camsvc.camera.capture import Order
+from camsvc.ipc.messages import Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.live.variants import LiveSpec
+from camsvc.model.errors import InvalidRequest
+
+_CAMERA_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+_MAX_LABELS = 64
+_MAX_LABEL_VALUE_BYTES = 1024
+_MAX_CONTROLS = 64
+_MAX_CONTROL_TEXT_BYTES = 1024
+_MAX_CONTROL_NAME_BYTES = 255
+_MAX_SIZE_PX = 65535
+_MAX_FPS = 1000
+_MAX_AGE_S = 86_400
+_UNSET_WITH = {
+    "PNG": ("quality_percent",),
+    "RAW": ("quality_percent", "max_width_px", "max_height_px"),
+}
+_SHOWN = 80
+
+
+def camera_id(value: str, field: str = "camera") -> str:
+    """Return a well-formed camera id."""
+    if not _CAMERA_ID.fullmatch(value):
+        raise InvalidRequest(
+            field,
+            f"{short(value)} is not a camera id; allowed: a lower-case letter, then up to 62 "
+            "lower-case letters, digits and hyphens",
+        )
+    return value
+
+
+def request_id(value: str) -> str:
+    """Return a request id in its canonical form; empty when there is none."""
+    if not value:
+        return ""
+    try:
+        parsed = uuid.UUID(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or str(parsed) != value.lower():
+        raise InvalidRequest(
+            "request_id",
+            f"{short(value)} is not a UUID; allowed: none, or for example "
+            "'3f2a8c1e-5b7d-4e9f-8a6b-0c1d2e3f4a5b'",
+        )
+    return str(parsed)
+
+
+def labels(values: Mapping[str, str]) -> dict[str, str]:
+    """Return checked labels."""
+    if len(values) > _MAX_LABELS:
+        raise InvalidRequest("labels", f"{len(values)} labels; allowed: up to {_MAX_LABELS}")
+    for key, value in values.items():
+        if not _LABEL_KEY.fullmatch(key):
+            raise InvalidRequest(
+                "labels",
+                f"the key {short(key)} is not allowed; allowed: a lower-case letter, then up to "
+                "62 lower-case letters, digits and _ . -",
+            )
+        size = len(value.encode())
+        if size > _MAX_LABEL_VALUE_BYTES:
+            raise InvalidRequest(
+                f"labels[{key}]",
+                f"the value has {size} bytes; allowed: up to {_MAX_LABEL_VALUE_BYTES}",
+            )
+    return dict(values)
+
+
+def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
+    """Return control values by name; the camera checks them against its own ranges."""
+    values: dict[str, ControlValue] = {}
+    for index, setting in enumerate(settings):
+        field = f"controls[{index}]"
+        if index >= _MAX_CONTROLS:
+            raise InvalidRequest("controls", f"allowed: up to {_MAX_CONTROLS} controls in a call")
+        if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_NAME_BYTES:
+            raise InvalidRequest(
+                f"{field}.name", f"{short(setting.name)} is no control's name; see ListControls"
+            )
+        if setting.name in values:
+            raise InvalidRequest(f"{field}.name", f"{short(setting.name)} stands there twice")
+        kind = setting.value.WhichOneof("kind")
+        if kind is None:
+            raise InvalidRequest(f"{field}.value", f"the value of {short(setting.name)} is missing")
+        value: ControlValue = getattr(setting.value, kind)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(
+                f"{field}.value",
+                f"{value} is no value for {short(setting.name)}; allowed: a finite number",
+            )
+        if isinstance(value, str) and len(value.encode()) > _MAX_CONTROL_TEXT_BYTES:
+            raise InvalidRequest(
+                f"{field}.value",
+                f"{short(value)} has {len(value.encode())} bytes; "
+                f"allowed: up to {_MAX_CONTROL_TEXT_BYTES}",
+            )
+        values[setting.name] = value
+    return values
+
+
+def shot(request: api.CaptureRequest) -> Shot:
+    """Return how a still is wanted."""
+    image = request.image
+    formats = pb.ImageOptions.Format
+    if image.format not in formats.values():
+        names = ", ".join(name for name in formats.keys() if not name.endswith("UNSPECIFIED"))  # noqa: SIM118 - not a dict
+        raise InvalidRequest("image.format", f"{image.format} is no format; allowed: {names}")
+    format_ = formats.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix("FORMAT_")
+    for field in _UNSET_WITH.get(format_, ()):
+        if image.HasField(field):  # type: ignore[arg-type]
+            value = getattr(image, field)
+            raise InvalidRequest(
+                f"image.{field}", f"{value} is given with {format_}, which takes none; leave it out"
+            )
+    return Shot(
+        format=format_,
+        quality_percent=_within(image, "quality_percent", 100),
+        max_width_px=_within(image, "max_width_px", _MAX_SIZE_PX),
+        max_height_px=_within(image, "max_height_px", _MAX_SIZE_PX),
+        controls=controls(request.controls),
+    )
+
+
+def live_spec(request: api.LiveViewRequest | api.GetFrameRequest) -> LiveSpec:
+    """Return how live frames are wanted."""
+    max_fps = None
+    if isinstance(request, api.LiveViewRequest) and request.HasField("max_fps"):
+        max_fps = request.max_fps
+        if not 0 < max_fps <= _MAX_FPS:  # NaN is not either
+            raise InvalidRequest(
+                "max_fps", f"{max_fps} is out of range; allowed: above 0, up to {_MAX_FPS}"
+            )
+    return LiveSpec(
+        max_width_px=_within(request, "max_width_px", _MAX_SIZE_PX),
+        max_height_px=_within(request, "max_height_px", _MAX_SIZE_PX),
+        quality_percent=_within(request, "quality_percent", 100),
+        max_fps=max_fps,
+    )
+
+
+def max_age_s(request: api.GetFrameRequest) -> float | None:
+    """Return how old a frame may be, in seconds; None: it must be a new one."""
+    if not request.HasField("max_age"):
+        return None
+    seconds = request.max_age.ToNanoseconds() / 1e9
+    if not 0 <= seconds <= _MAX_AGE_S:
+        raise InvalidRequest(
+            "max_age", f"{seconds:g} s is out of range; allowed: from 0 to {_MAX_AGE_S} s"
+        )
+    return seconds
+
+
+def order(request: api.CaptureRequest, inline_limit_bytes: int, *, in_group: bool = False) -> Order:
+    """Return a still as it is asked for, every field checked.
+
+    In a group, pictures are never inline.
+    """
+    limit = inline_limit(request, inline_limit_bytes)
+    inline = delivers_inline(request) and not in_group
+    return Order(
+        shot=shot(request),
+        request_id=request_id(request.request_id),
+        labels=labels(request.labels),
+        inline_bytes=limit if inline else 0,
+        wait=waits(request),
+    )
+
+
+def group(request: api.CaptureGroupRequest) -> list[Order]:
+    """Return the stills of a group, in the order of the requests."""
+    if not request.requests:
+        raise InvalidRequest("requests", "none is given; allowed: one for each camera, from 1 on")
+    orders, cameras = [], set()
+    for index, member in enumerate(request.requests):
+        field = f"requests[{index}]"
+        try:
+            camera_id(member.camera)
+            orders.append(order(member, 0, in_group=True))
+        except InvalidRequest as error:
+            (violation,) = error.violations
+            raise InvalidRequest(f"{field}.{violation.field}", violation.description) from None
+        if member.camera in cameras:
+            raise InvalidRequest(
+                f"{field}.camera",
+                f"{short(member.camera)} stands there twice; allowed: one request per camera",
+            )
+        cameras.add(member.camera)
+    return orders
+
+
+def delivers_inline(request: api.CaptureRequest) -> bool:
+    """Return whether the picture is wanted in the response."""
+    known = api.CaptureRequest.Delivery
+    if request.delivery not in known.values():
+        raise InvalidRequest(
+            "delivery",
+            f"{request.delivery} is no delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
+        )
+    return request.delivery != known.DELIVERY_REFERENCE
+
+
+def waits(request: api.CaptureRequest) -> bool:
+    """Return whether a busy camera is waited for."""
+    known = api.CaptureRequest.BusyPolicy
+    if request.busy_policy not in known.values():
+        raise InvalidRequest(
+            "busy_policy",
+            f"{request.busy_policy} is no policy; allowed: BUSY_POLICY_REJECT, BUSY_POLICY_WAIT",
+        )
+    return request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT
+
+
+def inline_limit(request: api.CaptureRequest, default: int) -> int:
+    """Return how large an inline picture may be, in bytes."""
+    if not request.HasField("max_inline_bytes"):
+        return default
+    if request.max_inline_bytes < 1:
+        raise InvalidRequest(
+            "max_inline_bytes", f"{request.max_inline_bytes} is out of range; allowed: from 1"
+        )
+    return request.max_inline_bytes
+
+
+def _within(message: Message, field: str, maximum: int) -> int | None:
+    if not message.HasField(field):
+        return None
+    value: int = getattr(message, field)
+    if not 1 <= value <= maximum:
+        path = f"image.{field}" if isinstance(message, pb.ImageOptions) else field
+        raise InvalidRequest(path, f"{value} is out of range; allowed: from 1 to {maximum}")
+    return value
+
+
+def short(value: str) -> str:
+    """Return a value as it is shown in a message."""
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")

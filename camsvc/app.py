@@ -1,0 +1,78 @@
+"""The life of the service, read from top to bottom: start, serve, stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from camsvc.config.settings import Settings
+from camsvc.fleet import Fleet
+from camsvc.grpc_server.server import Server
+from camsvc.metrics import serve_metrics
+from camsvc.storage.archive import Archive
+from camsvc.storage.retention import Policy, Retention
+from camsvc.system import posix
+
+_log = structlog.get_logger()
+
+_FORCED_EXIT_CODE = 130
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C, then let captures under way end within the grace.
+
+    Raises:
+        ArchiveError: the data folder is of no use.
+        AddressInUse: the address to listen on is taken.
+    """
+    posix.pool_pictures()
+    archive = await Archive.open(settings.service.data_dir, settings.service.min_free_bytes)
+    try:
+        await _serve(settings, archive)
+    finally:
+        await archive.close()
+
+
+async def _serve(settings: Settings, archive: Archive) -> None:
+    fleet = Fleet(settings.cameras, archive)
+    server = Server(
+        fleet,
+        archive,
+        listen=settings.service.listen,
+        inline_limit_bytes=settings.service.inline_limit_bytes,
+    )
+    stopping = _stop_on_signals()
+    await server.start()
+    host = settings.service.listen.rpartition(":")[0]
+    _log.info("serving", listen=f"{host}:{server.port}", cameras=list(fleet.cameras))
+    if settings.service.metrics_listen:
+        serve_metrics(fleet, archive, settings.service.metrics_listen)
+    fleet.start()
+    retention = asyncio.create_task(
+        Retention(archive, Policy(**settings.retention.model_dump())).run(), name="retention"
+    )
+    await stopping.wait()
+    _log.info("stopping", grace_s=settings.service.grace_s)
+    await server.stop(settings.service.grace_s)
+    await fleet.close()
+    retention.cancel()
+    await asyncio.wait([retention])
+    _log.info("stopped")
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that the first signal sets; a second one ends the process at once."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_signal(number: int, _: object) -> None:
+        if stopping.is_set():
+            # The workers end with the process.
+            os._exit(_FORCED_EXIT_CODE)
+        set_stopping: Callable[[], None] = stopping.set
+        loop.call_soon_threadsafe(set_stopping)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stopping

@@ -1,0 +1,1 @@
+"""One camera: its queue, captures, supervision and recovery."""

@@ -1,0 +1,263 @@
+"""The settings: one TOML file; the environment wins over it, and the command line over both.
+
+Frozen, and unknown keys are refused. Every field says what it is for and in which unit; a default
+that is a matter of tuning has its reason beside it.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
+
+from camsvc.config.cameras import (
+    AnyCameraSettings,
+    Fault,
+    PluginCameraSettings,
+    SimulatedCameraSettings,
+)
+from camsvc.config.devices import (
+    GPhoto2CameraSettings,
+    OpenCVCameraSettings,
+    Picamera2CameraSettings,
+    V4L2CameraSettings,
+)
+from camsvc.config.errors import SettingsError, explain
+from camsvc.config.fields import CameraSettings, Count, Number, SecondsOrZero, Table
+
+__all__ = [
+    "CameraSettings",
+    "Fault",
+    "GPhoto2CameraSettings",
+    "OpenCVCameraSettings",
+    "Picamera2CameraSettings",
+    "PluginCameraSettings",
+    "RetentionSettings",
+    "ServiceSettings",
+    "Settings",
+    "SettingsError",
+    "SimulatedCameraSettings",
+    "V4L2CameraSettings",
+    "load",
+]
+
+_ENV_PREFIX = "CAMSVC_"
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    named = bool(host.strip("[]")) and (bracketed or ":" not in host)
+    if not (named and port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(
+            "allowed: HOST:PORT with a port from 0 (any that is free) to 65535, such as "
+            "127.0.0.1:50051, 0.0.0.0:50051 (every interface) or [::1]:50051"
+        )
+    return value
+
+
+def _listen_or_not(value: str) -> str:
+    return value and _listen(value)
+
+
+class ServiceSettings(Table):
+    """`[service]`: what all cameras share."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "127.0.0.1:50051", description="host and port to serve gRPC on; port 0 takes a free one"
+    )
+    metrics_listen: Annotated[str, AfterValidator(_listen_or_not)] = Field(
+        "127.0.0.1:9464",
+        description='host and port to serve Prometheus metrics on, by HTTP; "" serves none',
+    )
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default_factory=lambda: platformdirs.user_data_path("camsvc"),
+        description="folder of the pictures and their journal, made when missing",
+    )
+    # Enough for the journal to go on, and to delete captures.
+    min_free_bytes: Annotated[Count, Field(ge=0)] = Field(
+        4 * 2**20,
+        description="bytes to leave free on the disk of data_dir: a capture whose picture might "
+        "need them is refused",
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="how logs are written; auto is console on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least severe logs to write"
+    )
+    # What a capture of an ordinary camera takes with one recovery in it. systemd waits 90 s.
+    grace_s: SecondsOrZero = Field(
+        10.0, description="seconds that captures in flight may still take at a stop"
+    )
+    # Most gRPC clients accept messages of 4 MiB unless told otherwise; 64 KiB are for the rest
+    # of the response.
+    inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
+        4 * 2**20 - 64 * 2**10,
+        description="largest picture in bytes in a response, where the request does not say",
+    )
+
+
+class RetentionSettings(Table):
+    """`[retention]`: for how long captures are kept."""
+
+    max_age_days: Annotated[Number, Field(ge=0, le=36_500)] = Field(
+        0.0, description="days after which a capture is deleted, with its events; 0: never"
+    )
+    max_bytes: Annotated[Count, Field(ge=0)] = Field(
+        0, description="bytes that pictures may take; beyond, the oldest go; 0: no limit"
+    )
+    pinned_label: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_.-]{0,62}(=.*)?)?$",
+        description='label "key" or "key=value" of captures that are kept for ever; "": none',
+    )
+    # About 500 bytes each, and some 4 of a capture: a year of a scan a day.
+    max_events: Annotated[Count, Field(ge=1000)] = Field(
+        400_000, description="events to keep; beyond, the oldest go"
+    )
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "service": ServiceSettings,
+    "retention": RetentionSettings,
+    "simulated": SimulatedCameraSettings,
+    "opencv": OpenCVCameraSettings,
+    "v4l2": V4L2CameraSettings,
+    "gphoto2": GPhoto2CameraSettings,
+    "picamera2": Picamera2CameraSettings,
+    "plugin": PluginCameraSettings,
+    "faults": Fault,
+}
+
+
+class Settings(Table):
+    """All settings."""
+
+    service: ServiceSettings = Field(
+        default_factory=ServiceSettings, description="what all cameras share"
+    )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="for how long captures are kept"
+    )
+    cameras: tuple[AnyCameraSettings, ...] = Field(description="the cameras")
+
+    @model_validator(mode="after")
+    def _has_cameras_of_different_names(self) -> Self:
+        ids = [camera.id for camera in self.cameras]
+        if not ids:
+            raise ValueError(
+                "no camera is configured; add at least one, such as: [[cameras]] with "
+                'id = "sim0" and driver = "simulated"'
+            )
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            names = ", ".join(map(repr, twice))
+            raise ValueError(f"cameras, key 'id': {names} is used twice; every camera has its own")
+        return self
+
+
+class _Environment(BaseSettings):
+    """The variables CAMSVC_SERVICE__LISTEN, CAMSVC_RETENTION__MAX_BYTES and so on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
+    )
+
+
+class _ServiceEnvironment(_Environment):
+    service: dict[str, Any] = Field(default_factory=dict)
+
+
+class _RetentionEnvironment(_Environment):
+    retention: dict[str, Any] = Field(default_factory=dict)
+
+
+_ENVIRONMENTS = {"service": _ServiceEnvironment, "retention": _RetentionEnvironment}
+
+_SHARED: dict[str, type[BaseModel]] = {"service": ServiceSettings, "retention": RetentionSettings}
+"""The tables that the environment may set keys of."""
+
+
+def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of a file, the environment and the command line, the last one winning.
+
+    Without a file there is one simulated camera, `sim0`. `overrides` has the file's shape; values
+    of None in it do not count.
+
+    Raises:
+        SettingsError: with a line for each problem.
+    """
+    raw: dict[str, Any] = {"cameras": [{"id": "sim0", "driver": "simulated"}]}
+    if path is not None:
+        raw = _read(path)
+    origin = {"": "settings" if path is None else str(path)}
+    given = {**(overrides or {})}
+    for name, model in _SHARED.items():
+        line = {k: v for k, v in given.pop(name, {}).items() if v is not None}
+        variables = _variables(name, model)
+        table = raw.get(name, {})
+        if isinstance(table, dict):
+            raw[name] = {**table, **variables, **line}
+            prefix = f"{_ENV_PREFIX}{name.upper()}__"
+            origin |= {key: f"{prefix}{key.upper()} (environment)" for key in variables}
+            origin |= dict.fromkeys(line, "command line")
+    raw |= {key: value for key, value in given.items() if value is not None}
+    raw.setdefault("cameras", [])
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, raw, _TABLES, origin) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # An editor on Windows may have put a byte order mark in front.
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        problem = "the file does not exist"
+    except IsADirectoryError:
+        problem = "a folder; allowed: a TOML file"
+    except UnicodeDecodeError:
+        problem = "not a text file in UTF-8; allowed: a TOML file"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"not TOML: {error}"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    raise SettingsError(f"{path}: {problem}")
+
+
+def _variables(table: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Return what the environment sets of a table."""
+    try:
+        given: dict[str, Any] = getattr(_ENVIRONMENTS[table](), table)
+    except (UnreadableVariable, ValidationError):
+        name = f"{_ENV_PREFIX}{table.upper()}"
+        raise SettingsError(
+            f"{name} (environment): {os.environ.get(name)!r} is not a JSON object; set single "
+            f"keys instead, such as {name}__{next(iter(model.model_fields)).upper()}"
+        ) from None
+    return {key: _typed(model, key, value) for key, value in given.items()}
+
+
+def _typed(model: type[BaseModel], key: str, text: object) -> object:
+    """Return a variable's text as the number that it stands for where the key takes one."""
+    field = model.model_fields.get(key)
+    if not isinstance(text, str) or field is None or field.annotation not in (int, float):
+        return text
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,1 @@
+"""A device, file or stream that OpenCV reads."""

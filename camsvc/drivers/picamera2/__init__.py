@@ -1,0 +1,1 @@
+"""A camera module of a Raspberry Pi, by Picamera2."""

@@ -1,0 +1,1 @@
+"""A camera that is not there, with faults on request."""

@@ -1,0 +1,1 @@
+"""A webcam or grabber on Linux, by ioctl."""

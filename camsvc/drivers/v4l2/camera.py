@@ -1,0 +1,188 @@
+"""A webcam or grabber, read from the kernel itself (Linux).
+
+Beside the `opencv` driver it knows when a frame was taken, which formats, rates and ranges the
+device has, who holds it, and whether it is still there; see ADR 23. MJPG is handed on untouched.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.linux import holders
+from camsvc.drivers.linux.video_nodes import Node
+from camsvc.drivers.v4l2 import select
+from camsvc.drivers.v4l2.controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
+from camsvc.drivers.v4l2.device import Device, Mode, Picture
+from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
+from camsvc.ipc.messages import Control, DeviceInfo, Finding, Shot
+from camsvc.ipc.messages import Device as Found
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.errors import DeviceInUse, DriverError
+
+_WARMUP_FRAMES = 5
+"""Cameras need about as many to settle exposure and white balance."""
+
+_READ_TIMEOUT_S = 5.0
+"""Half of an attempt, so that a silent camera is told as such before its worker is killed."""
+
+_SILENCE_S, _SILENT_FRAMES = 1.5, 4
+"""Live, a camera counts as silent after so long, and when so many frames are missing: before the
+service takes it for hung (`stall_timeout_s`, 2 s), and kills a worker that only waits."""
+
+
+class V4L2Camera(Driver):
+    """A device chosen by `device` or `serial`. It streams for as long as it is open."""
+
+    name = "v4l2"
+
+    def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
+        self._settings = settings
+        self._timeout_s = float(settings.get("read_timeout_s", _READ_TIMEOUT_S))
+        self._open: Device | None = None
+
+    def open(self) -> DeviceInfo:
+        """Open the device, ask for what the settings want, and report what it gives instead.
+
+        Raises:
+            DeviceAway: it is not attached, another program has it, or it delivers no frame.
+            DriverFault: the settings mean several devices, or one of another kind.
+        """
+        node = select.chosen(self._settings)
+        self._open = device = Device(node.path, self.wanted)
+        self._mode, asked = self._configure(device, node)
+        self._controls = DeviceControls(device)
+        for _ in range(int(self._settings.get("warmup_frames", _WARMUP_FRAMES))):
+            device.next(self._mode, self._timeout_s)
+        return self._info(device, node, asked)
+
+    def _configure(self, device: Device, node: Node) -> tuple[Mode, dict[str, str]]:
+        """Return what the device gives, and what was asked for where that is something else."""
+        settings = self._settings
+        width, height, fps = (settings.get(key) for key in ("width_px", "height_px", "fps"))
+        fourcc = settings.get("fourcc")
+        size = (int(width), int(height)) if width and height else None
+        try:
+            mode = device.configure("MJPG" if fourcc is None else fourcc, size, fps)
+            device.start()
+        except DeviceInUse as error:
+            raise holders.in_use(holders.holders(node.path)) from error
+        asked = {
+            "size": f"{width}x{height}" if size else "",
+            "fps": f"{fps:g}" if fps else "",
+            "fourcc": fourcc or "",
+        }
+        got = {"size": mode.size, "fps": f"{mode.fps:g}", "fourcc": mode.fourcc}
+        return mode, {key: value for key, value in asked.items() if value and value != got[key]}
+
+    def _info(self, device: Device, node: Node, asked: Mapping[str, str]) -> DeviceInfo:
+        mode, offers = self._mode, device.offers()
+        sizes = {(o.width_px, o.height_px) for o in offers if o.fourcc == mode.fourcc}
+        offered = "; ".join(map(str, offers))
+        return DeviceInfo(
+            model=node.name,
+            formats=["JPEG", "PNG"],
+            serial=node.serial,
+            has_controls=bool(self._controls.all()),
+            sizes=sorted(sizes | {(mode.width_px, mode.height_px)}),
+            capture_during_live_view=True,  # a still is one of the frames
+            # The frame under way is too old by one, the next one may be, then it is on its way.
+            expected_capture_s=0.02 + 3 * mode.interval_ns / 1e9,
+            details={
+                "size": mode.size,
+                "fps": f"{mode.fps:g}",
+                "fourcc": mode.fourcc,
+                **{f"{key}_asked": value for key, value in asked.items()},
+                "offered": offered,
+            },
+            warnings=[
+                f"the camera's {key} is not {value}, as its settings ask for; it offers: {offered}"
+                for key, value in asked.items()
+            ],
+        )
+
+    def capture(self, shot: Shot) -> Frame:
+        """Return the first frame whose exposure began after this call.
+
+        Raises:
+            DeviceAway: the device was unplugged, or is silent.
+            DriverError: the frames are too old, or not whole.
+        """
+        asked_ns = time.time_ns()
+        give_up = time.monotonic() + self._timeout_s
+        while time.monotonic() < give_up:
+            picture = self._device.next(self._mode, self._timeout_s)
+            if picture is not None and picture.exposed_from_ns >= asked_ns:
+                return self._frame(picture, self._exposure_us())
+        raise DriverError(
+            f"the camera's frames are all older than the request for {self._timeout_s:g} s"
+        )
+
+    def read(self) -> Frame | None:
+        """Return the next frame.
+
+        Raises:
+            DeviceAway: the device was unplugged, or is silent.
+            DriverError: the frame is not whole.
+        """
+        silence_s = max(_SILENCE_S, _SILENT_FRAMES * self._mode.interval_ns / 1e9)
+        picture = self._device.next(self._mode, min(silence_s, self._timeout_s), hurried=True)
+        return None if picture is None else self._frame(picture)
+
+    def _frame(self, picture: Picture, exposure_us: int | None = None) -> Frame:
+        if self._mode.fourcc in COMPRESSED:
+            return Frame(picture.time_ns, None, picture.data, "image/jpeg", exposure_us)
+        return Frame(picture.time_ns, pixels(picture.data, self._mode), exposure_us=exposure_us)
+
+    def _exposure_us(self) -> int | None:
+        """Return the exposure; on automatic, devices report the one that was set last."""
+        if self._controls.value(EXPOSURE_MODE) != "manual":
+            return None
+        exposure = self._controls.value(EXPOSURE)
+        return exposure if isinstance(exposure, int) else None
+
+    def controls(self) -> list[Control]:
+        return self._controls.all()
+
+    def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        """Set, and read back what the device made of it.
+
+        Raises:
+            InvalidRequest: the device refused a value, or took another.
+        """
+        self._controls.set(values)
+
+    def attend(self) -> None:
+        """Notice that the device was unplugged.
+
+        Raises:
+            DeviceAway: it was.
+        """
+        self._device.check()
+
+    def close(self) -> None:
+        """Give the device back."""
+        device, self._open = self._open, None
+        if device is not None:
+            device.close()
+
+    @property
+    def _device(self) -> Device:
+        if self._open is None:
+            raise DriverError("the camera is not open")
+        return self._open
+
+    @classmethod
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Found]:
+        """List the devices that can capture, each by its serial number if that is its alone."""
+        return select.found()
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, object], device: Found) -> bool:
+        """Whether settings mean this device, by whichever of its names."""
+        return select.means(settings, device)
+
+    @classmethod
+    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+        """Say whether the device is there, may be used, is held, and what the kernel says of it."""
+        return select.findings(settings)

@@ -1,0 +1,1 @@
+"""Pictures in the worker: JPEG structure, encoding and scaling, EXIF."""

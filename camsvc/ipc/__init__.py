@@ -1,0 +1,1 @@
+"""What crosses between the service and a worker: messages, codec, shared memory."""

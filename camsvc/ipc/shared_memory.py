@@ -1,0 +1,116 @@
+"""Pictures on their way from a worker to the service, in memory that both share.
+
+Invariant: a slot has one owner at a time. The worker writes into a slot it owns and announces it
+over the pipe; from then on the service owns it, until its `Release` message gives it back. No
+lock is shared, since a worker may be killed at any instant.
+
+The memory is a file without a name (a memfd on Linux), inherited by descriptor, so that nothing
+is left behind when either side dies. It is read and written with `pread` and `pwrite`, not
+mapped: one copy either way, and a worker that truncates the file costs the service a short read
+instead of a SIGBUS.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+from camsvc.model.errors import WorkerLost
+from camsvc.system import posix
+
+ControlValue = bool | int | float | str
+
+NOTES_BYTES = 4096
+"""Room for what a driver wants to outlive its worker: see `SharedBlock.write_notes`."""
+
+_SLOT_BYTES = 1 << 30
+"""Distance between slots. The file is sparse: only what was written takes memory."""
+
+_KEPT_BYTES = 16 << 20
+
+LIVE_SLOTS = range(16)
+STILL_SLOT = 16
+"""The last one, so that its memory can be given back."""
+NO_SLOT = -1
+"""In place of a slot: the picture is in a file only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An encoded picture that waits in a slot.
+
+    Times are nanoseconds since the Unix epoch; `exposure_us` is None when the camera does not
+    say. `controls` are the values at the moment of the shot, `sha256` is in hexadecimal. `name` is
+    the camera's own for the file, if it has one.
+    """
+
+    slot: int
+    size_bytes: int
+    mime_type: str
+    width_px: int
+    height_px: int
+    acquisition_time_ns: int
+    sha256: str
+    exposure_us: int | None = None
+    controls: dict[str, ControlValue] = field(default_factory=dict)
+    name: str = ""
+
+
+def beside(path: str, number: int) -> str:
+    """Return where the file `number` of a shot is staged, from 0 on, the first being at `path`."""
+    return f"{path}.{number}" if number else path
+
+
+class SharedBlock:
+    """The shared memory of one worker: a page of notes, then the slots."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def create(cls) -> "SharedBlock":
+        """Make a new block in the service; its descriptor is passed on to the worker."""
+        return cls(posix.nameless_file())
+
+    def write(self, slot: int, data: bytes | memoryview) -> None:
+        """Fill a slot (worker side)."""
+        posix.write_at(self.fd, data, self._offset(slot))
+
+    def read(self, slot: int, size_bytes: int) -> bytes:
+        """Copy a slot's picture out (service side).
+
+        Raises:
+            WorkerLost: the worker announced more than it wrote.
+        """
+        data = posix.read_at(self.fd, size_bytes, self._offset(slot))
+        if len(data) != size_bytes:
+            raise WorkerLost(f"the worker announced {size_bytes} bytes and wrote {len(data)}")
+        return data
+
+    def write_notes(self, notes: bytes) -> None:
+        """Keep up to `NOTES_BYTES - 4` bytes that the next worker of this camera is given."""
+        if len(notes) > NOTES_BYTES - 4:
+            raise ValueError(f"notes of {len(notes)} bytes; {NOTES_BYTES - 4} are allowed")
+        posix.write_at(self.fd, len(notes).to_bytes(4, "little") + notes, 0)
+
+    def read_notes(self) -> bytes:
+        """Return what `write_notes` kept last, or nothing."""
+        page = posix.read_at(self.fd, NOTES_BYTES, 0)
+        return page[4 : 4 + int.from_bytes(page[:4], "little")]
+
+    def trim(self, slot: int) -> None:
+        """Give most of the last slot's memory back to the system (worker side).
+
+        Some is kept: pages that are there already are filled five times as fast as new ones.
+        """
+        end = self._offset(slot) + _KEPT_BYTES
+        if os.fstat(self.fd).st_size > end:
+            os.ftruncate(self.fd, end)
+
+    def close(self) -> None:
+        """Close this side's descriptor; the memory goes with the last one."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    @staticmethod
+    def _offset(slot: int) -> int:
+        return NOTES_BYTES + slot * _SLOT_BYTES

@@ -1,0 +1,1 @@
+"""One camera's live view: one reader, any number of viewers."""

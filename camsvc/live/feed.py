@@ -1,0 +1,372 @@
+"""A camera's live view: one reader, any number of viewers, newest frame wins.
+
+Invariants:
+
+- A viewer holds one frame at most. A frame that it did not fetch before the next one came is
+  dropped, and counted as dropped.
+- Frames reach viewers only while the camera delivers them: everything else is a status.
+- The worker reads only while somebody watches.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from camsvc.camera.supervisor import CameraWorker, Supervisor
+from camsvc.ipc import messages as m
+from camsvc.ipc.errors import error_of
+from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
+from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
+from camsvc.model.errors import (
+    CameraServiceError,
+    CameraUnavailable,
+    CaptureTimeout,
+    DriverError,
+    DriverFault,
+    QueueFull,
+    Unsupported,
+    WorkerTimeout,
+)
+from camsvc.model.lifecycle import State
+
+HEARTBEAT_S = 1.0
+"""A status is repeated this often while no frames flow."""
+
+_FPS_WINDOW_S = 3.0
+
+_LEAST_SLEEP_S = 0.005
+"""A clock's rounding may let the loop wake up a moment before a heartbeat is due."""
+
+
+@dataclass(slots=True)
+class LiveStatistics:
+    """`frames` and what follows count anew after each still and each recovery, the rest never."""
+
+    frames: int = 0
+    last_frame_ns: int = 0
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+    frames_total: int = 0
+    sent_total: int = 0
+    dropped_total: int = 0
+    skipped_total: int = 0
+    encode_s_total: float = 0.0
+
+    def fps(self) -> float:
+        """Frames per second over the last few seconds."""
+        now = time.monotonic()
+        recent = [at for at in self.arrivals if now - at < _FPS_WINDOW_S]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def afresh(self) -> None:
+        """Begin counting anew."""
+        self.frames = 0
+        self.arrivals.clear()
+
+
+class LiveFeed:
+    """Live view of one camera. Every method must be called on the event loop."""
+
+    def __init__(
+        self, supervisor: Supervisor, *, camera: str, stall_timeout_s: float, max_viewers: int
+    ) -> None:
+        self._supervisor = supervisor
+        self._camera = camera
+        self._stall_timeout_s = stall_timeout_s
+        self._max_viewers = max_viewers
+        self.statistics = LiveStatistics()
+        self._viewers: set[Viewer] = set()
+        self._variants = Variants()
+        self._state = LiveState.STARTING
+        self._sequence = 0
+        self._latest: OrderedDict[LiveSpec, LiveFrame] = OrderedDict()
+        self._busy = 0
+        self._flowing_since = 0.0
+        self._progress_at = 0.0
+        self._heartbeat_at = 0.0
+        self._fault: CameraServiceError | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called when the last viewer has left."""
+        supervisor.on_state.append(self._on_camera_state)
+        supervisor.on_live = self._on_live
+
+    @property
+    def viewers(self) -> int:
+        """How many streams are open."""
+        return sum(viewer.shown for viewer in self._viewers)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody at all waits for frames."""
+        return bool(self._viewers)
+
+    @property
+    def variants(self) -> int:
+        """In how many ways frames are encoded now."""
+        return len(self._variants)
+
+    def watch(self, spec: LiveSpec, *, shown: bool = True) -> Viewer:
+        """Begin watching; the camera is opened if it is closed.
+
+        Raises:
+            QueueFull: there are too many viewers.
+            Unsupported: the camera has no live view.
+        """
+        if (unsupported := self._unsupported()) is not None:
+            raise unsupported
+        if shown and self.viewers >= self._max_viewers:
+            raise QueueFull(
+                f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
+                "max_viewers; come back when one has left",
+                retry_after_s=HEARTBEAT_S,
+                metadata={"camera": self._camera, "limit": str(self._max_viewers)},
+            )
+        picture = self._variants.add(spec)
+        viewer = Viewer(spec, picture=picture, shown=shown, on_leave=self._remove)
+        self._viewers.add(viewer)
+        self._update_worker()
+        if len(self._viewers) == 1:
+            self._state = LiveState.STARTING
+            self._plan_heartbeat()
+            self._progress_at = asyncio.get_running_loop().time()
+            self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
+            self._supervisor.open()
+            self._on_camera_state(self._supervisor.state)
+        viewer.tell(self._status())
+        return viewer
+
+    def _remove(self, viewer: Viewer) -> None:
+        """Let a viewer go; with the last one the reading ends."""
+        if viewer not in self._viewers:
+            return
+        self._viewers.remove(viewer)
+        self._variants.remove(viewer.picture, viewer.spec)
+        self._update_worker()
+        if not self._viewers:
+            assert self._watchdog is not None
+            self._watchdog.cancel()
+            self.statistics.afresh()
+            self.on_empty()
+
+    async def frame(
+        self, spec: LiveSpec, *, max_age_s: float | None, timeout_s: float
+    ) -> LiveFrame:
+        """Return the newest frame if it is not older than `max_age_s`, else the next one.
+
+        Raises:
+            CaptureTimeout: no frame came in time.
+            CameraFaulted, CameraUnavailable, Unsupported: and none will.
+        """
+        oldest_ns = time.time_ns() - int((max_age_s or 0.0) * 1e9)
+        latest = self._latest.get(spec.picture)
+        if latest is not None and max_age_s is not None and latest.acquisition_time_ns >= oldest_ns:
+            return latest
+        self._supervisor.refuse_when_hopeless()
+        viewer = self.watch(spec, shown=False)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    item = await viewer.next()
+                    if isinstance(item, LiveStatus):
+                        self._supervisor.refuse_when_hopeless()
+                    elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way already
+                        return item
+        except TimeoutError:
+            raise CaptureTimeout(
+                f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
+                metadata={"camera": self._camera},
+            ) from None
+        finally:
+            viewer.leave()
+
+    def pause(self) -> None:
+        """Note that the worker has a command to carry out: no frames until `resume`."""
+        self._busy += 1
+
+    def resume(self) -> None:
+        """Note that it has done so."""
+        self._busy -= 1
+        self._progress_at = asyncio.get_running_loop().time()
+        if self._viewers:
+            self._update_worker()  # its reading may have failed meanwhile, and stopped
+
+    def end_streams(self) -> None:
+        """Let all viewers go, as the service stops; callers of `frame` are still served."""
+        for viewer in self._viewers:
+            if viewer.shown:
+                viewer.end(
+                    CameraUnavailable(
+                        "the service stops; come back when it has started again",
+                        retry_after_s=HEARTBEAT_S,
+                        metadata={"camera": self._camera},
+                    )
+                )
+
+    async def close(self) -> None:
+        """End the watchdog; for the end of the service."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.wait([self._watchdog])
+
+    def _unsupported(self) -> Unsupported | None:
+        """Return the refusal of a camera that is known to have no live view."""
+        device = self._supervisor.device
+        if device is None or device.live_view:
+            return None
+        return Unsupported(
+            f"camera {self._camera!r} has no live view; allowed: Capture",
+            metadata={"camera": self._camera},
+        )
+
+    # What happens to the camera.
+
+    def _on_camera_state(self, state: State) -> None:
+        if not self._viewers:
+            return
+        device = self._supervisor.device
+        match state:
+            case State.READY:
+                # Nothing is live before the first frame; a still or a recovery reset the count.
+                self.statistics.afresh()
+                self._progress_at = asyncio.get_running_loop().time()
+                if (unsupported := self._unsupported()) is None:
+                    self._update_worker()
+                else:
+                    for viewer in self._viewers:
+                        viewer.end(unsupported)
+            case State.CAPTURING:
+                if device is None or not device.capture_during_live_view:
+                    self._become(LiveState.PAUSED)
+            case State.RECOVERING:
+                self._become(LiveState.RECOVERING)
+            case State.FAULTED:
+                self._become(LiveState.OFFLINE)
+            case State.OPENING:
+                self._become(LiveState.STARTING)
+            case State.CLOSED:  # the service ends
+                pass
+
+    def _on_live(self, worker: CameraWorker, event: m.LiveEvent) -> None:
+        if isinstance(event, m.LiveFrames):
+            self._on_frames(worker, event)
+        else:
+            self._on_lost(worker, event.failure)
+
+    def _on_lost(self, worker: CameraWorker, failed: m.Failed) -> None:
+        if self._supervisor.state is not State.READY or self._busy:
+            return  # the call under way meets the same
+        match error_of(failed):
+            case DriverFault() as fault:
+                self._supervisor.give_up(fault)
+            case DriverError() as error:
+                self._supervisor.lose(worker, error)
+            case error:  # this camera has no live view
+                for viewer in self._viewers:
+                    viewer.end(Unsupported(str(error), metadata={"camera": self._camera}))
+
+    def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
+        pictures = worker.take_live(event.images)
+        if self._supervisor.state not in (State.READY, State.CAPTURING):
+            return  # read before the camera was lost, told after it
+        if self._state is not LiveState.LIVE:
+            if self._supervisor.state is State.CAPTURING and self._state is LiveState.PAUSED:
+                return  # read before the still began, told after it
+            self._flowing_since = asyncio.get_running_loop().time()
+            self._become(LiveState.LIVE)
+        self._count(event)
+        for image, data in zip(event.images, pictures, strict=True):
+            frame = LiveFrame(
+                self._sequence,
+                event.acquisition_time_ns,
+                image.mime_type,
+                image.width_px,
+                image.height_px,
+                data,
+            )
+            wanted = map(self._variants.picture, image.variants)
+            served = {picture for picture in wanted if picture is not None}
+            for picture in served:
+                self._keep(picture, frame)
+            paced = {picture for picture in served if self._variants.rate(picture) is not None}
+            for viewer in self._viewers:
+                if viewer.picture in served:
+                    dropped = viewer.offer(frame, paced=viewer.picture in paced)
+                    self.statistics.dropped_total += dropped
+
+    def _count(self, event: m.LiveFrames) -> None:
+        now = asyncio.get_running_loop().time()
+        self._progress_at = now
+        self._sequence += 1 + event.skipped
+        statistics = self.statistics
+        statistics.frames += 1
+        statistics.frames_total += 1
+        statistics.skipped_total += event.skipped
+        statistics.encode_s_total += event.encode_s
+        statistics.last_frame_ns = event.acquisition_time_ns
+        statistics.arrivals.append(time.monotonic())
+        if event.skipped:
+            for viewer in self._viewers:
+                viewer.dropped += event.skipped
+        if now - self._flowing_since > self._stall_timeout_s:
+            self._supervisor.ladder.calm()
+
+    def _keep(self, picture: LiveSpec, frame: LiveFrame) -> None:
+        self._latest[picture] = frame
+        self._latest.move_to_end(picture)
+        if len(self._latest) > MAX_VARIANTS:
+            self._latest.popitem(last=False)
+
+    # What viewers are told.
+
+    def _become(self, state: LiveState) -> None:
+        self._state = state
+        # A camera that is ready again has no fault, and is not LIVE before its first frame.
+        self._fault = self._supervisor.fault or self._fault
+        self._plan_heartbeat()
+        status = self._status()
+        for viewer in self._viewers:
+            viewer.tell(status)
+
+    def _status(self) -> LiveStatus:
+        supervisor = self._supervisor
+        reason = {
+            LiveState.STARTING: "waiting for the first frame"
+            if supervisor.state is State.READY
+            else "the camera is being opened",
+            LiveState.LIVE: "",
+            LiveState.PAUSED: "a still is being taken"
+            if supervisor.state is State.CAPTURING
+            else "the camera carries out another call",
+            LiveState.RECOVERING: f"the camera is recovering: {self._fault}",
+            LiveState.OFFLINE: f"the camera needs an operator: {self._fault}",
+        }[self._state]
+        ill = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
+        error = self._fault if ill else None
+        return LiveStatus(self._state, reason, self.statistics.last_frame_ns, error)
+
+    async def _watch(self) -> None:
+        """Repeat the status while no frames flow, and notice when they stop."""
+        loop = asyncio.get_running_loop()
+        while True:
+            interval_s = min(HEARTBEAT_S, self._stall_timeout_s) / 4
+            if self._state is not LiveState.LIVE:
+                interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
+            await asyncio.sleep(interval_s)
+            silent = loop.time() - self._progress_at > self._stall_timeout_s
+            if silent and not self._busy and self._supervisor.state is State.READY:
+                self._supervisor.stall(
+                    WorkerTimeout(f"no live frame came within {self._stall_timeout_s:g} s")
+                )
+            elif self._state is LiveState.LIVE:
+                if silent:  # a call lasts: the driver does one thing at a time
+                    self._become(LiveState.PAUSED)
+            elif loop.time() >= self._heartbeat_at:
+                self._become(self._state)
+
+    def _plan_heartbeat(self) -> None:
+        self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
+
+    def _update_worker(self) -> None:
+        self._supervisor.tell(m.SetLive(self._variants.wanted()))

@@ -1,0 +1,123 @@
+"""What a viewer of a live view is given, and the viewer: one frame at most, the newest."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from camsvc.live.variants import LiveSpec
+from camsvc.model.errors import CameraServiceError
+from camsvc.model.pacing import Pacer
+
+
+class LiveState(Enum):
+    """What has become of the live view."""
+
+    STARTING = "STARTING"
+    LIVE = "LIVE"
+    PAUSED = "PAUSED"
+    RECOVERING = "RECOVERING"
+    OFFLINE = "OFFLINE"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """Why there are no frames, or that there are again."""
+
+    state: LiveState
+    reason: str
+    last_frame_ns: int
+    error: CameraServiceError | None
+
+
+@dataclass(eq=False, slots=True)
+class LiveFrame:
+    """One encoded frame, the same for all viewers of its variant.
+
+    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wires` is
+    where the contract's side keeps serialised forms, by how many frames a viewer has missed.
+    """
+
+    sequence: int
+    acquisition_time_ns: int
+    mime_type: str
+    width_px: int
+    height_px: int
+    data: bytes
+    wires: dict[int, bytes] = field(default_factory=dict)
+
+
+class Viewer:
+    """One stream's end. Made by `LiveFeed.watch`; `leave` must be called."""
+
+    def __init__(
+        self,
+        spec: LiveSpec,
+        *,
+        picture: LiveSpec,
+        shown: bool,
+        on_leave: "Callable[[Viewer], None]",
+    ) -> None:
+        self._on_leave = on_leave
+        self.spec = spec
+        self.picture = picture
+        self.shown = shown
+        """Whether it counts as a viewer; a caller of GetFrame does not."""
+        self.dropped = 0
+        self._pacer = Pacer(spec.max_fps)
+        self._frame: LiveFrame | None = None
+        self._status: LiveStatus | None = None
+        self._ended: CameraServiceError | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    async def next(self) -> LiveFrame | LiveStatus:
+        """Wait for the next frame or status; a status comes first.
+
+        Raises:
+            Unsupported: the camera has turned out to have no live view.
+            CameraUnavailable: the service stops.
+        """
+        while self._frame is None and self._status is None and self._ended is None:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        if self._ended is not None:
+            raise self._ended
+        if self._status is not None:
+            status, self._status = self._status, None
+            return status
+        frame, self._frame = self._frame, None
+        assert frame is not None
+        return frame
+
+    def leave(self) -> None:
+        """End watching."""
+        self._on_leave(self)
+
+    def offer(self, frame: LiveFrame, *, paced: bool) -> bool:
+        """Put a frame in place of the one not fetched yet; return whether that one was dropped.
+
+        `paced` says that the worker has selected by this viewer's rate already.
+        """
+        if not paced and not self._pacer.takes(frame.acquisition_time_ns / 1e9):
+            return False
+        dropped = self._frame is not None
+        self.dropped += dropped
+        self._frame = frame
+        self._notify()
+        return dropped
+
+    def tell(self, status: LiveStatus) -> None:
+        """Put a status; frames from before it are history, unless it says that they flow."""
+        if status.state is not LiveState.LIVE:
+            self._frame = None
+        self._status = status
+        self._notify()
+
+    def end(self, why: CameraServiceError) -> None:
+        """Let `next` raise from now on."""
+        self._ended = why
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)

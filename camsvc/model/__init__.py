@@ -1,0 +1,1 @@
+"""The domain's words: values, errors, states and records. Standard library only."""

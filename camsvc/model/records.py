@@ -1,0 +1,209 @@
+"""What is kept of captures and their events, as plain values.
+
+Times are nanoseconds since the Unix epoch, spans are seconds. A record is stored as JSON, so that
+a later version may add a field with a default without a migration.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Self
+
+from camsvc.ipc.messages import Shot
+from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model import errors
+
+
+class CaptureState(Enum):
+    """Where a capture is in its life; the names are the contract's."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class EventType(Enum):
+    """What happened; the names are the contract's."""
+
+    QUEUED = "QUEUED"
+    STARTED = "STARTED"
+    PROGRESS = "PROGRESS"
+    RETRYING = "RETRYING"
+    RECOVERING = "RECOVERING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    CAMERA_UNAVAILABLE = "CAMERA_UNAVAILABLE"
+    CAMERA_AVAILABLE = "CAMERA_AVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A file on disk. `path` is relative to the data folder, with forward slashes.
+
+    `name` is what the camera called it, if it did. Width and height are 0 where unknown.
+    """
+
+    path: str
+    mime_type: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+    sha256: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it is kept: everything that a client was told."""
+
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_after_s: float | None = None
+    about: str = ""
+    """The field of the request, of an INVALID_REQUEST."""
+
+    @classmethod
+    def of(cls, error: errors.CameraServiceError) -> Self:
+        """Return what is kept of an error."""
+        violation = error.violations[0] if isinstance(error, errors.InvalidRequest) else None
+        message = violation.description if violation else error.message
+        kept = (error.reason, message, dict(error.metadata), error.retry_after_s)
+        return cls(*kept, violation.field if violation else "")
+
+    def error(self) -> errors.CameraServiceError:
+        """Return the error as it was."""
+        if self.reason == errors.InvalidRequest.reason:
+            return errors.InvalidRequest(self.about, self.message, metadata=self.metadata)
+        kinds = {kind.reason: kind for kind in errors.CameraServiceError.__subclasses__()}
+        kind = kinds.get(self.reason, errors.CameraUnavailable)
+        return kind(self.message, retry_after_s=self.retry_after_s, metadata=self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRecord:
+    """One capture. What is known only at its end has a default until then."""
+
+    capture_id: str
+    camera: str
+    create_time_ns: int
+    request_id: str = ""
+    fingerprint: str = ""
+    """Of the request; see `fingerprint`. Empty without a request id."""
+    state: CaptureState = CaptureState.RUNNING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: StoredImage | None = None
+    others: Sequence[StoredImage] = ()
+    """The shot's further files, such as the RAW file beside a JPEG."""
+    acquisition_time_ns: int = 0
+    exposure_us: int | None = None
+    controls: Mapping[str, ControlValue] = field(default_factory=dict)
+    attempts: int = 0
+    recoveries: int = 0
+    queue_s: float = 0.0
+    driver_s: float = 0.0
+    store_s: float = 0.0
+    total_s: float = 0.0
+    failure: Failure | None = None
+
+    @property
+    def files(self) -> tuple[StoredImage, ...]:
+        """All files of the shot, `image` first; none without a picture."""
+        return (self.image, *self.others) if self.image else ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the files take together."""
+        return sum(file.size_bytes for file in self.files)
+
+    def to_json(self) -> str:
+        """Return the stored form."""
+        return json.dumps(_plain(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the record of a stored form; fields it does not have keep their defaults."""
+        raw: dict[str, Any] = json.loads(text)
+        raw["state"] = CaptureState(raw["state"])
+        raw["image"] = StoredImage(**raw["image"]) if raw.get("image") else None
+        raw["others"] = tuple(StoredImage(**other) for other in raw.get("others", ()))
+        raw["failure"] = Failure(**raw["failure"]) if raw.get("failure") else None
+        return cls(**raw)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One event. The journal gives it its `sequence`; 0 until then."""
+
+    type: EventType
+    time_ns: int
+    camera: str
+    capture_id: str = ""
+    request_id: str = ""
+    attempt: int = 0
+    progress_percent: int | None = None
+    queue_position: int | None = None
+    capture: CaptureRecord | None = None
+    failure: Failure | None = None
+    sequence: int = 0
+
+    def to_json(self) -> str:
+        """Return the stored form, without what the journal keeps in columns of its own."""
+        plain = _plain(self)
+        plain.pop("sequence", None)
+        del plain["camera"]
+        return json.dumps(plain, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, sequence: int, camera: str, text: str) -> Self:
+        """Return the event of a stored form."""
+        raw: dict[str, Any] = json.loads(text)
+        raw["type"] = EventType(raw["type"])
+        capture = raw.get("capture")
+        raw["capture"] = CaptureRecord.from_json(json.dumps(capture)) if capture else None
+        raw["failure"] = Failure(**raw["failure"]) if raw.get("failure") else None
+        return cls(**raw, sequence=sequence, camera=camera)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which captures are asked for; what is unset does not count."""
+
+    camera: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    start_ns: int | None = None
+    """Created at this time or later."""
+    end_ns: int | None = None
+    """Created before this time."""
+    states: Sequence[CaptureState] = ()
+
+
+def fingerprint(shot: Shot, labels: Mapping[str, str]) -> str:
+    """Return what two requests under one request id must have in common."""
+    what = {**dataclasses.asdict(shot), "labels": dict(labels)}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """Return a record's fields that differ from their defaults, as JSON's values."""
+    plain: dict[str, Any] = {}
+    for about in dataclasses.fields(record):
+        value = getattr(record, about.name)
+        if value is None or (value == about.default and about.name != "state"):
+            continue
+        if isinstance(value, Enum):
+            value = value.value
+        elif dataclasses.is_dataclass(value):
+            value = _plain(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        elif isinstance(value, tuple):
+            value = [_plain(member) for member in value]
+        plain[about.name] = value
+    return plain

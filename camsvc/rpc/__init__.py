@@ -1,1 +1,0 @@
-"""The gRPC face: requests checked, the fleet called, answers and errors converted."""

@@ -1,0 +1,1 @@
+"""Captures and events on disk: files, database, retention, event feed."""

@@ -1,0 +1,193 @@
+"""Events for any number of readers, each at a place of its own in the one sequence.
+
+Invariant: what a reader has not taken yet is kept in the journal and nowhere else, but for the
+newest few and a few pages of those before, which all readers share. A slow one costs no memory.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from camsvc.model.errors import CameraUnavailable
+from camsvc.model.records import EventRecord
+from camsvc.storage import queries as rows
+from camsvc.storage.database import Journal
+
+HEARTBEAT_S = 10.0
+
+_RECENT = 256
+"""Newest events kept in memory: readers that are up to date need not ask the journal."""
+
+_RESTART_S = 1.0
+"""What a restart takes, as readers are told."""
+
+_PAGE = 50
+"""Events that a reader takes from the journal at once."""
+
+_CATCHING_UP = 2
+"""Readers that may replay history at the same time, each for a page, then the next one's turn. A
+hundred of them at once would keep each call of everybody else waiting for a hundred messages."""
+
+_PAGE_S = 0.1
+"""A reader that has not taken its page by then is slow, and no longer keeps others from theirs."""
+
+_REST = 1.0
+"""After a page, as many times what it took is left to everybody else before the next one's turn: a
+hundred readers that replay delay a capture by some 5 ms (p99) so, and by up to 50 ms without."""
+
+_PAGES = 8
+"""Pages kept in memory: readers that replay at one time, as after a restart, take the same ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Nothing to tell. The reader has everything up to `last_sequence`."""
+
+    last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events that were asked for are gone; the next one is `first_available_sequence`."""
+
+    first_available_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    messages: Sequence[EventRecord | Gap]
+    place: int
+    """Where the reader stands after them."""
+
+
+class EventFeed:
+    """Hands out what `publish` is given, and before that what the journal has."""
+
+    def __init__(self, journal: Journal, last_sequence: int) -> None:
+        self._journal = journal
+        self.last_sequence = last_sequence
+        self._recent: deque[EventRecord] = deque(maxlen=_RECENT)
+        self._grown = asyncio.Event()
+        self._turns = asyncio.Semaphore(_CATCHING_UP)
+        self._pages: OrderedDict[tuple[int, str], _Batch] = OrderedDict()
+        """By place and camera; events do not change, but they go."""
+        self._oldest = 0
+        """The oldest event that is kept, as far as is known: what is before it is in a gap."""
+        self._ended = False
+
+    def publish(self, event: EventRecord) -> None:
+        """Hand on a committed event, each in the order of their sequence."""
+        if event.sequence != self.last_sequence + 1:
+            self._recent.clear()  # whoever lacks what is between finds it in the journal
+        self.last_sequence = event.sequence
+        self._recent.append(event)
+        self._wake()
+
+    def trimmed(self, oldest: int) -> None:
+        """Note that the events before `oldest` are gone."""
+        self._oldest = max(oldest, self._oldest)
+
+    def end(self) -> None:
+        """Let every reader go, as the service stops; it resumes where it was."""
+        self._ended = True
+        self._wake()
+
+    async def follow(
+        self, camera: str, after: int | None
+    ) -> AsyncGenerator[EventRecord | Heartbeat | Gap, None]:
+        """Yield every event after a number, of one camera or (empty) of all, also those to come.
+
+        `after` None: begin with the next event; a first heartbeat tells where that is. A gap comes
+        whenever the reader's place is older than what is kept.
+
+        Raises:
+            CameraUnavailable: the service stops.
+        """
+        loop = asyncio.get_running_loop()
+        place = self.last_sequence if after is None else after
+        if after is None:
+            yield Heartbeat(place)
+        quiet_since = loop.time()
+        while not self._ended:
+            grown = self._grown
+            if place < self.last_sequence:
+                async with self._batch(place, camera) as batch:
+                    for message in batch.messages:
+                        yield message
+                        quiet_since = loop.time()
+                place = batch.place
+                continue
+            try:
+                async with asyncio.timeout_at(quiet_since + HEARTBEAT_S):
+                    await grown.wait()
+            except TimeoutError:
+                yield Heartbeat(place)
+                quiet_since = loop.time()
+        raise CameraUnavailable(
+            f"the service stops; resume after event {place} when it has started again",
+            retry_after_s=_RESTART_S,
+            metadata={"last_sequence": str(place)},
+        )
+
+    @contextlib.asynccontextmanager
+    async def _batch(self, place: int, camera: str) -> AsyncIterator[_Batch]:
+        """Give what comes next after a place; from the journal only in the reader's turn."""
+        if self._recent and place + 1 >= max(self._recent[0].sequence, self._oldest):
+            # Each follows the other: the place of one is a matter of counting.
+            start = place + 1 - self._recent[0].sequence
+            newest = list(itertools.islice(self._recent, start, None))
+            wanted = [event for event in newest if camera in ("", event.camera)]
+            yield _Batch(wanted, newest[-1].sequence)
+        else:
+            async with self._turn():
+                yield await self._page(place, camera)
+
+    async def _page(self, place: int, camera: str) -> _Batch:
+        kept = self._pages.get((place, camera))
+        if kept is not None and place + 1 >= self._oldest:
+            return kept
+        last = self.last_sequence
+        first, found = await self._journal.read(
+            lambda db: (
+                rows.event_span(db)[0],
+                rows.events(db, after=place, camera=camera, limit=_PAGE),
+            )
+        )
+        gap = [Gap(first)] if first > place + 1 else []
+        # A short page has everything that there was before it was read.
+        reached = found[-1].sequence if len(found) == _PAGE else last
+        # What was trimmed while the journal was read is in this gap, and not in another one.
+        page = _Batch([*gap, *found], max(reached, found[-1].sequence if found else first - 1))
+        if len(found) == _PAGE and not gap:
+            self._pages[place, camera] = page
+            if len(self._pages) > _PAGES:
+                self._pages.popitem(last=False)
+        return page
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn to replay a page; it ends after the page, or before a slow one does."""
+        await self._turns.acquire()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                self._turns.release()
+
+        timer = loop.call_later(_PAGE_S, end)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            loop.call_later(_REST * (loop.time() - begun), end)
+
+    def _wake(self) -> None:
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()

@@ -1,0 +1,91 @@
+"""What a sudden end has left, put right at the next start. See `archive` for what that can be."""
+
+import sqlite3
+import time
+from collections.abc import Container
+from dataclasses import replace
+
+import structlog
+
+from camsvc.model.errors import CameraUnavailable, CaptureNotFound
+from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
+from camsvc.storage import queries as rows
+from camsvc.storage.files import CaptureStore
+
+_log = structlog.get_logger()
+
+
+def put_right(db: sqlite3.Connection, store: CaptureStore) -> None:
+    """Bring files and rows together, and end what was RUNNING. All of it is logged."""
+    doomed = rows.doomed(db)
+    for path in doomed:
+        store.delete(path)
+    rows.forget_doomed(db, doomed)
+    running = rows.running(db)
+    _match(db, store, unfinished={record.capture_id for record in running})
+    for record in running:
+        end(db, _interrupted(record))
+    swept = store.sweep()
+    if running or swept:
+        _log.warning("the last run ended suddenly", unfinished=len(running), swept=swept)
+
+
+def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
+    """Keep a capture as it ended, and the event of that."""
+    try:
+        rows.update_capture(db, record)
+    except LookupError:  # its beginning found the disk full
+        rows.add_capture(db, record)
+    event = EventRecord(
+        EventType(record.state.value),
+        time.time_ns(),
+        record.camera,
+        record.capture_id,
+        record.request_id,
+        attempt=record.attempts,
+        capture=record,
+        failure=record.failure,
+    )
+    return rows.add_event(db, event)
+
+
+def _match(db: sqlite3.Connection, store: CaptureStore, unfinished: set[str]) -> None:
+    """See to it that every picture has its row, and every row its picture."""
+    files, kept = store.files(), rows.image_paths(db)
+    for capture_id in [each for each, paths in kept.items() if not files.keys() >= set(paths)]:
+        kept[capture_id] = [file.path for file in _without_lost(db, capture_id, files).files]
+    for path, capture_id in files.items():
+        if capture_id in unfinished:
+            store.delete(path)  # never acknowledged
+        elif path not in kept.get(capture_id, ()):
+            _log.warning("picture without a capture set aside", file=path)
+            store.set_aside(path)
+
+
+def _without_lost(db: sqlite3.Connection, capture_id: str, files: Container[str]) -> CaptureRecord:
+    """Keep that files of a capture are gone, and return it: it has FAILED without its picture."""
+    record = rows.capture(db, capture_id)
+    assert record is not None
+    assert record.image is not None
+    if record.image.path in files:
+        _log.error("capture has lost a file beside its picture", capture=capture_id)
+        left = replace(record, others=tuple(o for o in record.others if o.path in files))
+    else:
+        _log.error("capture has lost its picture", capture=capture_id)
+        lost = Failure(
+            CaptureNotFound.reason,
+            "its picture is gone from the data folder",
+            {"camera": record.camera, "capture_id": capture_id},
+        )
+        left = replace(record, state=CaptureState.FAILED, image=None, others=(), failure=lost)
+    rows.update_capture(db, left)
+    return left
+
+
+def _interrupted(record: CaptureRecord) -> CaptureRecord:
+    error = CameraUnavailable(
+        f"camera {record.camera!r}: the service ended before there was a picture",
+        retry_after_s=0.0,
+        metadata={"camera": record.camera, "capture_id": record.capture_id},
+    )
+    return replace(record, state=CaptureState.CANCELLED, failure=Failure.of(error))

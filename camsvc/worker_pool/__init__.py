@@ -1,0 +1,1 @@
+"""The service's side of worker processes: start, call, supervise, replace."""

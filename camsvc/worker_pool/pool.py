@@ -1,0 +1,89 @@
+"""Warm workers: imports done, no device touched, ready to take a lost one's place."""
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+
+from camsvc.model.errors import CameraLost
+from camsvc.worker_pool.process import Launch, Worker
+
+_STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
+"""Importing OpenCV takes a core for a tenth of a second: one core is left to the loop, whose
+answers would else wait for 50 ms and more."""
+
+_START_S = 2.0
+"""A start that takes longer hangs in the import of a library, and counts no more against others."""
+
+_WARM_UP_S = 60.0
+"""How long a warm worker may take to start before it is given up."""
+
+_REPLENISH_DELAY_S = 0.5
+"""The next warm worker starts when the one just taken should have opened its device: a client is
+waiting for that one."""
+
+
+class StandbyPool:
+    """Hands out started workers, and keeps one warm for each launch that was ever asked for."""
+
+    def __init__(self) -> None:
+        self._warm: dict[Launch, deque[Worker]] = {}
+        self._warming: dict[Launch, asyncio.Task[None]] = {}
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+
+    def warm(self, launch: Launch) -> None:
+        """Begin starting a worker that will be wanted."""
+        self._replenish(launch, delay_s=0)
+
+    async def take(self, launch: Launch) -> Worker:
+        """Return a worker: the warm one when there is one, else a new one.
+
+        Raises:
+            WorkerLost: it could not be started.
+        """
+        try:
+            warm = self._warm.setdefault(launch, deque())
+            while warm:
+                if (worker := warm.popleft()).alive:
+                    return worker
+            return await self._start(launch)
+        finally:
+            self._replenish(launch, _REPLENISH_DELAY_S)
+
+    def _replenish(self, launch: Launch, delay_s: float) -> None:
+        running = self._warming.get(launch)
+        if not self._warm.setdefault(launch, deque()) and (running is None or running.done()):
+            task = asyncio.create_task(
+                self._warm_up(launch, delay_s), name=f"standby {launch.driver}"
+            )
+            self._warming[launch] = task
+
+    async def _warm_up(self, launch: Launch, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        with contextlib.suppress(CameraLost, TimeoutError):  # whoever needs one next is told
+            async with asyncio.timeout(_WARM_UP_S):
+                self._warm[launch].append(await self._start(launch))
+
+    async def _start(self, launch: Launch) -> Worker:
+        """Start a worker when few others are starting."""
+        await self._starts.acquire()
+        place = contextlib.ExitStack()
+        place.callback(self._starts.release)
+        too_long = asyncio.get_running_loop().call_later(_START_S, place.close)
+        try:
+            return await Worker.start(launch)
+        finally:
+            too_long.cancel()
+            place.close()
+
+    async def close(self) -> None:
+        """Stop warming and end every warm worker."""
+        tasks = list(self._warming.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        workers = [worker for warm in self._warm.values() for worker in warm]
+        for worker in workers:
+            worker.kill("the service ends")
+        await asyncio.gather(*(worker.ended for worker in workers), return_exceptions=True)
+        self._warm.clear()

@@ -1,0 +1,68 @@
+"""A camera that is away is looked for at an even pace, in the worker that it has."""
+
+import pytest
+
+from camsvc.camera.capture import Order
+from camsvc.camera.recovery import AWAY_S, BACK_OFF_FIRST_S, Ladder, Rung
+from camsvc.ipc import messages as m
+from camsvc.model.errors import CameraUnavailable, CaptureTimeout, DeviceAway, DriverError
+from camsvc.model.lifecycle import State
+from tests.support.fakeworkers import COMMAND_S, Rig
+
+AWAY_TRIES = 50
+
+
+def test_the_wait_for_it_does_not_grow() -> None:
+    ladder = Ladder()
+    for now in range(AWAY_TRIES):
+        looked = ladder.next(DeviceAway("gone"), device_open=False, now=60 * now)
+        assert looked == (Rung.BACK_OFF, AWAY_S)
+
+
+def test_what_else_is_wrong_begins_at_the_bottom() -> None:
+    ladder = Ladder()
+
+    def after(error: DriverError, now: float) -> tuple[Rung, float]:
+        return ladder.next(error, device_open=True, now=now)
+
+    ill, gone = DriverError("ill"), DeviceAway("gone")
+    for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
+        assert after(ill, 0) == (rung, 0.0)
+    assert after(ill, 200) == (Rung.BACK_OFF, 5.0)
+    after(gone, 200)
+    for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
+        assert after(ill, 300) == (rung, 0.0)
+    assert after(ill, 301) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
+
+
+def test_it_is_found_soon_after_however_long_it_was_away() -> None:
+    rig = Rig()
+    rig.run(rig.actor.capture(Order(m.Shot()), 5))
+    first = rig.worker
+    # The first is a still's; then of each try closing and opening. After the last it is there.
+    rig.script += ["away", *["well", "away"] * AWAY_TRIES]
+    with pytest.raises(CaptureTimeout):
+        rig.run(rig.actor.capture(Order(m.Shot()), 0.5))
+    rig.wait((AWAY_TRIES - 1) * (AWAY_S + COMMAND_S))
+    with pytest.raises(CameraUnavailable, match="scripted"):
+        rig.run(rig.actor.capture(Order(m.Shot()), 0.01))
+    rig.wait(3 * (AWAY_S + 2 * COMMAND_S))
+    assert rig.actor.supervisor.state is State.READY
+    assert rig.worker is first
+    rig.close()
+
+
+def test_what_did_not_open_is_not_had_back_softly() -> None:
+    """Else the camera would count as ready with its device closed."""
+    rig = Rig()
+    rig.run(rig.actor.capture(Order(m.Shot()), 5))
+    rig.script += ["away", "well", "error"]
+    with pytest.raises(CaptureTimeout):
+        rig.run(rig.actor.capture(Order(m.Shot()), 0.5))
+    rig.wait(5)
+    assert rig.actor.supervisor.state is State.READY
+    assert [r for r, s in rig.actor.supervisor.ladder.statistics.items() if s.count] == [
+        Rung.REOPEN,
+        Rung.BACK_OFF,
+    ]
+    rig.close()

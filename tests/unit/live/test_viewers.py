@@ -1,0 +1,192 @@
+"""Live view in virtual time: who watches what, who is refused, and one frame for who asks."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from camsvc.camera.capture import Order
+from camsvc.ipc import messages as m
+from camsvc.live.variants import LiveSpec
+from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
+from camsvc.model.lifecycle import State
+from camsvc.model.pacing import Pacer
+from tests.support.fakelive import FPS, LiveRig
+
+
+@pytest.fixture
+def rig() -> Iterator[LiveRig]:
+    with LiveRig() as rig:
+        yield rig
+
+
+@pytest.fixture
+def flowing(rig: LiveRig) -> LiveRig:
+    """A camera with one viewer, who has seen a second of it."""
+    rig.watch()
+    rig.open()
+    rig.flow(1)
+    return rig
+
+
+def test_more_viewers_than_allowed_are_refused_until_one_leaves() -> None:
+    with LiveRig(max_viewers=2) as rig:
+        first = rig.watch()
+        rig.watch()
+        with pytest.raises(QueueFull, match="2 viewers, which is its max_viewers") as refusal:
+            rig.watch()
+        assert refusal.value.retry_after_s
+        assert refusal.value.metadata == {"camera": "cam", "limit": "2"}
+        first.leave()
+        rig.watch()
+
+
+def test_the_worker_reads_only_while_somebody_watches(flowing: LiveRig) -> None:
+    worker = flowing.worker
+    assert worker is not None
+    assert len(worker.reading) == 1
+    other = flowing.watch(max_width_px=320)
+    assert [variant.max_width_px for variant in worker.reading] == [None, 320]
+    flowing.watching[0].leave()
+    assert [variant.max_width_px for variant in worker.reading] == [320]
+    other.leave()
+    assert worker.reading == []
+    assert flowing.live.variants == 0
+    flowing.frame()
+    again = flowing.watch()
+    assert again.states == ["STARTING"], "what was read before is not shown as new"
+
+
+def test_a_new_worker_is_told_who_watches(flowing: LiveRig) -> None:
+    flowing.watch(max_width_px=320)
+    assert flowing.worker is not None
+    flowing.worker.die()
+    flowing.settle()
+    flowing.open()
+    assert [variant.max_width_px for variant in flowing.worker.reading] == [None, 320]
+
+
+def test_viewers_of_the_same_picture_are_given_the_same_object(flowing: LiveRig) -> None:
+    watchings = [flowing.watch(max_width_px=320) for _ in range(3)]
+    flowing.frame()
+    assert len({id(watching.frames[-1]) for watching in watchings}) == 1
+    assert flowing.watching[0].frames[-1] is not watchings[0].frames[-1]
+
+
+@pytest.mark.parametrize("max_fps", [10, 20, 25])
+def test_a_viewer_who_joins_others_of_its_rate_gets_every_frame_that_they_get(
+    rig: LiveRig, max_fps: float
+) -> None:
+    """The worker selects already; another selection behind it would not be even."""
+    first = rig.watch(max_fps=max_fps)
+    rig.open()
+    worker, pacer = rig.worker, Pacer(max_fps)
+    assert worker is not None
+    late = None
+    for index in range(10 * FPS):
+        rig.wait(1 / FPS)
+        if worker.reading[0].max_fps is None or pacer.takes(rig.loop.time()):
+            rig.frame()
+        if index == FPS + 1:
+            late = rig.watch(max_fps=max_fps)
+    assert late is not None
+    missed = {f.sequence for f in first.frames if f.sequence > late.frames[0].sequence} - {
+        f.sequence for f in late.frames
+    }
+    assert not missed
+    assert len(first.frames) == pytest.approx(10 * max_fps, abs=2)
+
+
+def test_viewers_of_different_rates_each_get_their_own(flowing: LiveRig) -> None:
+    rates = {5.0: flowing.watch(max_fps=5.0), 20.0: flowing.watch(max_fps=20.0)}
+    flowing.flow(4)
+    for rate, watching in rates.items():
+        assert len(watching.frames) == pytest.approx(4 * rate, abs=1.5)
+
+
+def test_1000_viewers_come_and_go_and_leave_nothing(flowing: LiveRig) -> None:
+    tasks = len(asyncio.all_tasks(flowing.loop))
+    for number in range(1000):
+        watching = flowing.watch(max_width_px=100 + number % 20, max_fps=[None, 5.0][number % 2])
+        flowing.frame()
+        watching.leave()
+    assert flowing.live.viewers == 1
+    assert flowing.live.variants == 1
+    assert len(asyncio.all_tasks(flowing.loop)) == tasks
+    assert len(flowing.live._latest) <= 8
+
+
+def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: LiveRig) -> None:
+    rig.device = m.DeviceInfo("still only", ["JPEG"], live_view=False)
+    watching = rig.watch()
+    rig.open()
+    rig.wait(0.01)
+    assert isinstance(watching.error, Unsupported), "as soon as the camera is open"
+    watching.leave()
+    rig.watching.remove(watching)
+    with pytest.raises(Unsupported, match="allowed: Capture"):
+        rig.watch()
+    assert rig.supervisor.state is State.READY
+    rig.run(rig.actor.capture(Order(m.Shot())))
+    assert rig.workers == 1
+
+
+@pytest.mark.parametrize("leaves_after_s", [0.0, 0.3, 2.0])
+def test_an_idle_camera_closes_after_its_last_viewer_whatever_it_was_at(
+    leaves_after_s: float,
+) -> None:
+    with LiveRig(idle_close_s=0.5) as rig:
+        rig.command_s = 1.0
+        watching = rig.watch()
+        rig.wait(leaves_after_s)
+        watching.leave()
+        rig.wait(4)
+        assert rig.supervisor.state is State.CLOSED
+
+
+def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with LiveRig(max_viewers=1) as rig:
+        monkeypatch.setattr("camsvc.live.feed.time.time_ns", rig.now_ns)
+        rig.watch()
+        rig.open()
+        rig.flow(0.5)
+        calls = [rig.live.frame(LiveSpec(), max_age_s=None, timeout_s=5) for _ in range(5)]
+        callers = [rig.begin(call) for call in calls]
+        assert rig.live.viewers == 1
+        rig.frame(age_s=0.02)
+        assert not any(task.done() for task in callers), "taken before they asked"
+        rig.frame()
+        frames = {task.result().sequence for task in callers}
+        assert frames == {rig.watching[0].frames[-1].sequence}
+
+
+@pytest.mark.parametrize(
+    ("max_age_s", "waits"), [(None, True), (0.0, True), (0.1, True), (1.0, False)]
+)
+def test_a_frame_is_given_again_only_as_old_as_allowed(
+    flowing: LiveRig, monkeypatch: pytest.MonkeyPatch, max_age_s: float | None, waits: bool
+) -> None:
+    monkeypatch.setattr("camsvc.live.feed.time.time_ns", flowing.now_ns)
+    newest = flowing.watching[0].frames[-1]
+    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.wait(0.5)
+    task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=max_age_s, timeout_s=5))
+    assert task.done() != waits
+    flowing.frame()
+    assert (task.result() is newest) != waits
+
+
+def test_one_frame_is_waited_for_no_longer_than_asked(flowing: LiveRig) -> None:
+    before = flowing.loop.time()
+    with pytest.raises(CaptureTimeout, match=r"no frame of camera 'cam' came within 0\.7 s"):
+        flowing.run(flowing.live.frame(LiveSpec(), max_age_s=None, timeout_s=0.7))
+    assert flowing.loop.time() == pytest.approx(before + 0.7, abs=0.01)
+    assert flowing.live.viewers == 1
+
+
+def test_one_frame_of_a_camera_that_faults_meanwhile_is_refused_at_once(flowing: LiveRig) -> None:
+    task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=None, timeout_s=60))
+    flowing.deliver(m.Lost(m.Failed("DriverFault", "the lens fell off")))
+    assert isinstance(task.exception(), CameraFaulted)

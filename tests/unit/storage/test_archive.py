@@ -1,0 +1,231 @@
+"""Pictures and what is known of them are kept in the order that loses nothing, and read."""
+
+import asyncio
+from contextlib import closing
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from camsvc.model.errors import CameraUnavailable, CaptureNotFound, StorageFull
+from camsvc.model.records import CaptureState, EventType, Failure
+from camsvc.storage.archive import Archive
+from camsvc.storage.files import CaptureStore
+from tests.support.keeping import (
+    DATED,
+    Folder,
+    capture,
+    keep,
+    note,
+    published,
+    staged,
+    taken,
+    written,
+)
+from tests.support.waiting import until
+
+# A picture is kept.
+
+
+async def test_a_picture_that_is_acknowledged_is_whole_in_its_place_and_in_the_journal(
+    archive: Archive, folder: Folder
+) -> None:
+    kept = await keep(archive, capture("a", point="1"), b"all of it")
+    assert kept.state is CaptureState.SUCCEEDED
+    assert kept.image is not None
+    assert kept.image.path == f"{DATED}/a.jpg"
+    assert (folder.path / kept.image.path).read_bytes() == b"all of it"
+    assert folder.files() == [kept.image.path], "nothing is left in staging"
+    assert await archive.capture("a") == kept
+    assert await archive.read("a") == b"all of it"
+    assert archive.total_bytes == 9
+
+
+async def test_the_file_is_in_its_place_before_the_row_and_the_row_before_the_event(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, str, bool]] = []
+    place = folder.path / DATED / "a.jpg"
+
+    def seen(step: str) -> None:
+        steps.append((step, folder.states().get("a", "none"), place.exists()))
+
+    sync = CaptureStore.sync
+
+    def synced(store: CaptureStore) -> None:
+        sync(store)
+        seen("synced")
+
+    monkeypatch.setattr(CaptureStore, "sync", synced)
+    archive = await Archive.open(folder.path)
+    archive.begin(capture("a"), None)
+    await written(archive)
+    steps.clear()
+    with published(monkeypatch) as events:
+        path = staged(archive, capture("a"))
+        seen("staged")
+        await archive.succeed(taken(capture("a"), b"picture"), path)
+        seen("acknowledged")
+    assert steps == [
+        ("staged", "RUNNING", False),
+        ("synced", "RUNNING", True),
+        ("acknowledged", "SUCCEEDED", True),
+    ]
+    (event,) = events
+    assert (event.type, event.sequence, event.capture_id) == (EventType.SUCCEEDED, 1, "a")
+    assert event.capture == await archive.capture("a")
+    await archive.close()
+
+
+async def test_keeping_takes_its_part_of_the_time(archive: Archive) -> None:
+    archive.begin(capture("a"), None)
+    record = replace(taken(capture("a"), b"picture"), store_s=1.0, total_s=2.0)
+    kept = await archive.succeed(record, staged(archive, record))
+    assert 0 < kept.store_s - 1.0 == pytest.approx(kept.total_s - 2.0)
+
+
+async def test_a_request_id_leads_to_the_picture_that_was_kept_under_it(archive: Archive) -> None:
+    kept = await keep(archive, capture("a", request_id="one"))
+    archive.begin(capture("b", request_id="two"), None)
+    failed = replace(capture("c", request_id="three"), state=CaptureState.FAILED)
+    archive.begin(capture("c", request_id="three"), None)
+    await archive.end(replace(failed, failure=Failure("CAMERA_UNAVAILABLE", "lost")))
+    assert await archive.stored("cam", "one") == kept
+    assert await archive.stored("other", "one") is None, "an id is a camera's own"
+    for request_id in ("two", "three", ""):
+        assert await archive.stored("cam", request_id) is None
+
+
+async def test_a_second_picture_of_a_request_id_is_not_kept(
+    archive: Archive, folder: Folder
+) -> None:
+    first = await keep(archive, capture("a", request_id="one"))
+    with pytest.raises(CameraUnavailable):
+        await keep(archive, capture("b", request_id="one"))
+    assert await archive.stored("cam", "one") == first
+    assert folder.files() == [f"{DATED}/a.jpg"]
+
+
+async def test_a_capture_without_a_picture_is_kept_with_its_error(archive: Archive) -> None:
+    archive.begin(capture("a"), None)
+    failure = Failure("CAMERA_UNAVAILABLE", "it is gone", {"camera": "cam"}, 3.0)
+    ended = replace(capture("a"), state=CaptureState.FAILED, failure=failure)
+    await archive.end(ended)
+    assert await archive.capture("a") == ended
+    assert archive.last_sequence == 1
+
+
+async def test_what_a_worker_may_have_written_is_discarded(
+    archive: Archive, folder: Folder
+) -> None:
+    archive.discard(staged(archive, capture("a")))
+    archive.discard(archive.staging_path("b", 1))  # nothing was written
+    await written(archive)
+    assert folder.files() == []
+
+
+async def test_a_slow_disk_slows_down_those_who_cause_many_events(archive: Archive) -> None:
+    await archive.settled()
+    for number in range(3000):
+        archive.note(note(number))
+    assert archive._journal.backlog == 3000
+    await archive.settled()
+    assert archive._journal.backlog == 0
+
+
+# Room.
+
+
+async def test_without_room_for_another_picture_it_is_refused_before_the_shutter(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await keep(archive, capture("a", request_id="one"), b"x" * 1000)
+    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 1999)
+    with pytest.raises(StorageFull, match="1,999 bytes are free and 2,000 are needed") as refusal:
+        await archive.stored("cam", "two")
+    assert refusal.value.metadata == {"camera": "cam"}
+    assert refusal.value.retry_after_s is None
+    assert await archive.stored("cam", "one") == kept, "what is kept needs no room"
+    with pytest.raises(StorageFull, match="8,388,608 are needed"):
+        await archive.stored("new", "")  # whose pictures are of a size that is not known yet
+    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 2000)
+    assert await archive.stored("cam", "two") is None
+
+
+async def test_what_the_settings_keep_free_stays_free(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = await Archive.open(folder.path, reserve_bytes=10_000)
+    await keep(archive, capture("a"), b"x" * 1000)
+    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 11_999)
+    with pytest.raises(StorageFull, match="12,000 are needed"):
+        await archive.stored("cam", "")
+    await archive.close()
+
+
+# It is read.
+
+
+async def test_a_picture_is_read_in_parts(archive: Archive) -> None:
+    await keep(archive, capture("a"), b"0123456789")
+    async with await archive.open_image("a") as picture:
+        assert picture.size_bytes == picture.image.size_bytes == 10
+        assert await picture.read(2, 3) == b"234"
+        assert await picture.read(8, 5) == b"89"
+        assert await picture.read(10, 5) == b""
+
+
+async def test_what_is_deleted_while_it_is_read_is_read_to_its_end(
+    archive: Archive, folder: Folder
+) -> None:
+    await keep(archive, capture("a"), b"0123456789")
+    async with await archive.open_image("a") as picture:
+        await archive.delete("a")
+        assert folder.files() == []
+        with pytest.raises(CaptureNotFound):
+            await archive.open_image("a")
+        assert await picture.read(0, 10) == b"0123456789"
+
+
+async def test_a_capture_without_a_picture_has_none_to_read(archive: Archive) -> None:
+    archive.begin(capture("a"), None)
+    await written(archive)
+    with pytest.raises(CaptureNotFound, match="has no picture: it is RUNNING"):
+        await archive.open_image("a")
+    assert not archive._in_use
+
+
+async def test_a_picture_that_was_taken_away_is_not_found(archive: Archive, folder: Folder) -> None:
+    await keep(archive, capture("a"))
+    (folder.path / DATED / "a.jpg").unlink()
+    with pytest.raises(CaptureNotFound):
+        await archive.read("a")
+    assert not archive._in_use
+
+
+async def test_who_leaves_while_a_picture_is_opened_leaves_nothing_open(archive: Archive) -> None:
+    await keep(archive, capture("a"))
+    await archive.read("a")
+    before = psutil.Process().num_fds()
+    for steps in range(30):
+        opening = asyncio.ensure_future(archive.open_image("a"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if opening.done():
+            await (await opening).__aexit__()
+        opening.cancel()
+        await asyncio.wait([opening])
+
+    async def closed() -> bool:
+        return psutil.Process().num_fds() == before
+
+    await until(closed, "whatever was opened is closed")
+    assert not archive._in_use
+
+
+async def test_the_database_can_be_read_beside_the_service(
+    archive: Archive, folder: Folder
+) -> None:
+    await keep(archive, capture("a"))
+    with closing(folder.database()) as db:
+        assert db.execute("SELECT image_path FROM captures").fetchall() == [(f"{DATED}/a.jpg",)]

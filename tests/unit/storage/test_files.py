@@ -1,0 +1,266 @@
+"""Pictures are where their records say, whole, and nothing outside the folder is touched."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from camsvc.storage.files import CaptureStore
+from camsvc.system import posix
+
+NEW_YEAR_NS = 1_767_225_600 * 10**9
+"""2026-01-01 in UTC."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "var" / "data"
+
+
+@pytest.fixture
+def store(folder: Path) -> CaptureStore:
+    store = CaptureStore(folder)
+    store.prepare()
+    return store
+
+
+def keep(store: CaptureStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
+    """Keep a picture whose bytes are its capture id."""
+    staged = store.staging_path(capture_id, 1)
+    staged.write_text(capture_id)
+    return store.keep(staged, capture_id, time_ns, "image/jpeg")
+
+
+def test_the_folders_are_made_for_the_service_and_its_group(folder: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        CaptureStore(folder).prepare()
+    finally:
+        os.umask(umask)
+    for made in (folder, folder / "staging", folder / "captures"):
+        assert made.stat().st_mode & 0o777 == 0o750
+    CaptureStore(folder).prepare()  # once more is fine
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(folder: Path) -> None:
+    folder.parent.mkdir()
+    folder.write_text("")
+    with pytest.raises(OSError, match="data"):
+        CaptureStore(folder).prepare()
+
+
+def test_a_kept_picture_is_where_the_path_says(store: CaptureStore, folder: Path) -> None:
+    relative = keep(store, "a")
+    assert relative == "captures/2026-01-01/a.jpg"
+    assert store.path(relative) == folder / relative
+    assert store.path(relative).read_text() == "a"
+    assert not list((folder / "staging").iterdir())
+
+
+def test_a_picture_is_kept_under_the_date_in_utc_of_its_capture(
+    store: CaptureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert keep(store, "a", NEW_YEAR_NS - 1).startswith("captures/2025-12-31/")
+    assert keep(store, "b", NEW_YEAR_NS).startswith("captures/2026-01-01/")
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "name"),
+    [
+        ("image/jpeg", "a.jpg"),
+        ("image/png", "a.png"),
+        ("image/tiff", "a.tif"),
+        ("image/gif", "a.gif"),
+        ("image/of-no-known-kind", "a.bin"),
+        ("", "a.bin"),
+    ],
+)
+def test_the_file_is_named_by_its_kind(store: CaptureStore, mime_type: str, name: str) -> None:
+    staged = store.staging_path("a", 1)
+    staged.touch()
+    assert store.keep(staged, "a", NEW_YEAR_NS, mime_type) == f"captures/2026-01-01/{name}"
+
+
+def test_each_attempt_writes_a_file_of_its_own(store: CaptureStore) -> None:
+    assert store.staging_path("a", 1) != store.staging_path("a", 2)
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the names of the folders that are synced."""
+    names: list[str] = []
+    real = posix.sync_folder
+
+    def sync_folder(path: Path) -> None:
+        real(path)
+        names.append(path.name)
+
+    monkeypatch.setattr(posix, "sync_folder", sync_folder)
+    return names
+
+
+def test_the_folders_of_what_was_kept_are_synced_once(
+    store: CaptureStore, synced: list[str]
+) -> None:
+    for capture_id in "abc":
+        keep(store, capture_id)
+    store.sync()
+    assert sorted(synced) == ["2026-01-01", "captures"], "a new dated folder is a new name itself"
+    keep(store, "d")
+    store.sync()
+    store.sync()
+    assert sorted(synced) == ["2026-01-01", "2026-01-01", "captures"]
+
+
+def test_a_sync_that_failed_is_made_up_for(
+    store: CaptureStore, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError("no sync")
+
+    keep(store, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(posix, "sync_folder", fail)
+        with pytest.raises(OSError, match="no sync"):
+            store.sync()
+    store.sync()
+    assert sorted(synced) == ["2026-01-01", "captures"]
+
+
+def test_a_folder_that_has_gone_needs_no_sync(store: CaptureStore) -> None:
+    store.delete(keep(store, "a"))
+    store.sync()
+
+
+@pytest.mark.parametrize(
+    "relative",
+    ["", ".", "..", "/etc/passwd", "../outside", "captures/../../outside", "captures/../x", "a\0b"],
+)
+def test_no_path_leads_out_of_the_folder(store: CaptureStore, relative: str) -> None:
+    for use in (store.path, store.delete, store.set_aside):
+        with pytest.raises(ValueError, match=r"does not lead|null"):
+            use(relative)
+
+
+def test_no_link_leads_out_of_the_folder(store: CaptureStore, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.jpg").touch()
+    (folder / "captures" / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match="does not lead"):
+        store.delete("captures/link/a.jpg")
+    assert (tmp_path / "outside" / "a.jpg").exists()
+
+
+def test_no_capture_id_leads_out_of_the_folder(store: CaptureStore) -> None:
+    with pytest.raises(ValueError, match="no file"):
+        store.staging_path("../../a", 1)
+
+
+def test_a_deleted_picture_is_gone_and_its_folder_with_the_last_one(
+    store: CaptureStore, folder: Path
+) -> None:
+    first, last = keep(store, "a"), keep(store, "b")
+    store.delete(first)
+    assert store.files() == {last: "b"}
+    store.delete(last)
+    store.delete(last)  # missing is fine
+    assert not list((folder / "captures").iterdir())
+    assert keep(store, "c") == "captures/2026-01-01/c.jpg"
+
+
+def test_pictures_are_kept_while_others_of_the_day_are_deleted(store: CaptureStore) -> None:
+    """The last picture's end takes the folder into which the next is on its way."""
+    errors: list[BaseException] = []
+
+    def come_and_go(name: str) -> None:
+        try:
+            for _ in range(300):
+                store.delete(keep(store, name))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert store.files() == {}
+
+
+def test_what_is_half_written_is_swept_and_what_is_kept_is_not(
+    store: CaptureStore, folder: Path
+) -> None:
+    kept = keep(store, "a")
+    for attempt in range(3):
+        store.staging_path("b", attempt).write_text("half")
+    (folder / "staging" / "folder").mkdir()
+    assert store.sweep() == 4
+    assert store.sweep() == 0
+    assert store.files() == {kept: "a"}
+
+
+def test_all_pictures_are_found(store: CaptureStore, folder: Path) -> None:
+    kept = {
+        keep(store, f"{number:02}", NEW_YEAR_NS + number * 3600 * 10**9): f"{number:02}"
+        for number in range(50)
+    }
+    (folder / "captures" / "read-me.txt").touch()
+    (folder / "captures" / "2026-01-01" / "folder").mkdir()
+    assert store.files() == kept
+    (folder / "captures" / "2026-01-01" / "00.xmp").touch()
+    assert store.files() == {**kept, "captures/2026-01-01/00.xmp": "00"}
+
+
+def test_a_picture_without_a_record_is_set_aside_beside_others_of_its_name(
+    store: CaptureStore, folder: Path
+) -> None:
+    aside = [store.set_aside(keep(store, "a", NEW_YEAR_NS + day)) for day in (0, 1, 2)]
+    assert aside == ["orphans/a.jpg", "orphans/a-1.jpg", "orphans/a-2.jpg"]
+    assert [store.path(relative).read_text() for relative in aside] == ["a", "a", "a"]
+    assert not list((folder / "captures").iterdir())
+    store.sync()
+
+
+def test_the_free_space_is_what_any_user_may_take(store: CaptureStore, folder: Path) -> None:
+    system = os.statvfs(folder)
+    assert store.free_bytes() == pytest.approx(system.f_bavail * system.f_frsize, rel=0.05)
+    assert store.free_bytes() <= shutil.disk_usage(folder).total
+
+
+HOLDS = """
+import sys
+from camsvc.system import posix
+print(posix.lock_file(sys.argv[1]) is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_is_held_by_one_process_and_given_back_by_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        assert int(path.read_text()) == holder.pid
+        assert posix.lock_file(path) is None
+        assert int(path.read_text()) == holder.pid
+        holder.kill()
+    fd = posix.lock_file(path)
+    assert fd is not None
+    assert int(path.read_text()) == os.getpid()
+    os.close(fd)
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        posix.lock_file(tmp_path / "nowhere" / "lock")
