@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from bench.pictures import FPS, Clock, Source
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.drivers.base import Driver, Notes
+from camsvc.model.values import DeviceInfo, Frame, Shot
 
 
 class ReadyJpeg(Driver):

@@ -5,12 +5,12 @@ import functools
 from collections.abc import Mapping
 
 from camsvc.admin import discovery
-from camsvc.admin.discovery import Discovery, launch_of
+from camsvc.admin.discovery import Discovery
 from camsvc.camera.camera import CameraActor
-from camsvc.camera.capture_events import CaptureArchive
-from camsvc.camera.supervisor import CameraOptions
+from camsvc.camera.ports import CameraOptions, CaptureArchive
 from camsvc.config.settings import CameraSettings
 from camsvc.model.errors import CameraNotFound
+from camsvc.worker_pool.launch import launch_of
 from camsvc.worker_pool.pool import StandbyPool
 
 

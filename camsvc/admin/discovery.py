@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from camsvc.config.settings import CameraSettings
-from camsvc.drivers import BUILTIN, PYTHON
 from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraLost, DriverFault
+from camsvc.model.registry import BUILTIN, PYTHON
+from camsvc.model.values import Device
+from camsvc.worker_pool.launch import Launch, launch_of
 from camsvc.worker_pool.pool import StandbyPool
-from camsvc.worker_pool.process import Launch
 
 TIMEOUT_S = 10.0
 
@@ -27,7 +28,7 @@ class FoundDevice:
     """
 
     driver: str
-    device: m.Device
+    device: Device
     camera: str
 
     @property
@@ -66,7 +67,7 @@ async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Disc
         *(_ask(launch, configured[driver, launch], pool) for driver, launch in questions)
     )
     found = Discovery([], {})
-    listed: list[tuple[str, m.Device]] = []
+    listed: list[tuple[str, Device]] = []
     for (driver, _), answer in zip(questions, answers, strict=True):
         if isinstance(answer, str):
             found.failures[driver] = answer
@@ -84,7 +85,7 @@ def _rank(question: _Question) -> int:
     return names.index(question[0]) if question[0] in names else len(names)
 
 
-def _once(listed: Sequence[tuple[str, m.Device]]) -> Iterator[tuple[str, m.Device]]:
+def _once(listed: Sequence[tuple[str, Device]]) -> Iterator[tuple[str, Device]]:
     seen = {device.address for _, device in listed if device.camera}
     for driver, device in listed:
         if device.camera or device.address not in seen:
@@ -100,15 +101,9 @@ def _new_id(driver: str, taken: set[str]) -> str:
     return new
 
 
-def launch_of(settings: CameraSettings) -> Launch:
-    """Return what a camera's worker is started with."""
-    python = settings.python or PYTHON.get(settings.driver)
-    return Launch.of(settings.driver_path, python, settings.env)
-
-
 async def _ask(
     launch: Launch, configured: dict[str, dict[str, object]], pool: StandbyPool
-) -> list[m.Device] | str:
+) -> list[Device] | str:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             worker = await pool.take(launch)

@@ -20,6 +20,8 @@ from camsvc.model.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from camsvc.model.values import DeviceInfo, Shot
+from camsvc.worker_pool.launch import launch_of
 from camsvc.worker_pool.pool import StandbyPool
 from camsvc.worker_pool.process import Worker
 
@@ -62,7 +64,7 @@ class _Examination:
     async def run(self) -> bool:
         settings = self._settings
         self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
-        launch = discovery.launch_of(settings)
+        launch = launch_of(settings)
         if shutil.which(launch.python) is None:
             self._bad(
                 f"the settings' python = {launch.python!r} is no program that this user may run",
@@ -106,7 +108,7 @@ class _Examination:
             self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
             started = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
-                capture = m.Capture(m.Shot(), os.path.join(folder, "picture"), inline_bytes=0)
+                capture = m.Capture(Shot(), os.path.join(folder, "picture"), inline_bytes=0)
                 captured = await worker.call(capture, settings.attempt_timeout_s + exposure_s)
             assert isinstance(captured, m.Captured)
             image = captured.image
@@ -152,7 +154,7 @@ class _Examination:
             self._out.print(f"        {escape(advice)}", highlight=False, soft_wrap=True)
 
 
-def _described(device: m.DeviceInfo) -> str:
+def _described(device: DeviceInfo) -> str:
     parts = [device.model, f"formats {', '.join(device.formats)}"]
     parts += [f"{name} {value}" for name, value in device.details.items()]
     return "; ".join(parts)

@@ -12,9 +12,8 @@ from camsvc.admin.discovery import FoundDevice
 from camsvc.api.errors import status_of
 from camsvc.camera.camera import CameraActor
 from camsvc.camera.recovery import Rung, RungStatistics
-from camsvc.ipc.messages import Control, DeviceInfo
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.live.viewer import LiveFrame, LiveStatus
+from camsvc.model.values import Control, ControlValue, DeviceInfo
 
 _TYPES = {
     "bool": pb.Control.TYPE_BOOL,

@@ -10,10 +10,9 @@ from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.message import Message
 
 from camsvc.camera.capture import Order
-from camsvc.ipc.messages import Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.live.variants import LiveSpec
 from camsvc.model.errors import InvalidRequest
+from camsvc.model.values import ControlValue, Shot
 
 _CAMERA_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 
 from camsvc.camera.barrier import Meeting
 from camsvc.camera.capture import CaptureJob, Order, Taken
-from camsvc.camera.capture_events import CaptureArchive
 from camsvc.camera.executor import Calls, Job
+from camsvc.camera.ports import CameraOptions, CameraWorker, CaptureArchive
 from camsvc.camera.queue import Turn
 from camsvc.camera.recovery import Rung, RungStatistics
-from camsvc.camera.supervisor import CameraOptions, CameraWorker, Supervisor
+from camsvc.camera.supervisor import Supervisor
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.live.feed import LiveFeed
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame
@@ -36,6 +35,7 @@ from camsvc.model.errors import (
 )
 from camsvc.model.lifecycle import State
 from camsvc.model.records import CaptureState, EventRecord, EventType, Failure, fingerprint
+from camsvc.model.values import Control, ControlValue
 
 EXPOSURE = "exposure_duration_us"
 _LONGEST_EXPOSURE_S = 86_400.0
@@ -173,13 +173,13 @@ class CameraActor:
             raise
         return Taken(taken.record, taken.data, replayed)
 
-    async def list_controls(self, timeout_s: float | None = None) -> list[m.Control]:
+    async def list_controls(self, timeout_s: float | None = None) -> list[Control]:
         """Return the controls with their present values. Errors as `capture`, but never busy."""
         return await self._control_call(m.ListControls(), timeout_s)
 
     async def set_controls(
         self, values: Mapping[str, ControlValue], timeout_s: float | None = None
-    ) -> list[m.Control]:
+    ) -> list[Control]:
         """Set controls, also again after each recovery; return all as they are then."""
         controls = await self._control_call(m.SetControls(dict(values)), timeout_s)
         self.supervisor.controls |= values
@@ -294,16 +294,16 @@ class CameraActor:
                 },
             )
 
-    async def _control_call(self, command: m.Command, timeout_s: float | None) -> list[m.Control]:
+    async def _control_call(self, command: m.Command, timeout_s: float | None) -> list[Control]:
         self.supervisor.refuse_when_hopeless()
-        job = Job[list[m.Control]](Turn(str(uuid.uuid4()), is_capture=False), self.worst_case_s())
+        job = Job[list[Control]](Turn(str(uuid.uuid4()), is_capture=False), self.worst_case_s())
 
-        async def work(worker: CameraWorker) -> list[m.Control]:
+        async def work(worker: CameraWorker) -> list[Control]:
             answer = await self._calls.call(job.turn, worker, command)
             assert isinstance(answer, m.Controls)
             return answer.controls
 
-        async def run() -> list[m.Control]:
+        async def run() -> list[Control]:
             await self._calls.line.reach_front(job.turn)
             return await self._calls.attempt(job, work)
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from camsvc.camera.barrier import Meeting
-from camsvc.camera.capture_events import CaptureArchive, CaptureLog
+from camsvc.camera.capture_events import CaptureLog
 from camsvc.camera.executor import Calls, Job
+from camsvc.camera.ports import CameraWorker, CaptureArchive
 from camsvc.camera.queue import Turn
-from camsvc.camera.supervisor import CameraWorker
 from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraBusy, CameraServiceError, CameraUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, fingerprint
+from camsvc.model.values import Shot
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Order:
     for a busy camera.
     """
 
-    shot: m.Shot
+    shot: Shot
     request_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     inline_bytes: int = 0

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
+from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import Turn
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ImageInfo
+from camsvc.ipc.messages import ImageInfo
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.records import (
     CaptureRecord,
@@ -21,19 +21,6 @@ from camsvc.model.records import (
 
 _PROGRESS_S = 0.5
 """Least time between two PROGRESS events: each is a row on disk."""
-
-
-class CaptureArchive(Protocol):
-    """What a camera needs of an archive; `archive.Archive` is one."""
-
-    def staging_path(self, capture_id: str, attempt: int) -> str: ...
-    def discard(self, staged: str) -> None: ...
-    async def stored(self, camera: str, request_id: str) -> CaptureRecord | None: ...
-    async def settled(self) -> None: ...
-    def begin(self, record: CaptureRecord, event: EventRecord | None) -> None: ...
-    def note(self, event: EventRecord) -> None: ...
-    async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord: ...
-    def end(self, record: CaptureRecord) -> "asyncio.Future[None]": ...
 
 
 class CaptureLog:

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from camsvc.camera.ports import CameraOptions, CameraWorker
 from camsvc.camera.queue import Admission, Estimate, Turn
-from camsvc.camera.supervisor import CameraOptions, CameraWorker, Supervisor
+from camsvc.camera.supervisor import Supervisor
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
 from camsvc.model.errors import (

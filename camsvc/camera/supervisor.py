@@ -10,15 +10,13 @@ Invariants:
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import structlog
 
+from camsvc.camera.ports import CameraOptions, CameraWorker
 from camsvc.camera.recovery import Ladder, Rung
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ControlValue, ImageInfo
 from camsvc.model import lifecycle
 from camsvc.model.errors import (
     CameraFaulted,
@@ -31,6 +29,7 @@ from camsvc.model.errors import (
     WorkerTimeout,
 )
 from camsvc.model.lifecycle import Event, State
+from camsvc.model.values import DeviceInfo
 
 _CLOSE_S = 2.0
 """How long a device may take to close before its worker is killed."""
@@ -39,46 +38,6 @@ _CLOSE_S = 2.0
 _GONE_S = 1.0
 """How long a killed worker may take to go before the next one tries to open the device, which the
 other may still hold. In the middle of a kernel call it may go later, or never."""
-
-
-class CameraWorker(Protocol):
-    """What a camera needs of a worker; `worker.parent.Worker` is one."""
-
-    ended: "asyncio.Task[None]"
-    camera: str
-
-    @property
-    def notes(self) -> bytes: ...
-    async def call(self, command: m.Command, timeout_s: float) -> m.Answer: ...
-    def take_image(self, image: ImageInfo) -> bytes | None: ...
-    def kill(self, why: str, *, dump_stack: bool = False) -> None: ...
-    def tell(self, command: m.SetLive | m.Unprepare) -> None: ...
-    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]: ...
-
-    on_live: "Callable[[m.LiveEvent], None]"
-    on_changed: "Callable[[m.DeviceInfo], None]"
-    on_progress: Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class CameraOptions:
-    """A camera's settings as plain values; the names are those of the settings file."""
-
-    id: str
-    driver: str
-    driver_settings: Mapping[str, object] = field(default_factory=dict)
-    controls: Mapping[str, ControlValue] = field(default_factory=dict)
-    attempts: int = 3
-    attempt_timeout_s: float = 10.0
-    open_timeout_s: float = 15.0
-    queue_limit: int = 16
-    idle_close_s: float = 0.0
-    stall_timeout_s: float = 2.0
-    max_viewers: int = 64
-
-    def worst_case_s(self, exposure_s: float = 0.0) -> float:
-        """Return the longest a capture may take: every attempt in full, each after an opening."""
-        return self.attempts * (self.open_timeout_s + self.attempt_timeout_s + exposure_s)
 
 
 class Supervisor:
@@ -92,7 +51,7 @@ class Supervisor:
         self.state = State.CLOSED
         self.state_time_ns = time.time_ns()
         self.fault: CameraServiceError | None = None
-        self.device: m.DeviceInfo | None = None
+        self.device: DeviceInfo | None = None
         self.on_state: list[Callable[[State], None]] = []
         self.on_away: Callable[[CameraServiceError], None] = lambda error: None
         """Told when the camera does not come back soon: it has to be waited for, or an operator."""
@@ -366,8 +325,8 @@ class Supervisor:
         if worker is self._worker:
             self.on_live(worker, event)
 
-    def _on_changed(self, worker: CameraWorker, device: m.DeviceInfo) -> None:
-        if type(device) is not m.DeviceInfo:
+    def _on_changed(self, worker: CameraWorker, device: DeviceInfo) -> None:
+        if type(device) is not DeviceInfo:
             raise TypeError(f"a device is described by {device!r}")
         if worker is self._worker:
             self.device = device

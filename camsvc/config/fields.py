@@ -12,8 +12,8 @@ from pydantic import (
     Strict,
 )
 
-from camsvc.drivers import BUILTIN
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import ControlValue
 
 _DAY_S = 86_400.0
 _MOST_PX = 65_500

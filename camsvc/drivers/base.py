@@ -17,44 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import Unsupported
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A whole file as the camera made it, with the name that the camera gave it."""
-
-    name: str
-    mime_type: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One picture as the driver got it: either `pixels` or `encoded`.
-
-    `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
-    `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
-    a frame older than the request for it is refused as stale. `controls` are those values that the
-    device says the picture was taken with; those missing are as they are set. `others` are further
-    files of a still, such as the RAW file beside a JPEG; `name` is this one's, where the camera
-    gives names.
-    """
-
-    acquisition_time_ns: int
-    pixels: "npt.NDArray[np.uint8] | None" = None
-    encoded: bytes | None = None
-    mime_type: str = ""
-    exposure_us: int | None = None
-    controls: Mapping[str, ControlValue] = field(default_factory=dict)
-    name: str = ""
-    others: Sequence[File] = ()
+    pass
 
 
 @dataclass(slots=True)

@@ -7,9 +7,8 @@ know, libcamera's event loop dies of a wrong type.
 import math
 from collections.abc import Iterable, Mapping
 
-from camsvc.ipc.messages import Control
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import InvalidRequest, Unsupported
+from camsvc.model.values import Control, ControlValue
 
 _TYPES = {
     "bool": "true or false",

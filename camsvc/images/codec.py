@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from camsvc.drivers.base import Frame
 from camsvc.images import jpeg
-from camsvc.ipc.messages import LiveVariant, Shot
 from camsvc.model.errors import DriverError, DriverFault
+from camsvc.model.values import Frame, LiveVariant, Shot
 
 if TYPE_CHECKING:
     import numpy as np

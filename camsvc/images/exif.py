@@ -17,10 +17,8 @@ from enum import IntEnum
 from types import ModuleType
 
 from camsvc import __version__
-from camsvc.drivers.base import Frame
 from camsvc.images import jpeg
-from camsvc.ipc.messages import DeviceInfo
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.values import ControlValue, DeviceInfo, Frame
 
 NO_PILLOW = (
     "pictures carry no EXIF: the camera's `python` has no Pillow; install it there (python3-pil)"

@@ -11,12 +11,9 @@ instead of a SIGBUS.
 """
 
 import os
-from dataclasses import dataclass, field
 
 from camsvc.model.errors import WorkerLost
 from camsvc.system import posix
-
-ControlValue = bool | int | float | str
 
 NOTES_BYTES = 4096
 """Room for what a driver wants to outlive its worker: see `SharedBlock.write_notes`."""
@@ -31,32 +28,6 @@ STILL_SLOT = 16
 """The last one, so that its memory can be given back."""
 NO_SLOT = -1
 """In place of a slot: the picture is in a file only."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """An encoded picture that waits in a slot.
-
-    Times are nanoseconds since the Unix epoch; `exposure_us` is None when the camera does not
-    say. `controls` are the values at the moment of the shot, `sha256` is in hexadecimal. `name` is
-    the camera's own for the file, if it has one.
-    """
-
-    slot: int
-    size_bytes: int
-    mime_type: str
-    width_px: int
-    height_px: int
-    acquisition_time_ns: int
-    sha256: str
-    exposure_us: int | None = None
-    controls: dict[str, ControlValue] = field(default_factory=dict)
-    name: str = ""
-
-
-def beside(path: str, number: int) -> str:
-    """Return where the file `number` of a shot is staged, from 0 on, the first being at `path`."""
-    return f"{path}.{number}" if number else path
 
 
 class SharedBlock:

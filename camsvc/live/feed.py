@@ -14,7 +14,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from camsvc.camera.supervisor import CameraWorker, Supervisor
+from camsvc.camera.ports import CameraWorker
+from camsvc.camera.supervisor import Supervisor
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import error_of
 from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants

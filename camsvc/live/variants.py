@@ -5,7 +5,7 @@ Bounded: each further size or quality costs the worker an encoding of every fram
 
 from dataclasses import dataclass
 
-from camsvc.ipc.messages import LiveVariant
+from camsvc.model.values import LiveVariant
 
 MAX_VARIANTS = 8
 

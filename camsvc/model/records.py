@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
-from camsvc.ipc.messages import Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model import errors
+from camsvc.model.values import ControlValue, Shot
 
 
 class CaptureState(Enum):

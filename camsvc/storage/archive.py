@@ -25,7 +25,7 @@ from typing import Self
 
 import structlog
 
-from camsvc.ipc.shared_memory import beside
+from camsvc.ipc.messages import part_path
 from camsvc.model.errors import CameraBusy, CameraUnavailable, CaptureNotFound, StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, Filter
 from camsvc.storage import queries as rows
@@ -168,7 +168,7 @@ class Archive:
 
         def job(db: sqlite3.Connection) -> tuple[tuple[CaptureRecord, int], EventRecord]:
             for number, file in enumerate(record.files):
-                source = Path(beside(staged, number))
+                source = Path(part_path(staged, number))
                 about = (record.capture_id, record.create_time_ns, file.mime_type, number)
                 places.append(self._store.keep(source, *about))
             image, *others = [

@@ -22,7 +22,7 @@ import time
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from camsvc.ipc.shared_memory import beside
+from camsvc.ipc.messages import part_path
 from camsvc.system import posix
 
 _STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
@@ -63,7 +63,7 @@ class CaptureStore:
         `number` is the file's among those of its shot.
         """
         date = time.strftime("%Y-%m-%d", time.gmtime(create_time_ns // 10**9))
-        name = beside(capture_id, number)
+        name = part_path(capture_id, number)
         relative = f"{_CAPTURES}/{date}/{name}.{_extension(mime_type)}"
         kept = self.path(relative)
         with self._lock:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from camsvc.drivers.base import Driver, Frame
+from camsvc.drivers.base import Driver
 from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
 from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
 from camsvc.model import errors
 from camsvc.model.pacing import Pacer
+from camsvc.model.values import Frame, LiveVariant
 
 _BAD_FRAMES = 5
 """In a row; then live reading has failed. Some backends lose 5 to 10 % of their grabs."""
@@ -34,7 +35,7 @@ class LiveReader:
     def __init__(self, block: SharedBlock, send: Callable[[m.LiveEvent], None]) -> None:
         self._block = block
         self._send = send
-        self._variants: dict[m.LiveVariant, Pacer] = {}
+        self._variants: dict[LiveVariant, Pacer] = {}
         self._free = set(LIVE_SLOTS)
         self._started = False
         self._bad = 0
@@ -46,7 +47,7 @@ class LiveReader:
         """How long to wait for a command before the next `read`; None: nobody watches."""
         return self._bad * _BAD_FRAME_PAUSE_S if self._variants else None
 
-    def want(self, variants: list[m.LiveVariant], driver: Driver | None) -> None:
+    def want(self, variants: list[LiveVariant], driver: Driver | None) -> None:
         """Read in these variants from now on; none: stop."""
         known = self._variants
         self._variants = {v: known.get(v) or Pacer(v.max_fps) for v in variants} if driver else {}

@@ -20,14 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from camsvc.drivers import BUILTIN
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
 from camsvc.images import exif
+from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
-from camsvc.ipc.shared_memory import STILL_SLOT, ControlValue, SharedBlock
+from camsvc.ipc.shared_memory import STILL_SLOT, SharedBlock
 from camsvc.model import errors
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
 from camsvc.system import posix
 from camsvc.worker.live import LiveReader
 from camsvc.worker.still import StillWriter
@@ -68,7 +70,7 @@ def _load(path: str) -> type[Driver] | errors.DriverFault:
 class _Ready:
     """What the camera has been made ready for, and the controls as they were before."""
 
-    shot: m.Shot
+    shot: Shot
     before: dict[str, ControlValue]
 
 
@@ -85,7 +87,7 @@ class Worker:
         self._block = block
         self._loaded = driver_class
         self._driver: Driver | None = None
-        self._device: m.DeviceInfo | None = None
+        self._device: DeviceInfo | None = None
         self._ready: _Ready | None = None
         self._had_device = False
         """Whether the device may have been opened here, if only in part."""
@@ -112,7 +114,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until the pipe ends."""
-        self._send(0, m.Started(m.PROTOCOL))
+        self._send(0, m.Started(codec.PROTOCOL))
         threading.Thread(target=self._receive_all, name="pipe", daemon=True).start()
         while True:
             if self._commands.empty():
@@ -159,7 +161,7 @@ class Worker:
         self._attend_at = time.monotonic() + _ATTEND_S
 
     def _receive_all(self) -> None:
-        while (envelope := m.receive(self._pipe)) is not None:
+        while (envelope := codec.receive(self._pipe)) is not None:
             match envelope.message:
                 case m.Ping():
                     self._send(envelope.id, m.Done())
@@ -179,7 +181,7 @@ class Worker:
     def _send(self, message_id: int, message: m.Answer | m.Event | m.Started) -> None:
         with self._sending:
             try:
-                self._pipe.sendall(m.encode(m.Envelope(message_id, message)))
+                self._pipe.sendall(codec.encode(m.Envelope(message_id, message)))
             except ConnectionError:
                 os._exit(0)
 
@@ -211,7 +213,7 @@ class Worker:
             self._attend_at = time.monotonic() + _ATTEND_S
         return m.Opened(self._device)
 
-    def _open_device(self, driver: Driver) -> m.DeviceInfo:
+    def _open_device(self, driver: Driver) -> DeviceInfo:
         had_device, self._had_device = self._had_device, True
         try:
             return driver.open()
@@ -222,7 +224,7 @@ class Worker:
                 raise errors.WorkerLost(f"the camera is in use: {why}") from error
             raise
 
-    def _described(self, device: m.DeviceInfo) -> m.DeviceInfo:
+    def _described(self, device: DeviceInfo) -> DeviceInfo:
         return replace(
             device,
             live_view=device.live_view and self._driver_class.read is not Driver.read,
@@ -279,7 +281,7 @@ class Worker:
         assert self._device is not None
         return self._still.hand_over(frame, command, self._device, values, driver_s)
 
-    def _make_ready(self, shot: m.Shot) -> None:
+    def _make_ready(self, shot: Shot) -> None:
         """Do what can be done before the trigger; to be followed by `_put_back`, also if it fails.
 
         Raises:
@@ -333,7 +335,7 @@ class Worker:
         return m.Controls(self._opened.controls())
 
     def _discover(self, command: m.Discover) -> m.Answer:
-        def configured_as(device: m.Device) -> str:
+        def configured_as(device: Device) -> str:
             ids = command.configured.items()
             return next((i for i, s in ids if self._driver_class.selects(s, device)), "")
 

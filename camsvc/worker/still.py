@@ -11,18 +11,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from camsvc.drivers.base import File, Frame
 from camsvc.images import codec, exif
-from camsvc.ipc.messages import Capture, Captured, DeviceInfo
-from camsvc.ipc.shared_memory import (
-    NO_SLOT,
-    STILL_SLOT,
-    ControlValue,
-    ImageInfo,
-    SharedBlock,
-    beside,
-)
+from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
+from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, SharedBlock
 from camsvc.model import errors
+from camsvc.model.values import ControlValue, DeviceInfo, File, Frame
 from camsvc.system import posix
 
 _MODE = 0o640
@@ -100,7 +93,7 @@ def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
     """
     stored, seconds = [], 0.0
     for number, file in enumerate(frame.others, start=1):
-        sha256, store_s = store(beside(path, number), [memoryview(file.data)])
+        sha256, store_s = store(part_path(path, number), [memoryview(file.data)])
         seconds += store_s
         width, height = _size(file)
         stored.append(

@@ -6,7 +6,8 @@ import os
 from collections import deque
 
 from camsvc.model.errors import CameraLost
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.process import Worker
 
 _STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
 """Importing OpenCV takes a core for a tenth of a second: one core is left to the loop, whose

@@ -11,20 +11,22 @@ import itertools
 import os
 import signal
 import socket
-import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
+from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import error_of
-from camsvc.ipc.shared_memory import NO_SLOT, ImageInfo, SharedBlock
+from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.shared_memory import NO_SLOT, SharedBlock
 from camsvc.model.errors import WorkerLost, WorkerTimeout
+from camsvc.model.values import DeviceInfo
 from camsvc.system import posix
+from camsvc.worker_pool.launch import Launch
 
 _log = structlog.get_logger()
 
@@ -49,21 +51,6 @@ _LAST_WORDS = 60
 
 _T = TypeVar("_T")
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What makes one worker process differ from another; workers of one launch are alike."""
-
-    driver: str
-    """The dotted path "package.module:Class"."""
-    python: str = sys.executable
-    env: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def of(cls, driver: str, python: str | None, env: Mapping[str, str]) -> "Launch":
-        """Return the launch for a camera's settings."""
-        return cls(driver, python or sys.executable, tuple(sorted(env.items())))
 
 
 class Worker:
@@ -93,7 +80,7 @@ class Worker:
         self._taken: list[int] = []
         """Slots of live frames that are to be given back."""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
-        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
+        self.on_changed: Callable[[DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         """Called with 0 to 100 while a call is pending, where the driver knows how far it is."""
         self.ended = asyncio.create_task(self._supervise(), name=f"worker {process.pid}")
@@ -244,7 +231,7 @@ class Worker:
     def _send(self, message_id: int, command: m.Command) -> None:
         # Never awaits: a stopped worker would block the writer, and commands are few and small.
         if not self._writer.is_closing():
-            self._writer.write(m.encode(m.Envelope(message_id, command)))
+            self._writer.write(codec.encode(m.Envelope(message_id, command)))
 
     async def _supervise(self) -> None:
         """Own the process until it has gone: read what it says, then clean up after it."""
@@ -283,9 +270,9 @@ class Worker:
     async def _receive_all(self) -> None:
         try:
             while True:
-                header = await self._reader.readexactly(m.HEADER_BYTES)
-                body = await self._reader.readexactly(m.body_length(header))
-                self._dispatch(m.decode(body))
+                header = await self._reader.readexactly(codec.HEADER_BYTES)
+                body = await self._reader.readexactly(codec.body_length(header))
+                self._dispatch(codec.decode(body))
         except (asyncio.IncompleteReadError, ConnectionError):
             return  # the process ended, or is about to
         except ValueError as error:
@@ -294,7 +281,7 @@ class Worker:
     def _dispatch(self, envelope: m.Envelope) -> None:
         match envelope.message:
             case m.Started(protocol):
-                if protocol != m.PROTOCOL:
+                if protocol != codec.PROTOCOL:
                     self.kill("it is of another version of camsvc: restart the service")
                 elif not self._started.done():
                     self._started.set_result(None)

@@ -15,15 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers import BUILTIN, PYTHON
 from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import checked
 from camsvc.images import codec
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Shot
-from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, ControlValue
+from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT
 from camsvc.model.errors import CameraUnavailable
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.model.registry import BUILTIN, PYTHON
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.process import Worker
 from tests.support import remote_driver
 
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {

@@ -17,7 +17,6 @@ from typing import cast
 import gphoto2 as gp
 import pytest
 
-from camsvc.drivers import BUILTIN
 from camsvc.drivers.gphoto2 import attached, connection, survey
 from camsvc.drivers.gphoto2.attached import Attached, Choice, held, meant
 from camsvc.drivers.gphoto2.camera import GPhoto2Camera
@@ -25,11 +24,14 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
 from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.library import Disturbed
-from camsvc.drivers.gphoto2.shot import Shot, frame_of
+from camsvc.drivers.gphoto2.shot import ReleasedShot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
-from camsvc.ipc.messages import Device, Open, Opened
+from camsvc.ipc.messages import Open, Opened
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import Device
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.process import Worker
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig
 
@@ -192,7 +194,7 @@ class Telling:
 def shot(camera: Telling, expected: int) -> list[str]:
     """Return the names of a shot's files."""
     controls = cast(ControlTree, SimpleNamespace(heard=lambda event: None))
-    taken = Shot(camera, controls, bound_s=6)
+    taken = ReleasedShot(camera, controls, bound_s=6)
     taken.release(None, lambda percent: None)
     return [file.name for file in taken.files(expected)]
 
@@ -220,7 +222,7 @@ def test_a_camera_that_talks_of_other_things_has_ended_its_shot_all_the_same() -
 )
 def test_what_is_developed_is_no_raw_file(name: str, mime_type: str) -> None:
     camera = Telling((0, added(name)), (0, added("A.XYZ")), (0, COMPLETE))
-    taken = Shot(camera, cast(ControlTree, SimpleNamespace()), bound_s=6)
+    taken = ReleasedShot(camera, cast(ControlTree, SimpleNamespace()), bound_s=6)
     taken.release(None, lambda percent: None)
     files = taken.files(2)
     assert [file.mime_type for file in files] == [mime_type, "application/octet-stream"]

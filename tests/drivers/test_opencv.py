@@ -19,13 +19,14 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers.base import Frame, Notes
+from camsvc.drivers.base import Notes
 from camsvc.drivers.linux import holders
 from camsvc.drivers.opencv import camera as opencv
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.drivers.opencv.controls import PROPERTIES
-from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.images.codec import finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
+from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support.videos import COUNT, FPS, HEIGHT, SAME_DB, WIDTH, Pixels, Video, Videos, ffmpeg
 
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.ipc.messages import Control, DeviceInfo, Shot
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.drivers.base import Driver, Notes
 from camsvc.model.errors import DriverError
+from camsvc.model.values import Control, ControlValue, DeviceInfo, Frame, Shot
 
 _STEP = 0.25
 _KNOWN = (

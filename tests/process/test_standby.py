@@ -11,14 +11,16 @@ import pytest
 
 from camsvc.camera.camera import CameraActor
 from camsvc.camera.capture import Order
-from camsvc.camera.supervisor import CameraOptions
+from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
 from camsvc.model.lifecycle import State
+from camsvc.model.values import Shot
 from camsvc.storage.archive import Archive
 from camsvc.worker_pool import pool as standby
 from camsvc.worker_pool import process as parent
+from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.pool import StandbyPool
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.worker_pool.process import Worker
 from tests.support.waiting import until, workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -107,7 +109,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
     actor = CameraActor(options, take, archive)
     states: list[State] = []
     actor.supervisor.on_state.append(states.append)
-    await actor.capture(Order(m.Shot()), START_S)
+    await actor.capture(Order(Shot()), START_S)
     await warm(pool)
     states.clear()
     os.kill(taken[-1].pid, number)
@@ -117,7 +119,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
 
     await until(back, "the camera is back")
     assert taken[0].pid != taken[1].pid
-    await actor.capture(Order(m.Shot()), START_S)
+    await actor.capture(Order(Shot()), START_S)
     await actor.close()
     await archive.close()
     await end(*taken)

@@ -15,9 +15,7 @@ import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from camsvc.drivers import BUILTIN
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import (
     CameraUnavailable,
     DriverError,
@@ -25,14 +23,17 @@ from camsvc.model.errors import (
     StorageFull,
     WorkerTimeout,
 )
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import ControlValue, LiveVariant, Shot
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.process import Worker
 from tests.support.waiting import until
 
 CALL_S = 20.0
 ANY_SIZE = 1 << 30
 SOON = 0.2
 """Seconds that no step without a pause of its own takes."""
-WITH_GAIN = m.Shot(controls={"gain": 3.0})
+WITH_GAIN = Shot(controls={"gain": 3.0})
 
 OpenCamera = Callable[..., Awaitable[Worker]]
 
@@ -61,12 +62,12 @@ async def camera() -> AsyncIterator[OpenCamera]:
 async def take(
     worker: Worker,
     path: Path,
-    shot: m.Shot | None = None,
+    shot: Shot | None = None,
     *,
     inline_bytes: int = 0,
     comment: str = "",
 ) -> m.Captured:
-    command = m.Capture(shot or m.Shot(), str(path), inline_bytes, comment)
+    command = m.Capture(shot or Shot(), str(path), inline_bytes, comment)
     answer = await worker.call(command, CALL_S)
     assert isinstance(answer, m.Captured)
     return answer
@@ -88,7 +89,7 @@ def fault(on: str, kind: str = "error", **more: object) -> list[dict[str, object
 async def test_what_can_be_done_before_the_trigger_is(camera: OpenCamera, tmp_path: Path) -> None:
     worker = await camera(prepare_duration_s=0.5)
     started = time.monotonic()
-    await worker.call(m.Prepare(m.Shot()), CALL_S)
+    await worker.call(m.Prepare(Shot()), CALL_S)
     assert time.monotonic() - started >= 0.5
     prepared = await take(worker, tmp_path / "prepared")
     assert prepared.driver_s < SOON
@@ -115,7 +116,7 @@ async def test_a_failure_puts_the_controls_back(
 async def test_a_shot_that_cannot_be_is_refused_before_its_trigger(camera: OpenCamera) -> None:
     worker = await camera()
     with pytest.raises(InvalidRequest, match="99"):
-        await worker.call(m.Prepare(m.Shot(controls={"gain": 99.0})), CALL_S)
+        await worker.call(m.Prepare(Shot(controls={"gain": 99.0})), CALL_S)
     assert await value_of(worker, "gain") == 1.0
 
 
@@ -124,7 +125,7 @@ async def test_another_shot_is_not_the_one_that_was_prepared(
 ) -> None:
     worker = await camera()
     await worker.call(m.Prepare(WITH_GAIN), CALL_S)
-    other = m.Shot(controls={"exposure_duration_us": 500})
+    other = Shot(controls={"exposure_duration_us": 500})
     answer = await take(worker, tmp_path / "picture", other)
     assert answer.image.controls["gain"] == 1.0
     assert answer.image.controls["exposure_duration_us"] == 500
@@ -159,11 +160,11 @@ async def test_live_view_rests_until_the_trigger(
         await until(seen, f"{count} frames")
 
     worker.on_live = see
-    worker.tell(m.SetLive([m.LiveVariant(1)]))
+    worker.tell(m.SetLive([LiveVariant(1)]))
     await flowing(3)
-    await worker.call(m.Prepare(m.Shot()), CALL_S)
+    await worker.call(m.Prepare(Shot()), CALL_S)
     at_rest = len(frames)
-    worker.tell(m.SetLive([m.LiveVariant(1), m.LiveVariant(2, quality_percent=50)]))
+    worker.tell(m.SetLive([LiveVariant(1), LiveVariant(2, quality_percent=50)]))
     await asyncio.sleep(0.2)  # twenty frames long: that none comes is what is tested
     assert len(frames) == at_rest
     await take(worker, tmp_path / "picture")
@@ -206,7 +207,7 @@ async def test_progress_that_nobody_waits_for_is_not_told(
     told: list[int] = []
     worker.on_progress = told.append
     with pytest.raises(WorkerTimeout):
-        await worker.call(m.Capture(m.Shot(), str(tmp_path / "picture"), 0), 0.12)
+        await worker.call(m.Capture(Shot(), str(tmp_path / "picture"), 0), 0.12)
     heard = len(told)
 
     async def written() -> bool:
@@ -226,7 +227,7 @@ async def test_the_shutter_is_counted_for_stills_alone_and_over_restarts(
     worker = await camera(**settings)
     seen = asyncio.Event()
     worker.on_live = lambda event: seen.set()
-    worker.tell(m.SetLive([m.LiveVariant(1)]))
+    worker.tell(m.SetLive([LiveVariant(1)]))
     async with asyncio.timeout(CALL_S):
         await seen.wait()
     first = await take(worker, tmp_path / "1")
@@ -246,7 +247,7 @@ async def test_the_shutter_is_counted_for_stills_alone_and_over_restarts(
 
 async def test_the_file_says_what_was_done(camera: OpenCamera, tmp_path: Path) -> None:
     worker = await camera()
-    shot = m.Shot(controls={"focus_distance_diopters": 2.0, "gain": 3.0})
+    shot = Shot(controls={"focus_distance_diopters": 2.0, "gain": 3.0})
     labels = {"Ort": "Gewächshaus 3"}
     answer = await take(worker, tmp_path / "picture", shot, comment=json.dumps(labels))
     with Image.open(io.BytesIO((tmp_path / "picture").read_bytes())) as image:
@@ -270,12 +271,12 @@ async def test_a_still_that_nobody_waits_for_does_no_harm(
     """Without a slot there is none to give back, and none to take from live view."""
     worker = await camera(capture_duration_s=0.2, fps=100.0)
     with pytest.raises(WorkerTimeout):
-        await worker.call(m.Capture(m.Shot(), str(tmp_path / "1"), 0), 0.1)
+        await worker.call(m.Capture(Shot(), str(tmp_path / "1"), 0), 0.1)
     events: list[m.LiveEvent] = []
     worker.on_live = events.append
     answer = await take(worker, tmp_path / "2", inline_bytes=ANY_SIZE)
     assert worker.take_image(answer.image) == (tmp_path / "2").read_bytes()
-    worker.tell(m.SetLive([m.LiveVariant(1)]))
+    worker.tell(m.SetLive([LiveVariant(1)]))
 
     async def seen() -> bool:
         return len(events) >= 3

@@ -15,8 +15,10 @@ import pytest
 from camsvc.images import exif
 from camsvc.ipc import messages as m
 from camsvc.model.errors import DriverFault, WorkerLost, WorkerTimeout
+from camsvc.model.values import Shot
 from camsvc.worker_pool import process as parent
-from camsvc.worker_pool.process import Launch, Worker
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.process import Worker
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.waiting import workers_gone
 
@@ -274,7 +276,7 @@ async def test_another_interpreter_runs_the_worker_without_the_services_packages
     # It has no Pillow either.
     assert answer.device.warnings == [exif.NO_PILLOW]
     path = tmp_path / "picture"
-    await worker.call(m.Capture(m.Shot(), str(path), 0, '{"plant": "7"}'), CALL_S)
+    await worker.call(m.Capture(Shot(), str(path), 0, '{"plant": "7"}'), CALL_S)
     assert path.read_bytes() == TINY_JPEG
     worker.kill("enough")
     with contextlib.suppress(WorkerLost):

@@ -8,12 +8,13 @@ from typing import Any, Self
 import looptime
 
 from camsvc.camera.camera import CameraActor
-from camsvc.camera.supervisor import CameraOptions
+from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ImageInfo
+from camsvc.ipc.messages import ImageInfo
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
+from camsvc.model.values import DeviceInfo, LiveVariant
 from tests.support.fakearchive import FakeArchive
 
 FPS = 30
@@ -32,10 +33,10 @@ class LiveWorker:
         self.ended = asyncio.create_task(self._end())
         self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
-        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
+        self.on_changed: Callable[[DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         self.notes = b""
-        self.reading: list[m.LiveVariant] = []
+        self.reading: list[LiveVariant] = []
         self.released = 0
 
     @property
@@ -165,7 +166,7 @@ class LiveRig:
         self.loop = looptime.new_event_loop(start=0)
         self.script: list[str] = []
         self.command_s = COMMAND_S
-        self.device = m.DeviceInfo("fake", ["JPEG"], live_view=True, expected_capture_s=COMMAND_S)
+        self.device = DeviceInfo("fake", ["JPEG"], live_view=True, expected_capture_s=COMMAND_S)
         self.worker: LiveWorker | None = None
         self.workers = 0
         self.delivered = 0

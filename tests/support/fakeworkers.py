@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import looptime
 
 from camsvc.camera.camera import CameraActor
-from camsvc.camera.supervisor import CameraOptions
+from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ImageInfo
+from camsvc.ipc.messages import ImageInfo
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
@@ -25,6 +25,7 @@ from camsvc.model.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from camsvc.model.values import DeviceInfo
 from tests.support.fakearchive import FakeArchive
 
 OPTIONS = CameraOptions(
@@ -51,7 +52,7 @@ class FakeWorker:
         self.killed = False
         self.camera = ""
         self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
-        self.on_changed: Callable[[m.DeviceInfo], None] = lambda device: None
+        self.on_changed: Callable[[DeviceInfo], None] = lambda device: None
         self.on_progress: Callable[[int], None] = lambda percent: None
         self.notes = str(next(self.numbers)).encode()
 
@@ -113,7 +114,7 @@ class FakeWorker:
         match command:
             case m.Open():
                 guess_s = self._camera.expected_s
-                return m.Opened(m.DeviceInfo("fake", ["JPEG"], expected_capture_s=guess_s))
+                return m.Opened(DeviceInfo("fake", ["JPEG"], expected_capture_s=guess_s))
             case m.Capture():
                 self._camera.shots += 1
                 taken_ns = int(self._camera.pressed[-1] * 1e9)

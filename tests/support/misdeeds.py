@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import camsvc
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
+from camsvc.ipc import codec
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import STILL_SLOT, ImageInfo, SharedBlock
+from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.shared_memory import STILL_SLOT, SharedBlock
+from camsvc.model.values import DeviceInfo, Frame, Shot
 
 EXIT_CODE = 7
 ANNOUNCED_BYTES = 100_000
@@ -41,10 +44,10 @@ class Misdeeds(Driver):
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
         self._deed = DEEDS[str(settings.get("deed", "behave"))]
 
-    def open(self) -> m.DeviceInfo:
+    def open(self) -> DeviceInfo:
         self._deed()
         visible = [name for name in _SERVICES_PACKAGES if importlib.util.find_spec(name)]
-        return m.DeviceInfo(
+        return DeviceInfo(
             model="well-behaved",
             formats=["JPEG"],
             details={
@@ -54,7 +57,7 @@ class Misdeeds(Driver):
             },
         )
 
-    def capture(self, shot: m.Shot) -> Frame:
+    def capture(self, shot: Shot) -> Frame:
         return Frame(time.time_ns(), encoded=TINY_JPEG, mime_type="image/jpeg")
 
     def close(self) -> None:
@@ -87,7 +90,7 @@ def exit_() -> None:
 
 @deed
 def answer_and_exit() -> None:
-    _pipe(m.encode(m.Envelope(1, m.Opened(m.DeviceInfo("last words", [])))))
+    _pipe(codec.encode(m.Envelope(1, m.Opened(DeviceInfo("last words", [])))))
     os._exit(EXIT_CODE)
 
 
@@ -110,19 +113,19 @@ def send_a_command_to_run() -> None:
 
 @deed
 def announce_too_long_a_message() -> None:
-    _pipe((m.MAX_MESSAGE_BYTES + 1).to_bytes(4, "little"))
+    _pipe((codec.MAX_MESSAGE_BYTES + 1).to_bytes(4, "little"))
     _wait_for_ever()
 
 
 @deed
 def tell_of_too_much_progress() -> None:
-    _pipe(m.encode(m.Envelope(0, m.Progress(101))))
+    _pipe(codec.encode(m.Envelope(0, m.Progress(101))))
     _wait_for_ever()
 
 
 @deed
 def tell_of_progress_that_is_no_number() -> None:
-    _pipe(m.encode(m.Envelope(0, m.Progress("x" * 2**19))))  # type: ignore[arg-type]
+    _pipe(codec.encode(m.Envelope(0, m.Progress("x" * 2**19))))  # type: ignore[arg-type]
     _wait_for_ever()
 
 
@@ -138,7 +141,7 @@ def truncate_the_memory() -> None:
     block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
     image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1, "")
     os.ftruncate(block.fd, 10)
-    _pipe(m.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0, 0.0))))
+    _pipe(codec.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0, 0.0))))
     _wait_for_ever()
 
 

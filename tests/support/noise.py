@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.drivers.base import Driver, Notes
+from camsvc.model.values import DeviceInfo, Frame, Shot
 
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 SETTINGS: dict[str, Any] = {

@@ -6,9 +6,8 @@ import time
 import uuid
 from pathlib import Path
 
-from camsvc.ipc.messages import Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage, fingerprint
+from camsvc.model.values import ControlValue, Shot
 from camsvc.storage.archive import Archive
 from tests.support.misdeeds import TINY_JPEG
 

@@ -9,12 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from camsvc.drivers.base import Driver, File, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.simulated.test_picture import TestPicture
 from camsvc.images import codec
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, File, Frame, Shot
 
 WIDTH, HEIGHT = 640, 480
 DIFFERENT = 20

@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.drivers.base import Driver, Notes
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
-    from camsvc.worker_pool.process import Launch
+    from camsvc.worker_pool.launch import Launch
 
 _ROOT = Path(__file__).parents[2]
 

@@ -14,16 +14,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import gphoto2 as gp
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.gphoto2 import connection, library, survey
 from camsvc.drivers.gphoto2.attached import Attached, Choice
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats, aim
-from camsvc.drivers.gphoto2.shot import JPEG, Shot, drain, frame_of
+from camsvc.drivers.gphoto2.shot import JPEG, ReleasedShot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
-from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest, Unsupported
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 _LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
 """As in the settings, for whoever makes a driver without them."""
@@ -68,7 +67,7 @@ class GPhoto2Camera(Driver):
         self._disturbed = False
         self._port = ""
         """Where the camera is, or was when it was open last, if by another worker."""
-        self._info: m.DeviceInfo | None = None
+        self._info: DeviceInfo | None = None
         self._wanted: dict[str, ControlValue] = {}
         self._next_frame = 0.0
         self._live = False
@@ -79,7 +78,7 @@ class GPhoto2Camera(Driver):
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
 
-    def open(self) -> m.DeviceInfo:
+    def open(self) -> DeviceInfo:
         """Connect to the camera, and set what the settings say about its files.
 
         Raises:
@@ -105,7 +104,7 @@ class GPhoto2Camera(Driver):
         return self._info
 
     @_minded
-    def capture(self, shot: m.Shot) -> Frame:
+    def capture(self, shot: Shot) -> Frame:
         """Release the shutter, and fetch all files that the camera makes of it.
 
         Raises:
@@ -118,7 +117,7 @@ class GPhoto2Camera(Driver):
         exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
         with self._formats.set_for(shot.format) as expected:
             bound_s = (exposure_us or 0) / 1e6 + self._file_timeout_s
-            under_way = Shot(self._open_one, controls, bound_s)
+            under_way = ReleasedShot(self._open_one, controls, bound_s)
             acquired_ns = time.time_ns()
             under_way.release(bulb_s, self.progress)
             files = under_way.files(expected)
@@ -161,7 +160,7 @@ class GPhoto2Camera(Driver):
         self._live = False
 
     @_minded
-    def controls(self) -> list[m.Control]:
+    def controls(self) -> list[Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
         if not self._just_heard:
             drain(self._open_one, self._controls)
@@ -174,7 +173,7 @@ class GPhoto2Camera(Driver):
         self._wanted |= values
 
     @_minded
-    def attend(self) -> m.DeviceInfo | None:
+    def attend(self) -> DeviceInfo | None:
         """Take the camera's events; now and then, ask for its battery and its card.
 
         What was fetched and is not to stay on the card is deleted here, as that takes 0.3 s.
@@ -223,17 +222,17 @@ class GPhoto2Camera(Driver):
         self._release()
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[m.Device]:
+    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
         """List the cameras attached, by what outlives a plugging in where that will do."""
         return survey.devices(configured)
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], found: m.Device) -> bool:
+    def selects(cls, settings: Mapping[str, object], found: Device) -> bool:
         """Whether settings name a device, or fit it while no other of its model is attached."""
         return survey.selects(settings, found)
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[m.Finding]:
+    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
         """Say which version of the library is used, what is attached, and who holds it."""
         library.use(settings)
         return survey.findings(Choice.of(settings))
@@ -265,7 +264,7 @@ class GPhoto2Camera(Driver):
             self._controls.choose("autofocus", "Off" if off else "On")
         can = camera.get_abilities().operations
         maker = self._controls.value("manufacturer")
-        self._info = m.DeviceInfo(
+        self._info = DeviceInfo(
             model=what.model,
             make=str(maker or ""),
             serial=what.serial,

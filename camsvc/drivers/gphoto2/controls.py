@@ -14,9 +14,8 @@ import gphoto2 as gp
 
 from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
 from camsvc.drivers.gphoto2.library import CONTEXT, failures
-from camsvc.ipc.messages import Control
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DriverError, InvalidRequest
+from camsvc.model.values import Control, ControlValue
 
 STANDARD = {
     "f-number": "aperture",

@@ -3,7 +3,7 @@
 import math
 import re
 
-from camsvc.ipc.messages import Control
+from camsvc.model.values import Control
 
 EXPOSURE = "exposure_duration_us"
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.base import File, Frame
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.library import (
     CONTEXT,
@@ -22,6 +21,7 @@ from camsvc.drivers.gphoto2.library import (
     failures,
 )
 from camsvc.model.errors import DriverError
+from camsvc.model.values import File, Frame
 
 JPEG = "image/jpeg"
 _HEIF, _TIFF = "image/heif", "image/tiff"
@@ -83,7 +83,7 @@ def drain(camera: Any, controls: ControlTree) -> None:
                 controls.heard(str(data))
 
 
-class Shot:
+class ReleasedShot:
     """A shot under way. `bound_s` is how long its files may take, the exposure included.
 
     `places` are the folders and names of its files on the camera.

@@ -20,8 +20,8 @@ from camsvc.drivers.gphoto2.attached import (
     users,
 )
 from camsvc.drivers.linux import kernel_log
-from camsvc.ipc.messages import Device, Finding
 from camsvc.model.errors import DriverError, DriverFault
+from camsvc.model.values import Device, Finding
 
 
 def devices(configured: Sequence[Mapping[str, object]]) -> list[Device]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from camsvc.ipc.messages import Finding
 from camsvc.model.errors import DeviceInUse
+from camsvc.model.values import Finding
 
 _PROC = Path("/proc")
 

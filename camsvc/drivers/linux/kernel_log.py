@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from camsvc.ipc.messages import Finding
+from camsvc.model.values import Finding
 
 _LOG = Path("/dev/kmsg")
 _RECORD_BYTES = 8192

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.controls import turn
 from camsvc.drivers.linux import video_nodes
 from camsvc.drivers.opencv.controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
 from camsvc.drivers.opencv.source import BACKENDS, Source, kind_of
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,8 +7,7 @@ powers of two. Ranges it tells nowhere: a value is set, read back, and refused w
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camsvc.ipc.messages import Control
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.values import Control, ControlValue
 
 EXPOSURE_MODE = "exposure_mode"
 EXPOSURE = "exposure_duration_us"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from camsvc.drivers.linux import holders, video_nodes
-from camsvc.ipc.messages import Finding
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.values import Finding
 
 BACKENDS = ("any", "v4l2", "dshow", "msmf", "avfoundation", "ffmpeg", "gstreamer")
 

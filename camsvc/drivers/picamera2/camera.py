@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.picamera2 import modes, nodes, pixels
 from camsvc.drivers.picamera2.clock import acquired_ns
 from camsvc.drivers.picamera2.controls import FOCUS_MODE, PiControls
@@ -26,9 +26,8 @@ from camsvc.drivers.picamera2.library import (
 )
 from camsvc.drivers.picamera2.modes import LIVE, STILL, PiSettings
 from camsvc.drivers.picamera2.select import find
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Finding, Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 _EXPECTED_S = 0.5
 """A still with a change of configuration before it, on a Pi."""

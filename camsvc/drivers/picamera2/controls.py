@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from camsvc.ipc.messages import Control
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import InvalidRequest
+from camsvc.model.values import Control, ControlValue
 
 Values = dict[str, bool | int | float]
 """Values by libcamera's names."""

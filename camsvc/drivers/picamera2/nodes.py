@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from camsvc.drivers.linux.holders import Program
-from camsvc.ipc.messages import Finding
+from camsvc.model.values import Finding
 
 _DEV, _PROC = Path("/dev"), Path("/proc")
 

@@ -15,12 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.simulated.test_picture import TestPicture
 from camsvc.images import codec
-from camsvc.ipc.messages import Control, Device, DeviceInfo, Shot
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Frame, Shot
 
 _DEFAULTS = {
     "width_px": 1280,

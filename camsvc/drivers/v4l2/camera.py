@@ -8,17 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camsvc.drivers.base import Driver, Frame, Notes
+from camsvc.drivers.base import Driver, Notes
 from camsvc.drivers.linux import holders
 from camsvc.drivers.linux.video_nodes import Node
 from camsvc.drivers.v4l2 import select
 from camsvc.drivers.v4l2.controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
 from camsvc.drivers.v4l2.device import Device, Mode, Picture
 from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
-from camsvc.ipc.messages import Control, DeviceInfo, Finding, Shot
-from camsvc.ipc.messages import Device as Found
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceInUse, DriverError
+from camsvc.model.values import Control, ControlValue, DeviceInfo, Finding, Frame, Shot
+from camsvc.model.values import Device as Found
 
 _WARMUP_FRAMES = 5
 """Cameras need about as many to settle exposure and white balance."""

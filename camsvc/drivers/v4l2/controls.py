@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from camsvc.drivers.controls import turn
 from camsvc.drivers.v4l2 import ioctl as api
 from camsvc.drivers.v4l2.device import Device, failures
-from camsvc.ipc.messages import Control
-from camsvc.ipc.shared_memory import ControlValue
 from camsvc.model.errors import DeviceAway, DriverError, InvalidRequest
+from camsvc.model.values import Control, ControlValue
 
 EXPOSURE_MODE, EXPOSURE = "exposure_mode", "exposure_duration_us"
 

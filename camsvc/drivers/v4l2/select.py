@@ -10,8 +10,8 @@ from pathlib import Path
 
 from camsvc.drivers.linux import holders, kernel_log, video_nodes
 from camsvc.drivers.linux.video_nodes import Node
-from camsvc.ipc.messages import Device, Finding
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.values import Device, Finding
 
 
 def chosen(settings: Mapping[str, object]) -> Node:

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.ipc.messages import DeviceInfo, Shot
+from camsvc.drivers.base import Driver, Notes
+from camsvc.model.values import DeviceInfo, Frame, Shot
 
 DRIVER = "bigcam:BigCamera"
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}

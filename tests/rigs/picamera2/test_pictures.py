@@ -15,8 +15,8 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
 from PIL.TiffImagePlugin import BITSPERSAMPLE, ImageFileDirectory_v2
 
-from camsvc.drivers import BUILTIN
 from camsvc.ipc import messages as m
+from camsvc.model.registry import BUILTIN
 from camsvc.worker_pool.process import Worker
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera

@@ -3,7 +3,7 @@
 import pytest
 
 from camsvc.drivers.base import Driver
-from camsvc.ipc.messages import DeviceInfo
+from camsvc.model.values import DeviceInfo
 from tests.drivers import test_contract
 from tests.drivers.test_contract import *  # noqa: F403
 from tests.rigs.v4l2.webcam import Webcam

@@ -14,8 +14,8 @@ import pytest
 from camsvc.drivers.base import Notes
 from camsvc.drivers.linux.video_nodes import find
 from camsvc.drivers.v4l2.camera import V4L2Camera
-from camsvc.ipc.messages import DeviceInfo, Shot
 from camsvc.model.errors import DeviceAway, DriverError
+from camsvc.model.values import DeviceInfo, Shot
 from tests.rigs.v4l2.webcam import Webcam, until
 
 pytestmark = pytest.mark.rig

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from camsvc.camera.capture import Order
-from camsvc.camera.supervisor import CameraOptions
+from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
 from camsvc.model.errors import (
     CameraBusy,
@@ -28,6 +28,7 @@ from camsvc.model.errors import (
     Unsupported,
 )
 from camsvc.model.lifecycle import State
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import (
     MISDEEDS,
     OPTIONS,
@@ -63,7 +64,7 @@ class Clients(RuleBasedStateMachine):
         values = {} if exposure_us is None else {"exposure_duration_us": exposure_us}
         worst_s = self.rig.actor.worst_case_s((exposure_us or 0) / 1e6)
         worst_s *= (OPTIONS.queue_limit + 2) if wait else 1
-        order = Order(m.Shot(controls=dict(values)), request_id, wait=wait)
+        order = Order(Shot(controls=dict(values)), request_id, wait=wait)
         capture = self.rig.actor.capture(order, timeout_s)
         bound_s = worst_s if timeout_s is None else min(timeout_s, worst_s)
         self.rig.begin(capture, bound_s + LOOKUP_S)
@@ -124,7 +125,7 @@ class Clients(RuleBasedStateMachine):
         if self.rig.actor.supervisor.state is State.FAULTED:
             self.rig.run(self.rig.actor.reset())
         shots = self.rig.shots
-        self.rig.run(self.rig.actor.capture(Order(m.Shot()), 5))
+        self.rig.run(self.rig.actor.capture(Order(Shot()), 5))
         assert self.rig.shots == shots + 1
         self.rig.close()
 
@@ -147,7 +148,7 @@ def rig() -> Any:
 
 def test_a_hang_costs_one_attempt(rig: Rig) -> None:
     rig.script = [WELL, "hang"]
-    result = rig.run(rig.actor.capture(Order(m.Shot())))
+    result = rig.run(rig.actor.capture(Order(Shot())))
     assert (result.record.attempts, result.record.recoveries) == (2, 1)
     assert rig.loop.time() == pytest.approx(10 + 2 * 0.1 + 0.1, abs=0.1)
 
@@ -155,7 +156,7 @@ def test_a_hang_costs_one_attempt(rig: Rig) -> None:
 def test_no_worker_is_taken_before_a_killed_one_has_gone(rig: Rig) -> None:
     """It may hold the device yet: the next one would be told that another program does."""
     rig.script, rig.lingers_s = [WELL, "hang"], 0.3
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     assert rig.shots == 1
     assert len(rig.workers) == 2
     assert rig.loop.time() < OPTIONS.attempt_timeout_s + rig.lingers_s + 1
@@ -166,53 +167,53 @@ def test_all_attempts_hanging_ends_in_unavailable(rig: Rig) -> None:
     with pytest.raises(
         CameraUnavailable, match=r"failed in 3 of 3 attempts.*not answered|no answer"
     ):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     assert rig.loop.time() < rig.actor.worst_case_s()
 
 
 def test_the_worst_case_bounds_a_call_without_deadline(rig: Rig) -> None:
     rig.script = ["hang"] * 50
     with pytest.raises(CameraServiceError):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     assert rig.loop.time() <= rig.actor.worst_case_s() + TICK_S
 
 
 def test_a_deadline_ends_the_call_and_the_next_capture_succeeds(rig: Rig) -> None:
     rig.script = [WELL, "hang"]
     with pytest.raises(CaptureTimeout, match="deadline"):
-        rig.run(rig.actor.capture(Order(m.Shot()), 1))
+        rig.run(rig.actor.capture(Order(Shot()), 1))
     assert rig.loop.time() == pytest.approx(1, abs=TICK_S)
-    rig.run(rig.actor.capture(Order(m.Shot()), 1))
+    rig.run(rig.actor.capture(Order(Shot()), 1))
     assert rig.shots == 1
 
 
 def test_an_abandoned_shot_may_end_and_the_device_is_not_killed(rig: Rig) -> None:
-    rig.run(rig.actor.capture(Order(m.Shot())))
-    call = rig.begin(rig.actor.capture(Order(m.Shot())), 1)
+    rig.run(rig.actor.capture(Order(Shot())))
+    call = rig.begin(rig.actor.capture(Order(Shot())), 1)
     rig.wait(0.05)
     call.leave()
-    rig.run(rig.actor.capture(Order(m.Shot()), 1))
+    rig.run(rig.actor.capture(Order(Shot()), 1))
     assert (rig.shots, len(rig.workers)) == (3, 1)
 
 
 def test_a_call_cancelled_before_its_first_step_leaves_the_line(rig: Rig) -> None:
     async def cancelled_at_once() -> None:
-        task = asyncio.ensure_future(rig.actor.capture(Order(m.Shot())))
+        task = asyncio.ensure_future(rig.actor.capture(Order(Shot())))
         asyncio.get_running_loop().call_soon(task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
 
     rig.run(cancelled_at_once())
-    rig.run(rig.actor.capture(Order(m.Shot()), 5))
+    rig.run(rig.actor.capture(Order(Shot()), 5))
 
 
 def test_refused_clients_are_told_different_times(rig: Rig) -> None:
-    rig.run(rig.actor.capture(Order(m.Shot())))
-    rig.begin(rig.actor.capture(Order(m.Shot())), 1)
+    rig.run(rig.actor.capture(Order(Shot())))
+    rig.begin(rig.actor.capture(Order(Shot())), 1)
     waits = []
     for _ in range(5):
         with pytest.raises(CameraBusy) as refusal:
-            rig.run(rig.actor.capture(Order(m.Shot())))
+            rig.run(rig.actor.capture(Order(Shot())))
         waits.append(refusal.value.retry_after_s or 0.0)
     gaps = [later - earlier for earlier, later in itertools.pairwise(waits)]
     assert all(gap > 0.1 for gap in gaps), "each gets the turn after the one promised before"
@@ -222,13 +223,13 @@ def test_refused_clients_are_told_different_times(rig: Rig) -> None:
 def test_a_faulted_camera_refuses_at_once_and_reset_brings_it_back(rig: Rig) -> None:
     rig.script = ["fault"]
     with pytest.raises(CameraFaulted, match="scripted"):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     before = rig.loop.time()
     with pytest.raises(CameraFaulted):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     assert rig.loop.time() == before
     rig.run(rig.actor.reset())
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
 
 
 def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
@@ -262,35 +263,35 @@ def test_while_backing_off_a_new_call_is_told_when_to_come_back(rig: Rig) -> Non
     rig.loop.call_soon(rig.actor.supervisor.open)
     rig.wait(2.5)
     with pytest.raises(CameraUnavailable, match="next try") as refusal:
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     assert refusal.value.retry_after_s
     rig.wait(refusal.value.retry_after_s + 30)
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
 
 
 def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     rig.script = [WELL, "refuse"]
     with pytest.raises(Unsupported):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))
     assert rig.actor.supervisor.state is State.READY
     assert len(rig.workers) == 1
 
 
 def test_notes_go_from_one_worker_to_the_next(rig: Rig) -> None:
     rig.script = [WELL, "die"]
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     assert rig.actor.supervisor._notes == rig.workers[0].notes
 
 
 def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
     rig = Rig(CameraOptions(id="cam", driver="fake", idle_close_s=5))
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     states = []
     for seconds in (4, 2):
         rig.wait(seconds)
         states.append(rig.actor.supervisor.state)
     assert states == [State.READY, State.CLOSED]
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     assert len(rig.workers) == 2
     rig.close()
 
@@ -298,7 +299,7 @@ def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
 def test_controls_survive_a_recovery(rig: Rig) -> None:
     rig.run(rig.actor.set_controls({"focus_distance_diopters": 8.2}))
     rig.script = ["die"]
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     assert rig.actor.supervisor.controls == {"focus_distance_diopters": 8.2}
 
 
@@ -313,4 +314,4 @@ def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
 
     rig.actor.supervisor._take_worker = take
     with pytest.raises(CameraFaulted, match=r"settings' controls\[gain\]"):
-        rig.run(rig.actor.capture(Order(m.Shot())))
+        rig.run(rig.actor.capture(Order(Shot())))

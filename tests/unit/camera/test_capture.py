@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from camsvc.camera.capture import Order, Taken
-from camsvc.ipc import messages as m
 from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -17,14 +16,15 @@ from camsvc.model.errors import (
     Unsupported,
 )
 from camsvc.model.records import CaptureState, EventType
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import COMMAND_S, OPTIONS, SLOW_S, TICK_S, WELL, Call, Rig
 
-PLAIN = Order(m.Shot())
-NAMED = Order(m.Shot(), "a", {"point": "1"})
+PLAIN = Order(Shot())
+NAMED = Order(Shot(), "a", {"point": "1"})
 OTHERS = [
-    replace(NAMED, shot=m.Shot(format="PNG")),
-    replace(NAMED, shot=m.Shot(quality_percent=80)),
-    replace(NAMED, shot=m.Shot(controls={"gain": 2.0})),
+    replace(NAMED, shot=Shot(format="PNG")),
+    replace(NAMED, shot=Shot(quality_percent=80)),
+    replace(NAMED, shot=Shot(controls={"gain": 2.0})),
     replace(NAMED, labels={"point": "2"}),
 ]
 ALIKE = [
@@ -260,7 +260,7 @@ def test_a_full_disk_refuses_before_the_shutter(opened: Rig) -> None:
 
 
 def test_what_is_kept_and_what_is_under_way_needs_no_room(opened: Rig) -> None:
-    kept = Order(m.Shot(), "kept")
+    kept = Order(Shot(), "kept")
     take(opened, kept)
     opened.script = ["slow"]
     call = begin(opened)

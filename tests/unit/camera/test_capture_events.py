@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from camsvc.camera.capture import Order
-from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
 from camsvc.model.records import EventRecord, EventType
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import COMMAND_S, OPTIONS, WELL, Rig
 
-ORDER = Order(m.Shot(), "a", {"point": "1"})
+ORDER = Order(Shot(), "a", {"point": "1"})
 EXPECTED_S = 5.0
 T = EventType
 
@@ -58,7 +58,7 @@ def test_progress_is_told_by_time_twice_a_second_and_never_reaches_the_end(rig: 
 
 def test_progress_by_time_knows_of_a_longer_exposure(rig: Rig) -> None:
     rig.script = [WELL, "slow"]
-    order = Order(m.Shot(controls={"exposure_duration_us": 5_000_000}))
+    order = Order(Shot(controls={"exposure_duration_us": 5_000_000}))
     rig.run(rig.actor.capture(order))
     assert percents(rig.archive.events) == pytest.approx(list(range(5, 75, 5)), abs=1)
 

@@ -7,8 +7,7 @@ import pytest
 
 from camsvc.camera.capture import Order, Taken
 from camsvc.camera.group import Member, Outcome, capture_group, skew_s
-from camsvc.camera.supervisor import CameraOptions
-from camsvc.ipc import messages as m
+from camsvc.camera.ports import CameraOptions
 from camsvc.model.errors import (
     CameraBusy,
     CameraFaulted,
@@ -18,10 +17,11 @@ from camsvc.model.errors import (
     Unsupported,
 )
 from camsvc.model.records import CaptureState
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import COMMAND_S, SLOW_S, TICK_S, WELL, Call, FakeCamera, Stage
 
 ATTEMPT_S, OPEN_S = 10.0, 15.0
-ORDER, WAITING = Order(m.Shot()), Order(m.Shot(), wait=True)
+ORDER, WAITING = Order(Shot()), Order(Shot(), wait=True)
 
 
 def camera(stage: Stage, name: str) -> FakeCamera:
@@ -217,7 +217,7 @@ def test_a_group_whose_client_leaves_before_the_trigger_presses_no_shutter(
     """It leaves while both are made ready, or while one is and the other waits for it."""
     open_all(stage, left, right)
     right.script = ["slow"]
-    call = begin(stage, left, right, order=Order(m.Shot(), request_id))
+    call = begin(stage, left, right, order=Order(Shot(), request_id))
     stage.wait(after_s)
     call.leave()
     stage.wait(60)
@@ -248,7 +248,7 @@ def test_one_that_fails_when_the_client_has_left_is_not_tried_again(
     """Whoever leaves before the trigger gets no picture, though with an id he may come back."""
     open_all(stage, left, right)
     left.script = ["die"]
-    call = begin(stage, left, right, order=Order(m.Shot(), "a"))
+    call = begin(stage, left, right, order=Order(Shot(), "a"))
     stage.wait(COMMAND_S / 4)
     call.leave()
     stage.wait(60)
@@ -270,7 +270,7 @@ def test_without_a_deadline_one_waits_for_the_others_longer_than_its_own_worst_c
 def test_the_same_ids_again_are_replayed_and_measure_no_skew(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
-    order = Order(m.Shot(), "a")
+    order = Order(Shot(), "a")
     first = outcomes(stage, left, right, order=order)
     again = outcomes(stage, left, right, order=order)
     assert [o.replayed for o in first + again if isinstance(o, Taken)] == [False] * 2 + [True] * 2
@@ -282,7 +282,7 @@ def test_the_same_ids_again_are_replayed_and_measure_no_skew(
 def test_only_what_is_missing_of_a_group_is_taken_again(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
-    order = Order(m.Shot(), "a")
+    order = Order(Shot(), "a")
     open_all(stage, left, right)
     left.script = ["error"] * 200
     assert kinds(outcomes(stage, left, right, order=order)) == [CameraUnavailable, Taken]
@@ -297,7 +297,7 @@ def test_a_group_joins_the_capture_under_way_of_one_of_its_ids(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
     open_all(stage, left, right)
-    order = Order(m.Shot(), "a")
+    order = Order(Shot(), "a")
     left.script = ["slow"]
     stage.begin(left.actor.capture(order), 100)
     stage.wait(1)
@@ -312,7 +312,7 @@ def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
     open_all(stage, left, right)
-    order = Order(m.Shot(), "a")
+    order = Order(Shot(), "a")
     stage.archive.lookup_s = 1.0
     call = begin(stage, left, right, order=order)
     stage.wait(0.1)
@@ -329,7 +329,7 @@ def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
 ) -> None:
     """The steps of the event loop in which it may happen are tried one by one."""
     open_all(stage, left, right)
-    order = Order(m.Shot(), "a", wait=True)
+    order = Order(Shot(), "a", wait=True)
     stage.begin(left.actor.capture(ORDER), 10)
     first = stage.begin(left.actor.capture(order), 10)
     stage.wait(COMMAND_S / 2)
@@ -349,8 +349,8 @@ def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
 def test_another_request_under_an_id_is_refused_and_the_others_are_taken(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
-    stage.run(left.actor.capture(Order(m.Shot(), "a")))
-    order = Order(m.Shot(format="PNG"), "a")
+    stage.run(left.actor.capture(Order(Shot(), "a")))
+    order = Order(Shot(format="PNG"), "a")
     assert kinds(outcomes(stage, left, right, order=order)) == [RequestIdReused, Taken]
 
 

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from camsvc.camera.capture import Order, Taken
 from camsvc.camera.group import Member, Outcome, capture_group
+from camsvc.camera.ports import CameraOptions
 from camsvc.camera.recovery import Rung
-from camsvc.camera.supervisor import CameraOptions
-from camsvc.ipc import messages as m
 from camsvc.model.lifecycle import State
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import MISDEEDS, TICK_S, WELL, FakeCamera, Stage
 
 LOOKUP_S = 0.001
@@ -53,7 +53,7 @@ class Groups(RuleBasedStateMachine):
     def group(
         self, chosen: list[int], size: int, request_id: str, wait: bool, timeout_s: float | None
     ) -> None:
-        order = Order(m.Shot(), request_id, wait=wait)
+        order = Order(Shot(), request_id, wait=wait)
         members = [Member(self.cameras[index].actor, order) for index in chosen[:size]]
         # Each waits for its camera, and for the others that do.
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
@@ -67,7 +67,7 @@ class Groups(RuleBasedStateMachine):
         timeout_s=TIMEOUTS,
     )
     def capture(self, index: int, request_id: str, wait: bool, timeout_s: float | None) -> None:
-        order = Order(m.Shot(), request_id, wait=wait)
+        order = Order(Shot(), request_id, wait=wait)
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
         capture = self.cameras[index].actor.capture(order, timeout_s)
         self.stage.begin(capture, bound_s + 10 * LOOKUP_S)
@@ -142,7 +142,7 @@ class Groups(RuleBasedStateMachine):
             if camera.actor.supervisor.state is State.FAULTED:
                 self.stage.run(camera.actor.reset())
             camera.shots = 0
-        members = [Member(camera.actor, Order(m.Shot())) for camera in self.cameras]
+        members = [Member(camera.actor, Order(Shot())) for camera in self.cameras]
         found: list[Any] = self.stage.run(capture_group(members, 5))
         assert all(isinstance(outcome, Taken) for outcome in found), found
         assert [camera.shots for camera in self.cameras] == [1, 1, 1]

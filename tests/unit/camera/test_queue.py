@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from camsvc.camera.capture import Order, Taken
-from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraBusy, CaptureTimeout, QueueFull
 from camsvc.model.records import CaptureState, EventType
+from camsvc.model.values import Shot
 from tests.support.fakeworkers import COMMAND_S, OPTIONS, SLOW_S, TICK_S, Call, Rig
 
-FIRST = Order(m.Shot())
-WAITING = Order(m.Shot(), wait=True)
+FIRST = Order(Shot())
+WAITING = Order(Shot(), wait=True)
 
 
 @pytest.fixture

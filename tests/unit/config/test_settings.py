@@ -21,8 +21,8 @@ from camsvc.config.settings import (
     V4L2CameraSettings,
     load,
 )
-from camsvc.drivers import BUILTIN
 from camsvc.drivers.opencv.source import BACKENDS, Source
+from camsvc.model.registry import BUILTIN
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/camsvc.example.toml"
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camsvc.drivers.base import Frame
 from camsvc.drivers.simulated.test_picture import TestPicture, read_number
 from camsvc.images import codec
-from camsvc.ipc.messages import LiveVariant, Shot
 from camsvc.model.errors import DriverError
+from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support.videos import psnr
 
 WIDTH, HEIGHT, NUMBER = 1280, 720, 4711

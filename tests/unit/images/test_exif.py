@@ -12,10 +12,8 @@ from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
 from camsvc import __version__
-from camsvc.drivers.base import Frame
 from camsvc.images import codec, exif
-from camsvc.ipc.messages import DeviceInfo, Shot
-from camsvc.ipc.shared_memory import ControlValue
+from camsvc.model.values import ControlValue, DeviceInfo, Frame, Shot
 
 TAKEN_NS = 1_790_000_000_012_345_678
 """2026-09-21 14:13:20 UTC, and 12,345 microseconds."""

@@ -9,6 +9,7 @@ from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus
 from camsvc.model.lifecycle import State
+from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
 
 STALL_S = 2.0
@@ -63,7 +64,7 @@ def test_a_heartbeat_comes_each_second_while_frames_do_not_flow_and_none_while_t
     flowing.flow(5)
     assert len(watching.statuses) == told
     flowing.script = ["hang"]
-    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.begin(flowing.actor.capture(Order(Shot())))
     gaps = heartbeats(flowing, 9)
     assert watching.states[told] == "PAUSED"
     assert len(gaps) >= 8
@@ -99,7 +100,7 @@ def test_a_status_makes_what_was_not_fetched_before_it_history(flowing: LiveRig)
     slow = flowing.watch(fetches=False)
     assert isinstance(slow.fetch(), LiveStatus)
     flowing.frame()
-    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.begin(flowing.actor.capture(Order(Shot())))
     item = slow.fetch()
     assert isinstance(item, LiveStatus)
     assert item.state is LiveState.PAUSED
@@ -111,7 +112,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
     (watching,) = flowing.watching
     seen = watching.frames[-1]
     assert flowing.live.statistics.frames == FPS
-    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.begin(flowing.actor.capture(Order(Shot())))
     status = watching.statuses[-1]
     assert (status.state, status.reason) == (LiveState.PAUSED, "a still is being taken")
     assert status.last_frame_ns == seen.acquisition_time_ns
@@ -126,7 +127,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
 def test_a_frame_read_before_the_still_is_not_shown_during_it(flowing: LiveRig) -> None:
     (watching,) = flowing.watching
     count = len(watching.frames)
-    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.begin(flowing.actor.capture(Order(Shot())))
     flowing.frame()
     assert watching.states[-1] == "PAUSED"
     assert len(watching.frames) == count
@@ -136,11 +137,11 @@ def test_a_frame_read_before_the_still_is_not_shown_during_it(flowing: LiveRig) 
 
 
 def test_a_camera_that_can_do_both_is_not_paused(rig: LiveRig) -> None:
-    rig.device = m.DeviceInfo("both", ["JPEG"], live_view=True, capture_during_live_view=True)
+    rig.device = DeviceInfo("both", ["JPEG"], live_view=True, capture_during_live_view=True)
     watching = rig.watch()
     rig.open()
     rig.flow(0.5)
-    rig.begin(rig.actor.capture(Order(m.Shot())))
+    rig.begin(rig.actor.capture(Order(Shot())))
     rig.frame()
     rig.wait(0.2)
     rig.flow(0.5)
@@ -153,13 +154,13 @@ def test_no_picture_stands_still_without_a_word_during_a_long_call(
     rig: LiveRig, both: bool, call: str
 ) -> None:
     """A driver does one thing at a time, also one that takes stills without a pause."""
-    rig.device = m.DeviceInfo("fake", ["JPEG"], live_view=True, capture_during_live_view=both)
+    rig.device = DeviceInfo("fake", ["JPEG"], live_view=True, capture_during_live_view=both)
     watching = rig.watch()
     rig.open()
     rig.flow(1)
     rig.command_s = 8
     actor = rig.actor
-    rig.begin(actor.capture(Order(m.Shot())) if call == "capture" else actor.set_controls({}))
+    rig.begin(actor.capture(Order(Shot())) if call == "capture" else actor.set_controls({}))
     rig.wait(STALL_S + 0.5)
     assert watching.states[-1] == "PAUSED"
     rig.wait(8 - STALL_S)
@@ -205,7 +206,7 @@ def test_the_time_of_a_still_or_a_control_does_not_count_as_a_stall(
     flowing.command_s = 4 * STALL_S
     actor = flowing.actor
     task = flowing.begin(
-        actor.capture(Order(m.Shot())) if call == "capture" else actor.set_controls({})
+        actor.capture(Order(Shot())) if call == "capture" else actor.set_controls({})
     )
     flowing.wait(4 * STALL_S + 0.1)
     assert task.done()

@@ -19,6 +19,7 @@ from camsvc.live.variants import MAX_VARIANTS, LiveSpec
 from camsvc.live.viewer import LiveState, LiveStatus
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State
+from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import LiveRig, Watching
 
 TICK_S = 0.02
@@ -73,13 +74,13 @@ class Viewers(RuleBasedStateMachine):
     @rule(both=st.booleans())
     def can_do_both(self, both: bool) -> None:
         """Holds from the next opening on."""
-        self.rig.device = m.DeviceInfo(
+        self.rig.device = DeviceInfo(
             "fake", ["JPEG"], live_view=True, capture_during_live_view=both
         )
 
     @rule()
     def capture(self) -> None:
-        self.rig.begin(self.rig.actor.capture(Order(m.Shot(), wait=True)))
+        self.rig.begin(self.rig.actor.capture(Order(Shot(), wait=True)))
 
     @rule()
     def set_controls(self) -> None:

@@ -11,6 +11,7 @@ from camsvc.live.variants import LiveSpec
 from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
 from camsvc.model.lifecycle import State
 from camsvc.model.pacing import Pacer
+from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
 
 
@@ -117,7 +118,7 @@ def test_1000_viewers_come_and_go_and_leave_nothing(flowing: LiveRig) -> None:
 
 
 def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: LiveRig) -> None:
-    rig.device = m.DeviceInfo("still only", ["JPEG"], live_view=False)
+    rig.device = DeviceInfo("still only", ["JPEG"], live_view=False)
     watching = rig.watch()
     rig.open()
     rig.wait(0.01)
@@ -127,7 +128,7 @@ def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: L
     with pytest.raises(Unsupported, match="allowed: Capture"):
         rig.watch()
     assert rig.supervisor.state is State.READY
-    rig.run(rig.actor.capture(Order(m.Shot())))
+    rig.run(rig.actor.capture(Order(Shot())))
     assert rig.workers == 1
 
 
@@ -170,7 +171,7 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
 ) -> None:
     monkeypatch.setattr("camsvc.live.feed.time.time_ns", flowing.now_ns)
     newest = flowing.watching[0].frames[-1]
-    flowing.begin(flowing.actor.capture(Order(m.Shot())))
+    flowing.begin(flowing.actor.capture(Order(Shot())))
     flowing.wait(0.5)
     task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=max_age_s, timeout_s=5))
     assert task.done() != waits

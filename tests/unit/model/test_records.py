@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camsvc.ipc.messages import Shot
 from camsvc.model import errors
 from camsvc.model.errors import CameraServiceError, InvalidRequest
 from camsvc.model.records import (
@@ -20,6 +19,7 @@ from camsvc.model.records import (
     StoredImage,
     fingerprint,
 )
+from camsvc.model.values import Shot
 
 TEXTS = st.text(max_size=8)
 TIMES_NS = st.integers(0, 2**63 - 1)

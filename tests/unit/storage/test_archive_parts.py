@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.ipc.shared_memory import beside
+from camsvc.ipc.messages import part_path
 from camsvc.model.errors import StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, StoredImage
 from camsvc.storage import queries as rows
@@ -31,7 +31,7 @@ def both(record: CaptureRecord) -> CaptureRecord:
 
 def stage(archive: Archive, record: CaptureRecord) -> str:
     path = staged(archive, record, JPEG)
-    Path(beside(path, 1)).write_bytes(RAW)
+    Path(part_path(path, 1)).write_bytes(RAW)
     return path
 
 

@@ -327,7 +327,7 @@ async def test_opened_again_it_has_everything(rig: Rig) -> None:
 WRITES_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-from camsvc import journal_rows as rows
+from camsvc.storage import queries as rows
 from camsvc.storage.database import Journal
 from camsvc.model.records import EventRecord, EventType
 

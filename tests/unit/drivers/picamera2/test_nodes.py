@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camsvc.drivers.picamera2 import nodes
-from camsvc.ipc.messages import Finding
+from camsvc.model.values import Finding
 
 ADVICE = "Only one program can use a camera: end the other, or configure another one."
 
