@@ -125,8 +125,10 @@ class CameraActor:
                 return None  # to join it needs no room on the disk
             try:
                 async with asyncio.timeout(self._bounded(timeout_s, self.worst_case_s())):
-                    await self._archive.settled()
-                    record = await self._archive.stored(self.options.id, order.request_id)
+                    await self._archive.wait_for_backlog()
+                    record = await self._archive.find_by_request_id(
+                        self.options.id, order.request_id
+                    )
             except TimeoutError:
                 raise CaptureTimeout(
                     f"camera {self.options.id!r}: the service's disk did not answer in time",

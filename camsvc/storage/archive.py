@@ -115,7 +115,7 @@ class Archive:
 
         self._outbox.post(job)
 
-    async def stored(self, camera: str, request_id: str) -> CaptureRecord | None:
+    async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         """Return the capture that a request id has led to, if it is kept.
 
         Raises:
@@ -147,7 +147,7 @@ class Archive:
         """Keep an event."""
         self._outbox.post(lambda db: (None, rows.add_event(db, event)))
 
-    async def settled(self) -> None:
+    async def wait_for_backlog(self) -> None:
         """Wait while the disk is far behind: whoever causes many events is slowed down by it."""
         if self._journal.backlog > _MOST_WAITING:
             with contextlib.suppress(*DISK_ERRORS):  # whoever writes is told

@@ -30,10 +30,10 @@ class FakeArchive:
     def discard(self, staged: str) -> None:
         self.discarded.append(staged)
 
-    async def settled(self) -> None:
+    async def wait_for_backlog(self) -> None:
         pass
 
-    async def stored(self, camera: str, request_id: str) -> CaptureRecord | None:
+    async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         found = self._stored(camera, request_id)
         await asyncio.sleep(self.lookup_s)  # an answer is out of date when it comes
         if found is None and self.full:

@@ -127,7 +127,7 @@ class Ledger:
 
         To be called while nothing is asked of the service.
         """
-        listed = await self.settled(service)
+        listed = await self.wait_for_backlog(service)
         kept = {c.capture_id: c for c in listed if c.state == pb.Capture.STATE_SUCCEEDED}
         running = [c.capture_id for c in listed if c.state == pb.Capture.STATE_RUNNING]
         assert not running, f"of an earlier life: {running}"
@@ -149,7 +149,7 @@ class Ledger:
             await self.capture(service, request)
             self.succeeded["asked again"] += 1
 
-    async def settled(self, service: Service) -> list[pb.Capture]:
+    async def wait_for_backlog(self, service: Service) -> list[pb.Capture]:
         """Return what is listed, each once, when retention has come to rest with the files."""
         listed: list[pb.Capture] = []
         differ: list[str] = []

@@ -90,10 +90,10 @@ async def test_a_request_id_leads_to_the_picture_that_was_kept_under_it(archive:
     failed = replace(capture("c", request_id="three"), state=CaptureState.FAILED)
     archive.begin(capture("c", request_id="three"), None)
     await archive.end(replace(failed, failure=Failure("CAMERA_UNAVAILABLE", "lost")))
-    assert await archive.stored("cam", "one") == kept
-    assert await archive.stored("other", "one") is None, "an id is a camera's own"
+    assert await archive.find_by_request_id("cam", "one") == kept
+    assert await archive.find_by_request_id("other", "one") is None, "an id is a camera's own"
     for request_id in ("two", "three", ""):
-        assert await archive.stored("cam", request_id) is None
+        assert await archive.find_by_request_id("cam", request_id) is None
 
 
 async def test_a_second_picture_of_a_request_id_is_not_kept(
@@ -102,7 +102,7 @@ async def test_a_second_picture_of_a_request_id_is_not_kept(
     first = await keep(archive, capture("a", request_id="one"))
     with pytest.raises(CameraUnavailable):
         await keep(archive, capture("b", request_id="one"))
-    assert await archive.stored("cam", "one") == first
+    assert await archive.find_by_request_id("cam", "one") == first
     assert folder.files() == [f"{DATED}/a.jpg"]
 
 
@@ -125,11 +125,11 @@ async def test_what_a_worker_may_have_written_is_discarded(
 
 
 async def test_a_slow_disk_slows_down_those_who_cause_many_events(archive: Archive) -> None:
-    await archive.settled()
+    await archive.wait_for_backlog()
     for number in range(3000):
         archive.note(note(number))
     assert archive._journal.backlog == 3000
-    await archive.settled()
+    await archive.wait_for_backlog()
     assert archive._journal.backlog == 0
 
 
@@ -142,14 +142,16 @@ async def test_without_room_for_another_picture_it_is_refused_before_the_shutter
     kept = await keep(archive, capture("a", request_id="one"), b"x" * 1000)
     monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 1999)
     with pytest.raises(StorageFull, match="1,999 bytes are free and 2,000 are needed") as refusal:
-        await archive.stored("cam", "two")
+        await archive.find_by_request_id("cam", "two")
     assert refusal.value.metadata == {"camera": "cam"}
     assert refusal.value.retry_after_s is None
-    assert await archive.stored("cam", "one") == kept, "what is kept needs no room"
+    assert await archive.find_by_request_id("cam", "one") == kept, "what is kept needs no room"
     with pytest.raises(StorageFull, match="8,388,608 are needed"):
-        await archive.stored("new", "")  # whose pictures are of a size that is not known yet
+        await archive.find_by_request_id(
+            "new", ""
+        )  # whose pictures are of a size that is not known yet
     monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 2000)
-    assert await archive.stored("cam", "two") is None
+    assert await archive.find_by_request_id("cam", "two") is None
 
 
 async def test_what_the_settings_keep_free_stays_free(
@@ -159,7 +161,7 @@ async def test_what_the_settings_keep_free_stays_free(
     await keep(archive, capture("a"), b"x" * 1000)
     monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 11_999)
     with pytest.raises(StorageFull, match="12,000 are needed"):
-        await archive.stored("cam", "")
+        await archive.find_by_request_id("cam", "")
     await archive.close()
 
 

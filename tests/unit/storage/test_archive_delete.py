@@ -50,10 +50,10 @@ async def test_a_deleted_capture_is_unknown_and_its_events_stay(
             await asked
         assert unknown.value.metadata["capture_id"] == "a"
     assert await archive.page(Filter(), before=None, limit=10) == []
-    assert await archive.stored("cam", "one") is None, "its request id is forgotten"
+    assert await archive.find_by_request_id("cam", "one") is None, "its request id is forgotten"
     assert folder.events() == ["SUCCEEDED a"]
     again = await keep(archive, capture("b", request_id="one"))
-    assert await archive.stored("cam", "one") == again
+    assert await archive.find_by_request_id("cam", "one") == again
 
 
 async def test_a_capture_under_way_cannot_be_deleted(archive: Archive) -> None:

@@ -76,7 +76,7 @@ async def test_of_a_picture_that_finds_the_disk_full_nothing_is_left(
     assert archive.total_bytes == len(b"picture")
     await archive.end(failed(record))
     again = await keep(archive, capture("c", request_id="one"))
-    assert await archive.stored("cam", "one") == again, "the id takes a new one"
+    assert await archive.find_by_request_id("cam", "one") == again, "the id takes a new one"
 
 
 async def test_a_database_without_a_page_left_keeps_no_part_of_a_picture(
@@ -248,7 +248,7 @@ async def test_a_disk_that_is_far_behind_and_full_does_not_fail_those_who_wait_f
     with full_folder(disk):
         for number in range(1500):
             archive.note(note(number))
-        await archive.settled()
+        await archive.wait_for_backlog()
     await nothing_owed(archive)
     assert archive.last_sequence == 1500
 

@@ -50,7 +50,11 @@ async def test_opened_again_it_has_everything(folder: Folder) -> None:
         archive.note(note())
     with capture_logs() as logs:
         async with opened(folder) as archive:
-            assert await archive.capture("a") == await archive.stored("cam", "one") == first
+            assert (
+                await archive.capture("a")
+                == await archive.find_by_request_id("cam", "one")
+                == first
+            )
             assert await archive.read("a") == b"12345"
             assert (archive.last_sequence, archive.total_bytes) == (2, 5)
             archive.note(note())
@@ -75,7 +79,7 @@ async def test_a_capture_that_was_under_way_is_cancelled_with_an_event(
             assert folder.events() == ["PROGRESS a", "CANCELLED a", "CANCELLED b"]
             assert archive.last_sequence == 3
             again = await keep(archive, capture("c", request_id="one"))
-            assert await archive.stored("cam", "one") == again
+            assert await archive.find_by_request_id("cam", "one") == again
     assert [event.capture_id for event in told] == ["c"], "nobody was there to be told"
     assert [log["unfinished"] for log in logs] == [2]
 
@@ -138,7 +142,7 @@ async def test_a_capture_that_has_lost_its_picture_says_so(folder: Folder) -> No
             assert archive.total_bytes == 3
             with pytest.raises(CaptureNotFound):
                 await archive.read("a")
-            assert await archive.stored("cam", "one") is None, "its id takes a new one"
+            assert await archive.find_by_request_id("cam", "one") is None, "its id takes a new one"
             assert await archive.read("b") == b"123"
     assert [(log["log_level"], log["capture"]) for log in logs] == [("error", "a")]
 
