@@ -93,8 +93,8 @@ gen-check: $(TS)/node_modules/.package-lock.json ## Fail when the generated code
 breaking: install ## Fail when the contract breaks clients of the main branch
 	@$(PY) scripts/buf_breaking.py
 
-diagram: install ## Draw the lifecycle's diagram into ARCHITECTURE.md
-	@$(PY) scripts/diagram.py
+diagram: install ## Draw the lifecycle and the rooms into ARCHITECTURE.md
+	@$(PY) -m scripts.diagram
 
 bench: install ## Measure the overhead of a capture
 	@$(PY) -m bench.capture

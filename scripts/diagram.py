@@ -1,21 +1,30 @@
-"""Draw the lifecycle's diagram, from its table, into ARCHITECTURE.md; `--check` only compares."""
+"""Draw what ARCHITECTURE.md shows of the code: the lifecycle and the rooms; `--check` only compares."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from camsvc.model.lifecycle import diagram
+from camsvc.model import lifecycle
+from scripts import rooms
 
 PAGE = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
-BEGIN, END = "<!-- lifecycle: made by `make diagram` -->\n```mermaid\n", "```\n<!-- /lifecycle -->"
+DIAGRAMS: dict[str, Callable[[], str]] = {
+    "lifecycle": lifecycle.diagram,
+    "rooms": lambda: rooms.diagram(rooms.arrows()),
+}
 
 
 def redrawn(page: str) -> str:
-    """Return the page's text with the diagram as the table has it now."""
-    before, _, rest = page.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        sys.exit(f"diagram: {PAGE.name} lacks the lines that mark the diagram's place")
-    return before + BEGIN + diagram() + END + after
+    """Return the page's text with the diagrams as the code has them now."""
+    for name, draw in DIAGRAMS.items():
+        begin = f"<!-- {name}: made by `make diagram` -->\n```mermaid\n"
+        end = f"```\n<!-- /{name} -->"
+        before, _, rest = page.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            sys.exit(f"diagram: {PAGE.name} lacks the lines that mark the place of {name!r}")
+        page = before + begin + draw() + end + after
+    return page
 
 
 def main() -> None:
@@ -25,7 +34,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         PAGE.write_text(new, encoding="utf-8")
     elif new != text:
-        sys.exit(f"diagram: {PAGE.name} is not what the table gives; run make diagram")
+        sys.exit(f"diagram: {PAGE.name} is not what the code gives; run make diagram")
 
 
 if __name__ == "__main__":

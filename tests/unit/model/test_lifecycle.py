@@ -36,5 +36,5 @@ def test_from_every_state_the_service_can_end_and_an_operator_can_act() -> None:
 
 def test_the_diagram_in_the_docs_is_the_tables(tmp_path: Path) -> None:
     assert diagram() in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    script = [sys.executable, str(ROOT / "scripts" / "diagram.py"), "--check"]
-    subprocess.run(script, check=True, timeout=30)
+    script = [sys.executable, "-m", "scripts.diagram", "--check"]
+    subprocess.run(script, check=True, timeout=30, cwd=ROOT)
