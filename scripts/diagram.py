@@ -1,4 +1,4 @@
-"""Draw what ARCHITECTURE.md shows of the code: the lifecycle and the rooms; `--check` only compares."""
+"""Draw the lifecycle and the rooms into ARCHITECTURE.md; `--check` only compares."""
 
 import sys
 from collections.abc import Callable

@@ -27,16 +27,20 @@ class StandardLibraryOnly(Contract):
             ignore_imports=self.ignore_imports,  # type: ignore[arg-type]  # fields' descriptors
             unmatched_alerting=self.unmatched_ignore_imports_alerting,  # type: ignore[arg-type]
         )
-        packages = {f"{self.root}.{name}" for name in self.packages}  # type: ignore[attr-defined]
-        allowed = {str(self.root), *packages, *sys.stdlib_module_names}
-        inside = [m for m in graph.modules if ".".join(m.split(".")[:2]) in packages]
+        root = str(self.root)
+        packages = {f"{root}.{name}" for name in self.packages}  # type: ignore[attr-defined]
+        allowed = {*packages, *sys.stdlib_module_names}
+
+        def place(module: str) -> str:
+            parts = module.split(".")
+            return ".".join(parts[:2]) if parts[0] == root else parts[0]
+
         broken = sorted(
             (module, imported)
-            for module in inside
+            for module in graph.modules
+            if place(module) in packages
             for imported in graph.find_modules_directly_imported_by(module)
-            if not allowed
-            & {imported.split(".")[0], ".".join(imported.split(".")[:2])} - {"camsvc"}
-            and imported != self.root
+            if imported != root and place(imported) not in allowed
         )
         return ContractCheck(kept=not broken, warnings=warnings, metadata={"broken": broken})
 

@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _room(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def _label(room: str) -> str:

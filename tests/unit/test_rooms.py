@@ -1,4 +1,4 @@
-"""The walls between the rooms: forbidden imports are planted in a copy of the tree, one at a time."""
+"""The walls between the rooms: forbidden imports, planted one at a time in a copy of the tree."""
 
 import os
 import re
@@ -28,7 +28,7 @@ PLANTED = [
     ("A worker imports the standard library", "camsvc/worker/loop.py", "structlog"),
     ("A worker imports the standard library", "camsvc/drivers/v4l2/camera.py", "gphoto2"),
     ("A worker imports the standard library", "camsvc/model/errors.py", "camsvc.config.settings"),
-    ("Drivers know nothing of each other", "camsvc/drivers/v4l2/camera.py", "camsvc.drivers.opencv.source"),
+    ("Drivers know nothing", "camsvc/drivers/v4l2/camera.py", "camsvc.drivers.opencv.source"),
     ("Only api and the faces", "camsvc/storage/retention.py", "camapi.v1.camera_pb2"),
     ("Only grpc_server imports gRPC", "camsvc/storage/thumbnails.py", "grpc"),
     ("Only grpc_server imports gRPC", "camsvc/api/service.py", "grpc"),
