@@ -1,0 +1,24 @@
+"""Ranges of numbers, as a part of their types: `percent: Percent` holds 0 to 100.
+
+What comes from a worker is checked against them where it is decoded; see `ipc.validation`.
+"""
+
+from typing import Annotated, NamedTuple
+
+
+class Range(NamedTuple):
+    """Both limits are allowed."""
+
+    minimum: int
+    maximum: int
+
+
+Percent = Annotated[int, Range(0, 100)]
+Pixels = Annotated[int, Range(0, 1 << 24)]
+"""A picture's width or height; 0 where it is unknown."""
+Count = Annotated[int, Range(0, (1 << 63) - 1)]
+UnixTimeNs = Annotated[int, Range(0, (1 << 63) - 1)]
+Microseconds = Annotated[int, Range(0, 1 << 42)]
+"""An exposure: up to 50 days."""
+Seconds = Annotated[float, Range(0, 1 << 22)]
+"""A duration: up to 50 days, finite."""
