@@ -11,14 +11,14 @@ from camsvc.camera.ports import CameraOptions, CaptureArchive
 from camsvc.config.settings import CameraSettings
 from camsvc.model.errors import CameraNotFound
 from camsvc.worker_pool.launch import launch_of
-from camsvc.worker_pool.pool import StandbyPool
+from camsvc.worker_pool.pool import WorkerPool
 
 
 class Fleet:
     """Camera id to actor. Building it touches no device and starts no process."""
 
     def __init__(self, cameras: tuple[CameraSettings, ...], archive: CaptureArchive) -> None:
-        self._pool = StandbyPool()
+        self._pool = WorkerPool()
         self._settings = cameras
         self.cameras: Mapping[str, CameraActor] = {
             c.id: CameraActor(

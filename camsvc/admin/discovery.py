@@ -12,7 +12,7 @@ from camsvc.model.errors import CameraLost, DriverFault
 from camsvc.model.registry import BUILTIN, PYTHON
 from camsvc.model.values import Device
 from camsvc.worker_pool.launch import Launch, launch_of
-from camsvc.worker_pool.pool import StandbyPool
+from camsvc.worker_pool.pool import WorkerPool
 
 TIMEOUT_S = 10.0
 
@@ -49,7 +49,7 @@ class Discovery:
     failures: dict[str, str]
 
 
-async def discover(cameras: Sequence[CameraSettings], pool: StandbyPool) -> Discovery:
+async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Discovery:
     """Ask every driver what is attached, each in a worker of its own and in bounded time.
 
     A device that several drivers list is the one's that it is configured for, or else the first's.
@@ -102,18 +102,16 @@ def _new_id(driver: str, taken: set[str]) -> str:
 
 
 async def _ask(
-    launch: Launch, configured: dict[str, dict[str, object]], pool: StandbyPool
+    launch: Launch, configured: dict[str, dict[str, object]], pool: WorkerPool
 ) -> list[Device] | str:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             worker = await pool.take(launch)
             try:
-                answer = await worker.call(m.Discover(configured), TIMEOUT_S)
+                return (await worker.call(m.Discover(configured), TIMEOUT_S)).devices
             finally:
                 worker.kill("its discovery is over")
     except TimeoutError:
         return f"it did not answer within {TIMEOUT_S:g} s"
     except (CameraLost, DriverFault) as error:  # the latter where its library is missing
         return str(error)
-    assert isinstance(answer, m.Discovered)
-    return answer.devices

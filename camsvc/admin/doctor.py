@@ -22,8 +22,9 @@ from camsvc.model.errors import (
 )
 from camsvc.model.values import DeviceInfo, Shot
 from camsvc.worker_pool.launch import launch_of
-from camsvc.worker_pool.pool import StandbyPool
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.observer import WorkerObserver
+from camsvc.worker_pool.pool import WorkerPool
+from camsvc.worker_pool.process import WorkerProcess
 
 _START_S = 20.0
 _DIAGNOSE_S = 10.0
@@ -32,7 +33,7 @@ _CLOSE_S = 5.0
 
 async def discover(settings: Settings, out: Console) -> None:
     """Print the devices that the drivers find."""
-    pool = StandbyPool()
+    pool = WorkerPool()
     try:
         found = await discovery.discover(settings.cameras, pool)
     finally:
@@ -74,7 +75,7 @@ class _Examination:
         started = time.monotonic()
         try:
             async with asyncio.timeout(_START_S):
-                worker = await Worker.start(launch)
+                worker = await WorkerProcess.start(launch)
         except (WorkerLost, TimeoutError) as error:
             self._bad(
                 f"the driver's worker does not start: {error}",
@@ -82,35 +83,32 @@ class _Examination:
                 "Run again with CAMSVC_SERVICE__LOG_LEVEL=debug to see what it says.",
             )
             return False
-        worker.camera = settings.id
+        worker.attach(settings.id, WorkerObserver())
         self._good(f"worker started in {time.monotonic() - started:.2f} s")
         try:
             await self._examine(worker)
         finally:
             worker.kill("its examination is over")
-            await worker.ended
+            await worker.wait_ended()
         return self._well
 
-    async def _examine(self, worker: Worker) -> None:
+    async def _examine(self, worker: WorkerProcess) -> None:
         settings = self._settings
         driver_settings = settings.driver_settings()
         try:
             found = await worker.call(m.Diagnose(driver_settings), _DIAGNOSE_S)
-            assert isinstance(found, m.Diagnosed)
             for finding in found.findings:
                 (self._good if finding.ok else self._bad)(finding.text, finding.advice)
             started = time.monotonic()
             opened = await worker.call(
                 m.Open(driver_settings, dict(settings.controls), b""), settings.open_timeout_s
             )
-            assert isinstance(opened, m.Opened)
             exposure_s = (opened.device.exposure_us or 0) / 1e6
             self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
             started = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 capture = m.Capture(Shot(), os.path.join(folder, "picture"), inline_bytes=0)
                 captured = await worker.call(capture, settings.attempt_timeout_s + exposure_s)
-            assert isinstance(captured, m.Captured)
             image = captured.image
             self._good(
                 f"test capture in {time.monotonic() - started:.2f} s "

@@ -296,13 +296,14 @@ class CameraActor:
                 },
             )
 
-    async def _control_call(self, command: m.Command, timeout_s: float | None) -> list[Control]:
+    async def _control_call(
+        self, command: m.Command[m.Controls], timeout_s: float | None
+    ) -> list[Control]:
         self.supervisor.refuse_when_hopeless()
         job = Job[list[Control]](Turn(str(uuid.uuid4()), is_capture=False), self.worst_case_s())
 
         async def work(worker: CameraWorker) -> list[Control]:
             answer = await self._calls.call(job.turn, worker, command)
-            assert isinstance(answer, m.Controls)
             return answer.controls
 
         async def run() -> list[Control]:

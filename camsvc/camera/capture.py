@@ -97,11 +97,11 @@ class CaptureJob(Job[Taken]):
         staged = self._archive.staging_path(turn.id, turn.attempts)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
         command = m.Capture(order.shot, staged, order.inline_bytes, comment)
-        worker.on_progress = self._log.shooting(self._calls.estimate.seconds + turn.extra_s)
+        expected_s = self._calls.estimate.seconds + turn.extra_s
+        self._calls.hear_progress(self._log.shooting(expected_s))
         self.shot = True
         try:
             answer = await self._calls.call(turn, worker, command)
-            assert isinstance(answer, m.Captured)
             return answer, worker.take_image(answer.image), staged
         except BaseException:
             self._archive.discard(staged)
@@ -118,7 +118,7 @@ class CaptureJob(Job[Taken]):
                 await asyncio.sleep(0)  # where it ends; `reached` may have nobody to wait for
             await meeting.reached(self.turn)
         except asyncio.CancelledError:
-            worker.tell(m.Unprepare())
+            worker.send(m.Unprepare())
             raise
 
     def _attempt_failed(self, error: CameraUnavailable) -> None:

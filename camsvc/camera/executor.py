@@ -17,6 +17,7 @@ from camsvc.camera.ports import CameraOptions, CameraWorker
 from camsvc.camera.queue import Admission, Estimate, Turn
 from camsvc.camera.supervisor import Supervisor
 from camsvc.ipc import messages as m
+from camsvc.ipc.messages import AnswerT
 from camsvc.live.feed import LiveFeed
 from camsvc.model.errors import (
     CameraLost,
@@ -164,7 +165,11 @@ class Calls:
             attempts=str(turn.attempts),
         )
 
-    async def call(self, turn: Turn, worker: CameraWorker, command: m.Command) -> m.Answer:
+    def hear_progress(self, hear: Callable[[int], None]) -> None:
+        """Have what the driver says of the still under way heard."""
+        self._supervisor.on_progress = hear
+
+    async def call(self, turn: Turn, worker: CameraWorker, command: m.Command[AnswerT]) -> AnswerT:
         """Make one driver call; while nobody waits for it, only for as long as patience lasts."""
         turn.called = asyncio.get_running_loop().time()
         try:

@@ -1,14 +1,15 @@
 """What a camera needs of the rooms around it: its options, a worker, an archive."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.messages import AnswerT, ImageInfo
 from camsvc.model.records import CaptureRecord, EventRecord
-from camsvc.model.values import ControlValue, DeviceInfo
+from camsvc.model.values import ControlValue
+from camsvc.worker_pool.observer import WorkerObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +34,17 @@ class CameraOptions:
 
 
 class CameraWorker(Protocol):
-    """What a camera needs of a worker; `worker.parent.Worker` is one."""
-
-    ended: "asyncio.Task[None]"
-    camera: str
+    """What a camera needs of a worker; `worker_pool.process.WorkerProcess` is one."""
 
     @property
     def notes(self) -> bytes: ...
-    async def call(self, command: m.Command, timeout_s: float) -> m.Answer: ...
+    def attach(self, camera: str, observer: WorkerObserver) -> None: ...
+    async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT: ...
     def take_image(self, image: ImageInfo) -> bytes | None: ...
     def kill(self, why: str, *, dump_stack: bool = False) -> None: ...
-    def tell(self, command: m.SetLive | m.Unprepare) -> None: ...
+    def send(self, notice: m.Notice) -> None: ...
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]: ...
-
-    on_live: "Callable[[m.LiveEvent], None]"
-    on_changed: "Callable[[DeviceInfo], None]"
-    on_progress: Callable[[int], None]
+    async def wait_ended(self) -> None: ...
 
 
 class CaptureArchive(Protocol):

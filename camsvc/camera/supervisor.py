@@ -30,6 +30,7 @@ from camsvc.model.errors import (
 )
 from camsvc.model.lifecycle import Event, State
 from camsvc.model.values import DeviceInfo
+from camsvc.worker_pool.observer import WorkerObserver
 
 _CLOSE_S = 2.0
 """How long a device may take to close before its worker is killed."""
@@ -56,13 +57,14 @@ class Supervisor:
         self.on_away: Callable[[CameraServiceError], None] = lambda error: None
         """Told when the camera does not come back soon: it has to be waited for, or an operator."""
         self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
+        self.on_progress: Callable[[int], None] = lambda percent: None
         self.controls = dict(options.controls)
         """Set after each opening; whoever sets controls keeps them here."""
         self.ladder = Ladder()
         self.worker_starts = 0
         self._worker: CameraWorker | None = None
-        self._dropped: asyncio.Task[None] | None = None
-        """Ends with the process of the worker before."""
+        self._dropped: CameraWorker | None = None
+        """The worker before, whose process may not have ended."""
         self._notes = b""
         self._revivals: set[asyncio.Task[None]] = set()
         """The one under way, and those it replaces for as long as they take to end."""
@@ -114,7 +116,7 @@ class Supervisor:
     def tell(self, command: m.SetLive) -> None:
         """Send the worker what needs no answer; an opening camera is told when it is ready."""
         if self._worker is not None and self.state in (State.READY, State.CAPTURING):
-            self._worker.tell(command)
+            self._worker.send(command)
 
     def stall(self, error: WorkerTimeout) -> None:
         """Start climbing the ladder: the ready camera has stopped to deliver frames."""
@@ -287,18 +289,17 @@ class Supervisor:
         if self._closing is not None:
             await asyncio.wait([self._closing], timeout=_CLOSE_S)
         if self._dropped is not None:
-            await asyncio.wait([self._dropped], timeout=_GONE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GONE_S):
+                    await self._dropped.wait_ended()
         try:
             async with asyncio.timeout(self._options.open_timeout_s):
                 worker = await self._take_worker()
         except TimeoutError:
             raise WorkerTimeout("the worker did not start in time") from None
         self._worker = worker
-        worker.camera = self._options.id
+        worker.attach(self._options.id, _Listener(self, worker))
         self.worker_starts += 1
-        worker.ended.add_done_callback(lambda _: self._on_worker_ended(worker))
-        worker.on_live = lambda event: self._on_live_event(worker, event)
-        worker.on_changed = lambda device: self._on_changed(worker, device)
         await self._open_device(worker)
 
     async def _open_device(self, worker: CameraWorker) -> None:
@@ -308,7 +309,6 @@ class Supervisor:
         except WorkerTimeout:
             self._drop_worker("its driver hangs in open", dump_stack=True)
             raise
-        assert isinstance(answer, m.Opened)
         self.device = answer.device
 
     # Small steps.
@@ -317,25 +317,20 @@ class Supervisor:
         self.fault = CameraUnavailable(str(error))
         self._log.warning("camera lost", error=str(error))
 
-    def _on_worker_ended(self, worker: CameraWorker) -> None:
+    def on_worker_ended(self, worker: CameraWorker) -> None:
+        """Replace an idle camera's worker, which has ended."""
         if self.state is State.READY:  # else a call is under way, and sees it
             self.lose(worker, WorkerLost("the worker ended while the camera was idle"))
 
-    def _on_live_event(self, worker: CameraWorker, event: m.LiveEvent) -> None:
-        if worker is self._worker:
-            self.on_live(worker, event)
-
-    def _on_changed(self, worker: CameraWorker, device: DeviceInfo) -> None:
-        if type(device) is not DeviceInfo:
-            raise TypeError(f"a device is described by {device!r}")
-        if worker is self._worker:
-            self.device = device
+    def has(self, worker: CameraWorker) -> bool:
+        """Whether a worker is the camera's, and has not been given up."""
+        return worker is self._worker
 
     def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
             self._notes = worker.notes
-            self._dropped = worker.ended
+            self._dropped = worker
             worker.kill(why, dump_stack=dump_stack)
 
     async def _close_device(self, worker: CameraWorker) -> None:
@@ -354,6 +349,32 @@ class Supervisor:
         self._changed = asyncio.Event()
         for callback in self.on_state:
             callback(self.state)
+
+
+class _Listener(WorkerObserver):
+    """Hands what a worker says to its supervisor, while it is the camera's."""
+
+    def __init__(self, supervisor: Supervisor, worker: CameraWorker) -> None:
+        self._supervisor = supervisor
+        self._worker = worker
+
+    def on_live_frames(self, frames: m.LiveFrames) -> None:
+        if self._supervisor.has(self._worker):
+            self._supervisor.on_live(self._worker, frames)
+
+    def on_live_lost(self, failure: m.Failed) -> None:
+        if self._supervisor.has(self._worker):
+            self._supervisor.on_live(self._worker, m.Lost(failure))
+
+    def on_device_changed(self, device: DeviceInfo) -> None:
+        if self._supervisor.has(self._worker):
+            self._supervisor.device = device
+
+    def on_progress(self, percent: int) -> None:
+        self._supervisor.on_progress(percent)
+
+    def on_ended(self) -> None:
+        self._supervisor.on_worker_ended(self._worker)
 
 
 async def _ended(tasks: "set[asyncio.Task[None]]") -> None:

@@ -1,7 +1,8 @@
 """A message's form on the wire: a 4-byte little-endian length and a pickled `Envelope`.
 
-Only the classes of `messages` and the values in them are unpickled, so a worker gone mad (or taken
-over through a video stream) can hand the service wrong values, but cannot make it run anything.
+Only the classes of `messages` and the values in them are unpickled, so that a worker that was taken
+over (through a video stream, say) cannot make the service run anything; and each value in them is
+checked, so that what was decoded is what its annotations say.
 """
 
 import io
@@ -11,6 +12,7 @@ import zlib
 
 from camsvc.ipc import messages
 from camsvc.ipc.messages import Envelope
+from camsvc.ipc.validation import ProtocolViolation, validate
 from camsvc.model import values
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -37,38 +39,52 @@ class _Unpickler(pickle.Unpickler):
 
 
 def encode(envelope: Envelope) -> bytes:
-    """Return the wire form of one message."""
+    """Return the wire form of one message.
+
+    Raises:
+        ProtocolViolation: the other side would refuse it.
+    """
+    validate(envelope, Envelope)
     body = pickle.dumps(envelope, protocol=5)
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message of {len(body)} bytes; {MAX_MESSAGE_BYTES} are allowed")
-    return len(body).to_bytes(HEADER_BYTES, "little") + body
+    return _checked(len(body)).to_bytes(HEADER_BYTES, "little") + body
 
 
 def body_length(header: bytes) -> int:
-    """Return the length of the body that follows a header, checked against the limit."""
-    length = int.from_bytes(header, "little")
+    """Return the length of the body that follows a header.
+
+    Raises:
+        ProtocolViolation: it is longer than a message may be.
+    """
+    return _checked(int.from_bytes(header, "little"))
+
+
+def _checked(length: int) -> int:
     if length > MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message of {length} bytes; {MAX_MESSAGE_BYTES} are allowed")
+        raise ProtocolViolation(f"a message of {length} bytes; allowed: {MAX_MESSAGE_BYTES}")
     return length
 
 
 def decode(body: bytes) -> Envelope:
-    """Return the message of one body.
+    """Return the message of one body, checked against the annotations of its classes.
 
     Raises:
-        ValueError: it is not a message.
+        ProtocolViolation: it is not a message, or one of its fields is wrong.
     """
     try:
         envelope = _Unpickler(io.BytesIO(body)).load()
     except Exception as error:
-        raise ValueError(f"not a message: {error}") from error
-    if not isinstance(envelope, Envelope):
-        raise ValueError(f"not a message: {type(envelope).__name__}")
+        raise ProtocolViolation(f"not a message: {error}") from error
+    validate(envelope, Envelope)
+    assert isinstance(envelope, Envelope)
     return envelope
 
 
 def receive(sock: socket.socket) -> Envelope | None:
-    """Block until the next message (worker side); None at the end of the stream."""
+    """Block until the next message (worker side); None at the end of the stream.
+
+    Raises:
+        ProtocolViolation: it is not one.
+    """
     header = _receive_exactly(sock, HEADER_BYTES)
     if header is None:
         return None

@@ -1,10 +1,13 @@
 """An exception's way across the pipe: into `Failed`, and back."""
 
 from camsvc.ipc.messages import Failed
+from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model import errors
 
 _DISK_RETRY_S = 1.0
 """When a client may come back whose picture could not be written."""
+
+_MAX_TEXT = 4096
 
 _PLAIN: dict[str, type[Exception]] = {
     kind.__name__: kind
@@ -20,21 +23,28 @@ _PLAIN: dict[str, type[Exception]] = {
 
 
 def failure(error: Exception) -> Failed:
-    """Return an exception as the service is told of it; what is unknown as a `DriverError`."""
+    """Return an exception as it is sent to the service; one that is unknown as a `DriverError`."""
     match error:
         case errors.InvalidRequest():
             violation = error.violations[0]
-            return Failed("InvalidRequest", violation.description, violation.field)
+            return Failed("InvalidRequest", _text(violation.description), _text(violation.field))
         case errors.CameraUnavailable():
-            return Failed("CameraUnavailable", str(error))
+            return Failed("CameraUnavailable", _text(error))
+        case ProtocolViolation():
+            return Failed("DriverError", f"the driver returned what cannot be sent: {error}")
     for name, kind in _PLAIN.items():
         if isinstance(error, kind):
-            return Failed(name, str(error))
-    return Failed("DriverError", f"{type(error).__name__}: {error}")
+            return Failed(name, _text(error))
+    return Failed("DriverError", _text(f"{type(error).__name__}: {error}"))
+
+
+def _text(error: object) -> str:
+    """Return a text that can be sent, whatever a library has put into it."""
+    return str(error)[:_MAX_TEXT].encode(errors="replace").decode()
 
 
 def error_of(failed: Failed) -> Exception:
-    """Return the exception that a worker tells of."""
+    """Return the exception that a worker reports."""
     match failed.kind:
         case "InvalidRequest":
             return errors.InvalidRequest(failed.field, failed.message)

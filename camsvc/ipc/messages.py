@@ -1,7 +1,13 @@
-"""All that crosses the pipe between the service and a worker, grouped by direction."""
+"""All that crosses the pipe between the service and a worker, grouped by direction.
+
+The annotations are what a message is checked against on both sides: see `validation`.
+"""
 
 from dataclasses import dataclass, field
+from typing import Annotated, Generic, TypeVar, get_args
 
+from camsvc.ipc.shared_memory import LIVE_SLOTS, NO_SLOT, SLOT_BYTES, STILL_SLOT
+from camsvc.model.limits import Count, Microseconds, Percent, Pixels, Range, Seconds, UnixTimeNs
 from camsvc.model.values import (
     Control,
     ControlValue,
@@ -11,6 +17,12 @@ from camsvc.model.values import (
     LiveVariant,
     Shot,
 )
+
+AnswerT = TypeVar("AnswerT")
+_AnswerT_co = TypeVar("_AnswerT_co", covariant=True)
+
+_InSlot = Annotated[int, Range(0, SLOT_BYTES)]
+_LiveSlot = Annotated[int, Range(LIVE_SLOTS[0], LIVE_SLOTS[-1])]
 
 # Values both directions carry.
 
@@ -24,14 +36,14 @@ class ImageInfo:
     the camera's own for the file, if it has one.
     """
 
-    slot: int
-    size_bytes: int
+    slot: Annotated[int, Range(NO_SLOT, STILL_SLOT)]
+    size_bytes: _InSlot
     mime_type: str
-    width_px: int
-    height_px: int
-    acquisition_time_ns: int
+    width_px: Pixels
+    height_px: Pixels
+    acquisition_time_ns: UnixTimeNs
     sha256: str
-    exposure_us: int | None = None
+    exposure_us: Microseconds | None = None
     controls: dict[str, ControlValue] = field(default_factory=dict)
     name: str = ""
 
@@ -46,108 +58,11 @@ class LiveImage:
     """One encoding of a live frame, waiting in a slot, for the variants named."""
 
     variants: list[int]
-    slot: int
-    size_bytes: int
+    slot: _LiveSlot
+    size_bytes: _InSlot
     mime_type: str
-    width_px: int
-    height_px: int
-
-
-# From the service to the worker.
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Build the driver and open the device; then set `controls`. Answered by `Opened`."""
-
-    settings: dict[str, object]
-    controls: dict[str, ControlValue]
-    notes: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Recover:
-    """Try the driver's soft rung. Answered by `Done`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the device and forget the driver. Answered by `Done`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Make ready for a still that `Capture` will ask for soon. Answered by `Done`."""
-
-    shot: Shot
-
-
-@dataclass(frozen=True, slots=True)
-class Unprepare:
-    """Undo a `Prepare` that no `Capture` will follow. Not answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Take a still, and write it to the new file `path`, synced. Answered by `Captured`.
-
-    Other files of the shot are written beside it; see `shared_memory.beside`.
-    It waits in the slot too, which the service then owns, where it has at most `inline_bytes`.
-    `comment` goes into the picture's EXIF.
-    """
-
-    shot: Shot
-    path: str
-    inline_bytes: int
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ListControls:
-    """Answered by `Controls`."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetControls:
-    """Answered by `Controls`, as they are then."""
-
-    values: dict[str, ControlValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Discover:
-    """List what is attached; no device is opened. Answered by `Discovered`.
-
-    `configured` are the settings of the driver's cameras, by id.
-    """
-
-    configured: dict[str, dict[str, object]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnose:
-    """Look at the device from outside, without opening it. Answered by `Diagnosed`."""
-
-    settings: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Answered by `Done`, beside a driver call that does not hold the GIL."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetLive:
-    """Read live frames between commands, in these variants; none: do not. Not answered."""
-
-    variants: list[LiveVariant]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Give slots back to the worker. Not answered."""
-
-    slots: list[int]
+    width_px: Pixels
+    height_px: Pixels
 
 
 # From the worker to the service.
@@ -176,9 +91,9 @@ class Captured:
     """
 
     image: ImageInfo
-    driver_s: float
-    encode_s: float
-    store_s: float
+    driver_s: Seconds
+    encode_s: Seconds
+    store_s: Seconds
     others: list[ImageInfo] = field(default_factory=list)
 
 
@@ -221,7 +136,7 @@ class Failed:
 class Progress:
     """How far the still under way is, 0 to 100, as the driver knows it."""
 
-    percent: int
+    percent: Percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +146,10 @@ class LiveFrames:
     `skipped` frames before it were read and not encoded: the service had not freed its slots.
     """
 
-    acquisition_time_ns: int
+    acquisition_time_ns: UnixTimeNs
     images: list[LiveImage]
-    encode_s: float
-    skipped: int
+    encode_s: Seconds
+    skipped: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +166,127 @@ class Changed:
     device: DeviceInfo
 
 
-Command = (
+# From the service to the worker.
+
+
+class Command(Generic[_AnswerT_co]):
+    """What a worker carries out, and answers as its class says, or by `Failed`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def answer_type(cls) -> type[_AnswerT_co]:
+        """Return the class of its answer."""
+        (base,) = vars(cls)["__orig_bases__"]
+        answer: type[_AnswerT_co] = get_args(base)[0]
+        return answer
+
+
+class Notice:
+    """What a worker takes note of without an answer."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Command[Opened]):
+    """Build the driver and open the device; then set `controls`."""
+
+    settings: dict[str, object]
+    controls: dict[str, ControlValue]
+    notes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recover(Command[Done]):
+    """Try the driver's soft rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Command[Done]):
+    """Close the device and forget the driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Command[Done]):
+    """Make ready for a still that `Capture` will ask for soon."""
+
+    shot: Shot
+
+
+@dataclass(frozen=True, slots=True)
+class Unprepare(Notice):
+    """Undo a `Prepare` that no `Capture` will follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture(Command[Captured]):
+    """Take a still, and write it to the new file `path`, synced.
+
+    Other files of the shot are written beside it; see `shared_memory.beside`.
+    It waits in the slot too, which the service then owns, where it has at most `inline_bytes`.
+    `comment` goes into the picture's EXIF.
+    """
+
+    shot: Shot
+    path: str
+    inline_bytes: Count
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListControls(Command[Controls]):
+    """List the controls with their present values."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetControls(Command[Controls]):
+    """Set controls; the answer has them as they are then."""
+
+    values: dict[str, ControlValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Discover(Command[Discovered]):
+    """List what is attached; no device is opened.
+
+    `configured` are the settings of the driver's cameras, by id.
+    """
+
+    configured: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnose(Command[Diagnosed]):
+    """Look at the device from outside, without opening it."""
+
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Command[Done]):
+    """Answered even during a driver call, unless that holds the GIL."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLive(Notice):
+    """Read live frames between commands, in these variants; none: do not."""
+
+    variants: list[LiveVariant]
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Notice):
+    """Give slots back to the worker."""
+
+    slots: list[Annotated[int, Range(0, STILL_SLOT)]]
+
+
+LiveEvent = LiveFrames | Lost
+Event = LiveEvent | Changed | Progress
+Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
+FromWorker = Started | Event | Answer
+FromService = (
     Open
     | Recover
     | Close
@@ -266,14 +301,11 @@ Command = (
     | SetLive
     | Release
 )
-LiveEvent = LiveFrames | Lost
-Event = LiveEvent | Changed | Progress
-Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """One message; an answer carries its command's id, anything else 0."""
 
-    id: int
-    message: Command | Answer | Event | Started
+    id: Count
+    message: FromWorker | FromService

@@ -18,8 +18,8 @@ from camsvc.system import posix
 NOTES_BYTES = 4096
 """Room for what a driver wants to outlive its worker: see `SharedBlock.write_notes`."""
 
-_SLOT_BYTES = 1 << 30
-"""Distance between slots. The file is sparse: only what was written takes memory."""
+SLOT_BYTES = 1 << 30
+"""Room for a picture. The file is sparse: only what was written takes memory."""
 
 _KEPT_BYTES = 16 << 20
 
@@ -84,4 +84,4 @@ class SharedBlock:
 
     @staticmethod
     def _offset(slot: int) -> int:
-        return NOTES_BYTES + slot * _SLOT_BYTES
+        return NOTES_BYTES + slot * SLOT_BYTES

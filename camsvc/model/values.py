@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from camsvc.model.limits import Microseconds, Percent, Pixels, Seconds
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -38,9 +40,9 @@ class Shot:
     """How a still is wanted. `controls` hold for this shot only; sizes keep the aspect."""
 
     format: str = "JPEG"
-    quality_percent: int | None = None
-    max_width_px: int | None = None
-    max_height_px: int | None = None
+    quality_percent: Percent | None = None
+    max_width_px: Pixels | None = None
+    max_height_px: Pixels | None = None
     controls: dict[str, ControlValue] = field(default_factory=dict)
 
 
@@ -91,15 +93,15 @@ class DeviceInfo:
     formats: list[str]
     serial: str = ""
     has_controls: bool = False
-    sizes: list[tuple[int, int]] = field(default_factory=list)
+    sizes: list[tuple[Pixels, Pixels]] = field(default_factory=list)
     live_view: bool = True
     """Only where the driver has any."""
     capture_during_live_view: bool = False
-    expected_capture_s: float = 1.0
+    expected_capture_s: Seconds = 1.0
     details: dict[str, str] = field(default_factory=dict)
     make: str = ""
     warnings: list[str] = field(default_factory=list)
-    exposure_us: int | None = None
+    exposure_us: Microseconds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class LiveVariant:
     """
 
     id: int
-    max_width_px: int | None = None
-    max_height_px: int | None = None
-    quality_percent: int | None = None
+    max_width_px: Pixels | None = None
+    max_height_px: Pixels | None = None
+    quality_percent: Percent | None = None
     max_fps: float | None = None

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import tempfile
+from typing import TypedDict
 
 _PR_SET_PDEATHSIG = 1
 
@@ -74,6 +75,26 @@ def report_crashes() -> None:
     with contextlib.suppress(ValueError, OSError):
         # Writing a core file would hold the camera for seconds after a crash.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class ChildOptions(TypedDict):
+    """Arguments of `subprocess.Popen`."""
+
+    pass_fds: tuple[int, ...]
+    process_group: int
+
+
+def child_options(*inherited: int) -> ChildOptions:
+    """Return what starts a child that inherits descriptors, for `kill_group` to end."""
+    return ChildOptions(pass_fds=inherited, process_group=0)
+
+
+def signal_name(exit_code: int) -> str | None:
+    """Return the signal by which a process ended, from its exit code; None: by itself."""
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return None
 
 
 def kill_group(leader_pid: int) -> None:

@@ -131,7 +131,7 @@ class Worker:
                     with contextlib.suppress(Exception):  # the next command meets it again
                         self._put_back()
                 case command:
-                    self._send(envelope.id, self._carry_out(command))
+                    self._answer(envelope.id, command)
 
     @property
     def _pause_s(self) -> float | None:
@@ -185,13 +185,14 @@ class Worker:
             except ConnectionError:
                 os._exit(0)
 
-    def _carry_out(self, command: object) -> m.Answer:
+    def _answer(self, message_id: int, command: object) -> None:
+        """Carry a command out; also what a driver hands over in wrong types is its error."""
         try:
             if self._ready and not self._closes_or_takes(command):
                 self._put_back()
-            return self._handlers[type(command)](command)
+            self._send(message_id, self._handlers[type(command)](command))
         except Exception as error:  # a driver may raise whatever its library does
-            return failure(error)
+            self._send(message_id, failure(error))
 
     def _closes_or_takes(self, command: object) -> bool:
         """Whether a command heeds by itself that the camera is ready for a still."""

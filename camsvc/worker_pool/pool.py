@@ -7,13 +7,13 @@ from collections import deque
 
 from camsvc.model.errors import CameraLost
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.process import LIVENESS_INTERVAL_S, WorkerProcess
 
-_STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
+STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
 """Importing OpenCV takes a core for a tenth of a second: one core is left to the loop, whose
 answers would else wait for 50 ms and more."""
 
-_START_S = 2.0
+START_S = 2.0
 """A start that takes longer hangs in the import of a library, and counts no more against others."""
 
 _WARM_UP_S = 60.0
@@ -24,19 +24,27 @@ _REPLENISH_DELAY_S = 0.5
 waiting for that one."""
 
 
-class StandbyPool:
+class WorkerPool:
     """Hands out started workers, and keeps one warm for each launch that was ever asked for."""
 
-    def __init__(self) -> None:
-        self._warm: dict[Launch, deque[Worker]] = {}
+    def __init__(
+        self,
+        *,
+        starts_at_once: int = STARTS_AT_ONCE,
+        start_s: float = START_S,
+        liveness_interval_s: float = LIVENESS_INTERVAL_S,
+    ) -> None:
+        self._start_s = start_s
+        self._liveness_interval_s = liveness_interval_s
+        self._warm: dict[Launch, deque[WorkerProcess]] = {}
         self._warming: dict[Launch, asyncio.Task[None]] = {}
-        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._starts = asyncio.Semaphore(starts_at_once)
 
     def warm(self, launch: Launch) -> None:
         """Begin starting a worker that will be wanted."""
         self._replenish(launch, delay_s=0)
 
-    async def take(self, launch: Launch) -> Worker:
+    async def take(self, launch: Launch) -> WorkerProcess:
         """Return a worker: the warm one when there is one, else a new one.
 
         Raises:
@@ -65,14 +73,14 @@ class StandbyPool:
             async with asyncio.timeout(_WARM_UP_S):
                 self._warm[launch].append(await self._start(launch))
 
-    async def _start(self, launch: Launch) -> Worker:
+    async def _start(self, launch: Launch) -> WorkerProcess:
         """Start a worker when few others are starting."""
         await self._starts.acquire()
         place = contextlib.ExitStack()
         place.callback(self._starts.release)
-        too_long = asyncio.get_running_loop().call_later(_START_S, place.close)
+        too_long = asyncio.get_running_loop().call_later(self._start_s, place.close)
         try:
-            return await Worker.start(launch)
+            return await WorkerProcess.start(launch, liveness_interval_s=self._liveness_interval_s)
         finally:
             too_long.cancel()
             place.close()
@@ -86,5 +94,5 @@ class StandbyPool:
         workers = [worker for warm in self._warm.values() for worker in warm]
         for worker in workers:
             worker.kill("the service ends")
-        await asyncio.gather(*(worker.ended for worker in workers), return_exceptions=True)
+        await asyncio.gather(*(worker.wait_ended() for worker in workers), return_exceptions=True)
         self._warm.clear()

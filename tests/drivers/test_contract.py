@@ -24,7 +24,7 @@ from camsvc.model.errors import CameraUnavailable
 from camsvc.model.registry import BUILTIN, PYTHON
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.process import WorkerProcess
 from tests.support import remote_driver
 
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
@@ -210,35 +210,31 @@ def test_a_diagnosis_finds_the_device_well(
 
 
 @pytest.fixture
-async def worker(launch: Launch, settings: dict[str, object]) -> AsyncIterator[Worker]:
+async def worker(launch: Launch, settings: dict[str, object]) -> AsyncIterator[WorkerProcess]:
     """Give the driver's worker, its device open."""
     async with asyncio.timeout(CALL_S):
-        worker = await Worker.start(launch)
+        worker = await WorkerProcess.start(launch)
     await worker.call(m.Open(settings, {}, b""), CALL_S)
     yield worker
     worker.kill("the test is over")
-    await worker.ended
+    await worker.wait_ended()
 
 
 async def capture(
-    worker: Worker, path: Path, shot: Shot | None = None, inline_bytes: int = ANY_SIZE
+    worker: WorkerProcess, path: Path, shot: Shot | None = None, inline_bytes: int = ANY_SIZE
 ) -> m.Captured:
     command = m.Capture(shot or Shot(), str(path), inline_bytes)
-    answer = await worker.call(command, CALL_S)
-    assert isinstance(answer, m.Captured)
-    return answer
+    return await worker.call(command, CALL_S)
 
 
-async def values_in(worker: Worker) -> dict[str, ControlValue | None]:
+async def values_in(worker: WorkerProcess) -> dict[str, ControlValue | None]:
     answer = await worker.call(m.ListControls(), CALL_S)
-    assert isinstance(answer, m.Controls)
     return {control.name: control.value for control in answer.controls}
 
 
-async def another_value(worker: Worker) -> dict[str, ControlValue]:
+async def another_value(worker: WorkerProcess) -> dict[str, ControlValue]:
     """Return a control with a value that it does not have at present."""
     answer = await worker.call(m.ListControls(), CALL_S)
-    assert isinstance(answer, m.Controls)
     for control in (c for c in answer.controls if c.access == "read_write"):
         for value in _extremes(control):
             if value != control.value:
@@ -248,7 +244,7 @@ async def another_value(worker: Worker) -> dict[str, ControlValue]:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 async def test_a_still_is_whole_in_its_file_and_in_its_slot(
-    worker: Worker, tmp_path: Path, image_format: str
+    worker: WorkerProcess, tmp_path: Path, image_format: str
 ) -> None:
     path = tmp_path / "picture"
     answer = await capture(worker, path, Shot(format=image_format))
@@ -265,7 +261,7 @@ async def test_a_still_is_whole_in_its_file_and_in_its_slot(
 
 
 async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
-    worker: Worker, tmp_path: Path
+    worker: WorkerProcess, tmp_path: Path
 ) -> None:
     path = tmp_path / "picture"
     answer = await capture(worker, path, inline_bytes=0)
@@ -277,7 +273,7 @@ async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
     assert worker.take_image(answer.image) == (tmp_path / "next").read_bytes()
 
 
-async def test_a_still_is_written_over_nothing(worker: Worker, tmp_path: Path) -> None:
+async def test_a_still_is_written_over_nothing(worker: WorkerProcess, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_text("somebody's")
     with pytest.raises(CameraUnavailable) as caught:
@@ -289,7 +285,7 @@ async def test_a_still_is_written_over_nothing(worker: Worker, tmp_path: Path) -
 
 
 async def test_a_still_that_was_prepared_is_taken_after_it_was_asked_for(
-    worker: Worker, tmp_path: Path
+    worker: WorkerProcess, tmp_path: Path
 ) -> None:
     for number in range(2):
         await worker.call(m.Prepare(Shot()), CALL_S)
@@ -299,7 +295,9 @@ async def test_a_still_that_was_prepared_is_taken_after_it_was_asked_for(
         assert worker.take_image(answer.image)
 
 
-async def test_a_prepared_stills_controls_hold_for_it_alone(worker: Worker, tmp_path: Path) -> None:
+async def test_a_prepared_stills_controls_hold_for_it_alone(
+    worker: WorkerProcess, tmp_path: Path
+) -> None:
     wanted = await another_value(worker)
     (control,) = wanted
     before = (await values_in(worker))[control]
@@ -310,7 +308,7 @@ async def test_a_prepared_stills_controls_hold_for_it_alone(worker: Worker, tmp_
     assert (await values_in(worker))[control] == before
 
 
-async def test_what_was_prepared_in_vain_is_undone(worker: Worker, tmp_path: Path) -> None:
+async def test_what_was_prepared_in_vain_is_undone(worker: WorkerProcess, tmp_path: Path) -> None:
     wanted = await another_value(worker)
     (control,) = wanted
     before = (await values_in(worker))[control]

@@ -26,12 +26,12 @@ from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.library import Disturbed
 from camsvc.drivers.gphoto2.shot import ReleasedShot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
-from camsvc.ipc.messages import Open, Opened
+from camsvc.ipc.messages import Open
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Device
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.process import WorkerProcess
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig
 
@@ -355,15 +355,17 @@ def attach(monkeypatch: pytest.MonkeyPatch, cameras: dict[Attached, Body | Drive
 
 
 @asynccontextmanager
-async def working(rig: Rig) -> AsyncIterator[Worker]:
+async def working(rig: Rig) -> AsyncIterator[WorkerProcess]:
     """Give a worker process, in which the library has seen no other rig."""
-    worker = await Worker.start(Launch.of(BUILTIN["gphoto2"], None, rig.env))
+    worker = await WorkerProcess.start(Launch.of(BUILTIN["gphoto2"], None, rig.env))
     yield worker
     worker.kill("the test is over")
-    await worker.ended
+    await worker.wait_ended()
 
 
-async def opened(worker: Worker, settings: Mapping[str, object], notes: bytes = b"") -> bytes:
+async def opened(
+    worker: WorkerProcess, settings: Mapping[str, object], notes: bytes = b""
+) -> bytes:
     """Open a camera; return what is to be handed to the next worker."""
     with suppress(DriverError):
         await worker.call(Open(dict(settings), {}, notes), 10)
@@ -385,7 +387,6 @@ async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
     async with working(rig) as worker:
         assert rig.control.fault is Fault.NONE
         answer = await worker.call(Open(settings, {}, notes), 10)
-    assert isinstance(answer, Opened)
     assert answer.device.serial == SERIALS[1]
 
 

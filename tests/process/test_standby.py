@@ -16,11 +16,9 @@ from camsvc.ipc import messages as m
 from camsvc.model.lifecycle import State
 from camsvc.model.values import Shot
 from camsvc.storage.archive import Archive
-from camsvc.worker_pool import pool as standby
-from camsvc.worker_pool import process as parent
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.pool import StandbyPool
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.pool import WorkerPool
+from camsvc.worker_pool.process import WorkerProcess
 from tests.support.waiting import until, workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -31,15 +29,15 @@ ENDED_S = 5.0
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[StandbyPool]:
-    pool = StandbyPool()
+async def pool(request: pytest.FixtureRequest) -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(**getattr(request, "param", {}))
     yield pool
     async with asyncio.timeout(ENDED_S):
         await pool.close()
     await workers_gone()
 
 
-async def warm(pool: StandbyPool) -> Worker:
+async def warm(pool: WorkerPool) -> WorkerProcess:
     """Wait for the warm worker."""
 
     async def there() -> bool:
@@ -49,15 +47,15 @@ async def warm(pool: StandbyPool) -> Worker:
     return pool._warm[LAUNCH][0]
 
 
-async def end(*workers: Worker) -> None:
+async def end(*workers: WorkerProcess) -> None:
     for worker in workers:
         worker.kill("the test is over")
         async with asyncio.timeout(ENDED_S):
-            await worker.ended
+            await worker.wait_ended()
 
 
 async def test_the_warm_worker_is_handed_out_at_once_and_another_is_made(
-    pool: StandbyPool,
+    pool: WorkerPool,
 ) -> None:
     first = await pool.take(LAUNCH)
     waiting = await warm(pool)
@@ -69,22 +67,22 @@ async def test_the_warm_worker_is_handed_out_at_once_and_another_is_made(
     await end(first, second)
 
 
-async def test_a_warm_worker_that_died_is_not_handed_out(pool: StandbyPool) -> None:
+async def test_a_warm_worker_that_died_is_not_handed_out(pool: WorkerPool) -> None:
     pool.warm(LAUNCH)
     dead = await warm(pool)
     os.kill(dead.pid, signal.SIGKILL)
     async with asyncio.timeout(ENDED_S):
-        await dead.ended
+        await dead.wait_ended()
     worker = await pool.take(LAUNCH)
     assert worker.pid != dead.pid
-    assert isinstance(await worker.call(m.Ping(), 5), m.Done)
+    await worker.call(m.Ping(), 5)
     await end(worker)
 
 
+@pytest.mark.parametrize("pool", [{"start_s": 0.2}], indirect=True)
 async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_starting(
-    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool,
 ) -> None:
-    monkeypatch.setattr(standby, "_START_S", 0.2)
     for count in range(6):
         env = {"PYTHONPATH": str(SUPPORT), "COUNT": str(count)}
         pool.warm(Launch.of("hangs_in_import:Driver", None, env))
@@ -94,14 +92,14 @@ async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_startin
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "is stopped"])
+@pytest.mark.parametrize("pool", [{"liveness_interval_s": 0.3}], indirect=True)
 async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
-    pool: StandbyPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+    pool: WorkerPool, tmp_path: Path, number: int
 ) -> None:
-    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.3)
     options = CameraOptions(id="sim0", driver="simulated")
     taken = []
 
-    async def take() -> Worker:
+    async def take() -> WorkerProcess:
         taken.append(await pool.take(LAUNCH))
         return taken[-1]
 

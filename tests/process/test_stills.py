@@ -26,7 +26,8 @@ from camsvc.model.errors import (
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue, LiveVariant, Shot
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.observer import WorkerObserver
+from camsvc.worker_pool.process import WorkerProcess
 from tests.support.waiting import until
 
 CALL_S = 20.0
@@ -35,7 +36,35 @@ SOON = 0.2
 """Seconds that no step without a pause of its own takes."""
 WITH_GAIN = Shot(controls={"gain": 3.0})
 
-OpenCamera = Callable[..., Awaitable[Worker]]
+
+class Observer(WorkerObserver):
+    """Keeps what it hears; takes each live frame."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self.frames: list[m.LiveFrames] = []
+        self.lost: list[m.Failed] = []
+        self.percents: list[int] = []
+        worker.attach("sim0", self)
+
+    def on_live_frames(self, frames: m.LiveFrames) -> None:
+        self.frames.append(frames)
+        self._worker.take_live(frames.images)
+
+    def on_live_lost(self, failure: m.Failed) -> None:
+        self.lost.append(failure)
+
+    def on_progress(self, percent: int) -> None:
+        self.percents.append(percent)
+
+    async def flowing(self, count: int) -> None:
+        async def seen() -> bool:
+            return len(self.frames) >= count
+
+        await until(seen, f"{count} frames")
+
+
+OpenCamera = Callable[..., Awaitable[WorkerProcess]]
 
 
 @pytest.fixture
@@ -45,9 +74,9 @@ async def camera() -> AsyncIterator[OpenCamera]:
 
     async def start(
         *, python: str = sys.executable, notes: bytes = b"", **settings: object
-    ) -> Worker:
+    ) -> WorkerProcess:
         async with asyncio.timeout(CALL_S):
-            worker = await Worker.start(Launch(BUILTIN["simulated"], python))
+            worker = await WorkerProcess.start(Launch(BUILTIN["simulated"], python))
         workers.append(worker)
         given = {"width_px": 640, "height_px": 480, "capture_duration_s": 0.0, **settings}
         await worker.call(m.Open(given, {}, notes), CALL_S)
@@ -56,11 +85,11 @@ async def camera() -> AsyncIterator[OpenCamera]:
     yield start
     for worker in workers:
         worker.kill("the test is over")
-        await worker.ended
+        await worker.wait_ended()
 
 
 async def take(
-    worker: Worker,
+    worker: WorkerProcess,
     path: Path,
     shot: Shot | None = None,
     *,
@@ -68,14 +97,11 @@ async def take(
     comment: str = "",
 ) -> m.Captured:
     command = m.Capture(shot or Shot(), str(path), inline_bytes, comment)
-    answer = await worker.call(command, CALL_S)
-    assert isinstance(answer, m.Captured)
-    return answer
+    return await worker.call(command, CALL_S)
 
 
-async def value_of(worker: Worker, name: str) -> ControlValue | None:
+async def value_of(worker: WorkerProcess, name: str) -> ControlValue | None:
     answer = await worker.call(m.ListControls(), CALL_S)
-    assert isinstance(answer, m.Controls)
     return next(control.value for control in answer.controls if control.name == name)
 
 
@@ -146,30 +172,17 @@ async def test_live_view_rests_until_the_trigger(
     camera: OpenCamera, tmp_path: Path, both: bool
 ) -> None:
     worker = await camera(fps=100.0, capture_during_live_view=both)
-    frames = []
-
-    def see(event: m.LiveEvent) -> None:
-        assert isinstance(event, m.LiveFrames)
-        frames.append(event)
-        worker.take_live(event.images)
-
-    async def flowing(count: int) -> None:
-        async def seen() -> bool:
-            return len(frames) >= count
-
-        await until(seen, f"{count} frames")
-
-    worker.on_live = see
-    worker.tell(m.SetLive([LiveVariant(1)]))
-    await flowing(3)
+    live = Observer(worker)
+    worker.send(m.SetLive([LiveVariant(1)]))
+    await live.flowing(3)
     await worker.call(m.Prepare(Shot()), CALL_S)
-    at_rest = len(frames)
-    worker.tell(m.SetLive([LiveVariant(1), LiveVariant(2, quality_percent=50)]))
+    at_rest = len(live.frames)
+    worker.send(m.SetLive([LiveVariant(1), LiveVariant(2, quality_percent=50)]))
     await asyncio.sleep(0.2)  # twenty frames long: that none comes is what is tested
-    assert len(frames) == at_rest
+    assert len(live.frames) == at_rest
     await take(worker, tmp_path / "picture")
-    await flowing(at_rest + 3)
-    assert len(frames[-1].images) == 2, "and whoever came meanwhile sees them too"
+    await live.flowing(at_rest + 3)
+    assert len(live.frames[-1].images) == 2, "and whoever came meanwhile sees them too"
 
 
 # Progress.
@@ -179,8 +192,7 @@ async def test_progress_is_told_of_a_still_that_takes_long(
     camera: OpenCamera, tmp_path: Path
 ) -> None:
     worker = await camera(capture_duration_s=0.5, reports_progress=True)
-    told: list[int] = []
-    worker.on_progress = told.append
+    told = Observer(worker).percents
     await take(worker, tmp_path / "picture")
     assert told == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     await take(worker, tmp_path / "next")
@@ -194,8 +206,7 @@ async def test_otherwise_it_is_not(
     camera: OpenCamera, tmp_path: Path, settings: dict[str, object]
 ) -> None:
     worker = await camera(**settings)
-    told: list[int] = []
-    worker.on_progress = told.append
+    told = Observer(worker).percents
     await take(worker, tmp_path / "picture")
     assert told == []
 
@@ -204,8 +215,7 @@ async def test_progress_that_nobody_waits_for_is_not_told(
     camera: OpenCamera, tmp_path: Path
 ) -> None:
     worker = await camera(capture_duration_s=0.5, reports_progress=True)
-    told: list[int] = []
-    worker.on_progress = told.append
+    told = Observer(worker).percents
     with pytest.raises(WorkerTimeout):
         await worker.call(m.Capture(Shot(), str(tmp_path / "picture"), 0), 0.12)
     heard = len(told)
@@ -225,18 +235,16 @@ async def test_the_shutter_is_counted_for_stills_alone_and_over_restarts(
 ) -> None:
     settings = {"fps": 100.0, "faults": fault("capture", "stale", at=2)}
     worker = await camera(**settings)
-    seen = asyncio.Event()
-    worker.on_live = lambda event: seen.set()
-    worker.tell(m.SetLive([LiveVariant(1)]))
-    async with asyncio.timeout(CALL_S):
-        await seen.wait()
+    live = Observer(worker)
+    worker.send(m.SetLive([LiveVariant(1)]))
+    await live.flowing(1)
     first = await take(worker, tmp_path / "1")
     assert first.image.controls["shutter_actuations"] == 1
     with pytest.raises(DriverError, match="stale"):
         await take(worker, tmp_path / "2")
     assert await value_of(worker, "shutter_actuations") == 1
     worker.kill("to see what is kept")
-    await worker.ended
+    await worker.wait_ended()
     again = await camera(**settings, notes=worker.notes)
     answer = await take(again, tmp_path / "3")
     assert answer.image.controls["shutter_actuations"] == 2
@@ -272,17 +280,13 @@ async def test_a_still_that_nobody_waits_for_does_no_harm(
     worker = await camera(capture_duration_s=0.2, fps=100.0)
     with pytest.raises(WorkerTimeout):
         await worker.call(m.Capture(Shot(), str(tmp_path / "1"), 0), 0.1)
-    events: list[m.LiveEvent] = []
-    worker.on_live = events.append
+    live = Observer(worker)
     answer = await take(worker, tmp_path / "2", inline_bytes=ANY_SIZE)
     assert worker.take_image(answer.image) == (tmp_path / "2").read_bytes()
-    worker.tell(m.SetLive([LiveVariant(1)]))
+    worker.send(m.SetLive([LiveVariant(1)]))
 
-    async def seen() -> bool:
-        return len(events) >= 3
-
-    await until(seen, "live frames")
-    assert all(isinstance(event, m.LiveFrames) for event in events)
+    await live.flowing(3)
+    assert not live.lost
 
 
 def in_a_small_world(folder: Path, tmp_path: Path, *commands: str) -> str:
@@ -299,7 +303,7 @@ def in_a_small_world(folder: Path, tmp_path: Path, *commands: str) -> str:
     return str(python)
 
 
-async def refused(worker: Worker, folder: Path, inline_bytes: int = 0) -> Exception:
+async def refused(worker: WorkerProcess, folder: Path, inline_bytes: int = 0) -> Exception:
     """Capture into a folder that takes no picture, and look at what that leaves."""
     with pytest.raises((StorageFull, CameraUnavailable)) as caught:
         await take(worker, folder / "picture", inline_bytes=inline_bytes)

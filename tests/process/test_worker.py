@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -12,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+import camsvc
 from camsvc.images import exif
 from camsvc.ipc import messages as m
-from camsvc.model.errors import DriverFault, WorkerLost, WorkerTimeout
+from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import Shot
-from camsvc.worker_pool import process as parent
 from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.process import WorkerProcess
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.waiting import workers_gone
 
@@ -28,9 +29,10 @@ SIMULATED = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
 
 START_S = 20.0
 CALL_S = 10.0
+ANY_SIZE = 1 << 30
 NOTICED_S = 2.0
 
-StartWorker = Callable[[Launch], Awaitable[Worker]]
+StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
 
 @pytest.fixture
@@ -38,9 +40,9 @@ async def start() -> AsyncIterator[StartWorker]:
     """Give a function that starts a worker, which is ended after the test."""
     workers = []
 
-    async def start(launch: Launch = MISDEEDS) -> Worker:
+    async def start(launch: Launch = MISDEEDS, **options: float) -> WorkerProcess:
         async with asyncio.timeout(START_S):
-            workers.append(await Worker.start(launch))
+            workers.append(await WorkerProcess.start(launch, **options))
         return workers[-1]
 
     yield start
@@ -63,9 +65,9 @@ def opening(deed: str = "behave") -> m.Open:
     return m.Open({"deed": deed}, {}, b"")
 
 
-async def gone(worker: Worker) -> None:
+async def gone(worker: WorkerProcess) -> None:
     async with asyncio.timeout(NOTICED_S):
-        await asyncio.shield(worker.ended)
+        await worker.wait_ended()
     assert not psutil.pid_exists(worker.pid)
 
 
@@ -81,7 +83,7 @@ async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWork
 async def test_a_ping_is_answered_beside_a_driver_that_hangs(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     hanging = asyncio.create_task(worker.call(opening("hang"), CALL_S))
-    assert isinstance(await worker.call(m.Ping(), CALL_S), m.Done)
+    await worker.call(m.Ping(), CALL_S)
     worker.kill("enough")
     with pytest.raises(WorkerLost, match="enough"):
         await hanging
@@ -122,24 +124,46 @@ async def test_what_it_said_before_its_death_is_heard(start: StartWorker) -> Non
 
 
 @pytest.mark.parametrize(
-    "deed",
+    ("settings", "violation"),
     [
-        "send_nonsense",
-        "send_a_command_to_run",
-        "announce_too_long_a_message",
-        "tell_of_too_much_progress",
-        "tell_of_progress_that_is_no_number",
+        ({"deed": "send_what_is_no_message"}, "not a message"),
+        ({"deed": "send_a_command_to_run"}, "system is not a message"),
+        ({"deed": "announce_too_long_a_message"}, "a message of 1048577 bytes; allowed: 1048576"),
+        ({"deed": "tell_of_too_much_progress"}, "message.percent is out of its range: 0 to 100"),
+        ({"deed": "tell_of_progress_that_is_no_number"}, "message.percent is of type str, not int"),
+        ({"deed": "describe_the_device_by_a_number"}, "message.device is of type int, not Device"),
+        ({"deed": "announce_a_live_frame_of_negative_size"}, "images[0].size_bytes is out of"),
+        ({"deed": "answer_another_command"}, "Controls is no answer to Open; allowed: Opened"),
+        ({"deed": "answer_what_nobody_asked"}, "Done answers no command"),
+        ({"deed": "give_a_command"}, "Close is no answer to Open"),
+        ({"at_capture": "announce_a_slot_that_there_is_not"}, "image.slot is out of its range"),
+        ({"at_capture": "take_no_time_at_all"}, "driver_s is out of its range"),
     ],
+    ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
 )
-async def test_a_worker_that_sends_nonsense_is_killed(
-    start: StartWorker, deed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_that_violates_the_protocol_is_killed(
+    start: StartWorker,
+    settings: dict[str, object],
+    violation: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     worker = await start(MISDEEDS)
-    with pytest.raises(WorkerLost, match="nonsense"):
-        await worker.call(opening(deed), CALL_S)
+    with pytest.raises(WorkerLost, match="protocol violation: .*" + re.escape(violation)):
+        await worker.call(m.Open(settings, {}, b""), CALL_S)
+        await worker.call(m.Capture(Shot(), str(tmp_path / "picture"), ANY_SIZE), CALL_S)
     await gone(worker)
     assert os.listdir(tmp_path) == [], "nothing was run"
+
+
+async def test_what_a_driver_returns_in_the_wrong_type_is_its_error(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    with pytest.raises(DriverError, match=r"device\.formats is of type tuple, not list"):
+        await worker.call(m.Open({"formats": ("JPEG",)}, {}, b""), CALL_S)
+    with pytest.raises(DriverError, match=r"formats\[1\] is not valid text"):
+        await worker.call(m.Open({"formats": ["JPEG", "\udcff"]}, {}, b""), CALL_S)
+    await worker.call(opening(), CALL_S)
 
 
 async def test_half_a_message_holds_nothing_up(start: StartWorker) -> None:
@@ -162,10 +186,13 @@ async def test_a_stopped_worker_that_reads_nothing_holds_nothing_up(start: Start
     await gone(worker)
 
 
-async def test_truncated_memory_is_a_lost_worker_and_no_bus_error(start: StartWorker) -> None:
+async def test_truncated_memory_is_a_lost_worker_and_no_bus_error(
+    start: StartWorker, tmp_path: Path
+) -> None:
     worker = await start(MISDEEDS)
-    answer = await worker.call(opening("truncate_the_memory"), CALL_S)
-    assert isinstance(answer, m.Captured)
+    await worker.call(m.Open({"at_capture": "truncate_the_memory"}, {}, b""), CALL_S)
+    command = m.Capture(Shot(), str(tmp_path / "picture"), ANY_SIZE)
+    answer = await worker.call(command, CALL_S)
     with pytest.raises(WorkerLost, match="announced 100000 bytes and wrote 0"):
         worker.take_image(answer.image)
 
@@ -184,8 +211,7 @@ async def test_a_child_of_the_worker_that_holds_the_pipe_does_not_hide_its_death
 
 async def test_words_without_end_on_stderr_do_no_harm(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
-    answer = await worker.call(opening("write_without_end_to_stderr"), CALL_S)
-    assert isinstance(answer, m.Opened)
+    await worker.call(opening("write_without_end_to_stderr"), CALL_S)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +225,7 @@ async def test_words_without_end_on_stderr_do_no_harm(start: StartWorker) -> Non
 async def test_a_worker_that_cannot_start_is_lost(launch: Launch, words: str) -> None:
     with pytest.raises(WorkerLost, match=words):
         async with asyncio.timeout(START_S):
-            await Worker.start(launch)
+            await WorkerProcess.start(launch)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +242,7 @@ async def test_a_driver_that_cannot_be_loaded_is_a_fault_that_says_what_to_do(
 @pytest.mark.parametrize("steps", range(0, 24, 3))
 async def test_a_start_that_is_cancelled_leaves_nothing(steps: int) -> None:
     """Neither process nor memory, whichever step of the start it is at."""
-    starting = asyncio.create_task(Worker.start(MISDEEDS))
+    starting = asyncio.create_task(WorkerProcess.start(MISDEEDS))
     for _ in range(steps):
         await asyncio.sleep(0)
     starting.cancel()
@@ -230,26 +256,20 @@ async def test_a_worker_that_does_not_start_goes_with_whoever_waited(tmp_path: P
     silent.chmod(0o755)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
-            await Worker.start(Launch(SIMULATED.driver, python=str(silent)))
+            await WorkerProcess.start(Launch(SIMULATED.driver, python=str(silent)))
     await workers_gone()
 
 
-async def test_an_idle_worker_that_stops_answering_is_killed(
-    start: StartWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.2)
-    worker = await start(MISDEEDS)
+async def test_an_idle_worker_that_stops_answering_is_killed(start: StartWorker) -> None:
+    worker = await start(MISDEEDS, liveness_interval_s=0.2)
     os.kill(worker.pid, signal.SIGSTOP)
     await gone(worker)
     with pytest.raises(WorkerLost, match="stopped answering while idle"):
         await worker.call(opening(), CALL_S)
 
 
-async def test_a_busy_worker_is_left_to_its_calls_time_out(
-    start: StartWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parent, "LIVENESS_INTERVAL_S", 0.05)
-    worker = await start(MISDEEDS)
+async def test_a_busy_worker_is_left_to_its_calls_time_out(start: StartWorker) -> None:
+    worker = await start(MISDEEDS, liveness_interval_s=0.05)
     with pytest.raises(WorkerTimeout):
         await worker.call(opening("hang"), 0.5)
     assert worker.alive
@@ -267,10 +287,9 @@ async def test_another_interpreter_runs_the_worker_without_the_services_packages
     python = tmp_path / "bare" / "bin" / "python"
     worker = await start(Launch.of(MISDEEDS.driver, str(python), dict(MISDEEDS.env)))
     answer = await worker.call(opening(), CALL_S)
-    assert isinstance(answer, m.Opened)
     assert answer.device.details == {
         "python": str(python),
-        "camsvc": str(Path(parent.__file__).parents[1]),
+        "camsvc": str(Path(camsvc.__file__).parent),
         "service's packages": "",
     }
     # It has no Pillow either.

@@ -10,11 +10,12 @@ import looptime
 from camsvc.camera.camera import CameraActor
 from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.messages import AnswerT, ImageInfo
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import DeviceInfo, LiveVariant
+from camsvc.worker_pool.observer import WorkerObserver
 from tests.support.fakearchive import FakeArchive
 
 FPS = 30
@@ -30,11 +31,7 @@ class LiveWorker:
     def __init__(self, rig: "LiveRig") -> None:
         self._rig = rig
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ended = asyncio.create_task(self._end())
-        self.camera = ""
-        self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
-        self.on_changed: Callable[[DeviceInfo], None] = lambda device: None
-        self.on_progress: Callable[[int], None] = lambda percent: None
+        self.observer = WorkerObserver()
         self.notes = b""
         self.reading: list[LiveVariant] = []
         self.released = 0
@@ -43,12 +40,16 @@ class LiveWorker:
     def gone(self) -> bool:
         return self._gone.done()
 
-    async def _end(self) -> None:
+    def attach(self, camera: str, observer: WorkerObserver) -> None:
+        self.observer = observer
+        self._gone.add_done_callback(lambda _: observer.on_ended())
+
+    async def wait_ended(self) -> None:
         await asyncio.wait([self._gone])
 
-    def tell(self, command: m.SetLive | m.Unprepare) -> None:
-        if isinstance(command, m.SetLive):
-            self.reading = command.variants
+    def send(self, notice: m.Notice) -> None:
+        if isinstance(notice, m.SetLive):
+            self.reading = notice.variants
 
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
         self.released += len(images)
@@ -64,7 +65,12 @@ class LiveWorker:
         if not self.gone:
             self._gone.set_result(None)
 
-    async def call(self, command: m.Command, timeout_s: float) -> m.Answer:
+    async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
+        answer = await self._answer(command, timeout_s)
+        assert isinstance(answer, command.answer_type())
+        return answer
+
+    async def _answer(self, command: m.Command[Any], timeout_s: float) -> m.Answer:
         if self.gone:
             raise WorkerLost("it is dead")
         if isinstance(command, m.Recover | m.Close):
@@ -239,7 +245,11 @@ class LiveRig:
         """Let the worker say something about live frames."""
         worker = self.worker
         assert worker is not None
-        self.run(self.made(lambda: worker.on_live(event)))
+        match event:
+            case m.LiveFrames():
+                self.run(self.made(lambda: worker.observer.on_live_frames(event)))
+            case m.Lost(failure):
+                self.run(self.made(lambda: worker.observer.on_live_lost(failure)))
         self.settle()
 
     def flow(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ workers on it; a `Rig` is one camera with a stage of its own.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import looptime
 from camsvc.camera.camera import CameraActor
 from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.messages import AnswerT, ImageInfo
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
@@ -26,6 +26,7 @@ from camsvc.model.errors import (
     WorkerTimeout,
 )
 from camsvc.model.values import DeviceInfo
+from camsvc.worker_pool.observer import WorkerObserver
 from tests.support.fakearchive import FakeArchive
 
 OPTIONS = CameraOptions(
@@ -47,24 +48,24 @@ class FakeWorker:
     def __init__(self, camera: "FakeCamera") -> None:
         self._camera = camera
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ended = asyncio.create_task(self._end())
         self.under_way = 0
         self.killed = False
-        self.camera = ""
-        self.on_live: Callable[[m.LiveEvent], None] = lambda event: None
-        self.on_changed: Callable[[DeviceInfo], None] = lambda device: None
-        self.on_progress: Callable[[int], None] = lambda percent: None
+        self._observer = WorkerObserver()
         self.notes = str(next(self.numbers)).encode()
 
     @property
     def gone(self) -> bool:
         return self._gone.done()
 
-    async def _end(self) -> None:
+    def attach(self, camera: str, observer: WorkerObserver) -> None:
+        self._observer = observer
+        self._gone.add_done_callback(lambda _: observer.on_ended())
+
+    async def wait_ended(self) -> None:
         await asyncio.wait([self._gone])
 
-    def tell(self, command: m.SetLive | m.Unprepare) -> None:
-        if isinstance(command, m.Unprepare):
+    def send(self, notice: m.Notice) -> None:
+        if isinstance(notice, m.Unprepare):
             self._camera.unprepared += 1
 
     def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
@@ -84,7 +85,7 @@ class FakeWorker:
     def take_image(self, image: ImageInfo) -> bytes:
         return b"picture"
 
-    async def call(self, command: m.Command, timeout_s: float) -> m.Answer:
+    async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
         stage = self._camera.stage
         stage.demand(self._camera.worker is self, "a worker that was given up is called")
         stage.demand(not self.under_way, "two commands at once")
@@ -96,17 +97,19 @@ class FakeWorker:
         self.under_way += 1
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._answer(command)
+                answer = await self._answer(command)
         except TimeoutError:
             raise WorkerTimeout("no answer") from None
         finally:
             self.under_way -= 1
+        assert isinstance(answer, command.answer_type())
+        return answer
 
-    async def _answer(self, command: m.Command) -> m.Answer:
+    async def _answer(self, command: m.Command[Any]) -> m.Answer:
         if isinstance(command, m.Capture):
             for pause_s, percent in self._camera.tells:
                 await self._pause(pause_s)
-                self.on_progress(percent)
+                self._observer.on_progress(percent)
         await self._do(self._camera.script.pop(0) if self._camera.script else WELL)
         await self._pause(COMMAND_S)
         if self.gone:

@@ -1,7 +1,7 @@
 """A driver that does to the service what a broken library, or one taken over, could do.
 
 It runs in a worker under any interpreter: only the standard library is imported. The deed is done
-in `open`; the worker's first command has the number 1.
+in `open`, the worker's first command, or in `capture`, its second.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import camsvc
 from camsvc.drivers.base import Driver, Notes
@@ -42,14 +42,16 @@ class Misdeeds(Driver):
     name = "misdeeds"
 
     def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
-        self._deed = DEEDS[str(settings.get("deed", "behave"))]
+        self._formats: Any = settings.get("formats", ["JPEG"])
+        self._at_open = DEEDS[str(settings.get("deed", "behave"))]
+        self._at_capture = DEEDS[str(settings.get("at_capture", "behave"))]
 
     def open(self) -> DeviceInfo:
-        self._deed()
+        self._at_open()
         visible = [name for name in _SERVICES_PACKAGES if importlib.util.find_spec(name)]
         return DeviceInfo(
             model="well-behaved",
-            formats=["JPEG"],
+            formats=self._formats,
             details={
                 "python": sys.executable,
                 "camsvc": os.path.dirname(camsvc.__file__ or ""),
@@ -58,6 +60,7 @@ class Misdeeds(Driver):
         )
 
     def capture(self, shot: Shot) -> Frame:
+        self._at_capture()
         return Frame(time.time_ns(), encoded=TINY_JPEG, mime_type="image/jpeg")
 
     def close(self) -> None:
@@ -66,6 +69,17 @@ class Misdeeds(Driver):
 
 def _pipe(data: bytes) -> None:
     os.write(int(sys.argv[1]), data)
+
+
+def _send_unchecked(message_id: int, message: Any) -> None:
+    body = pickle.dumps(m.Envelope(message_id, message))
+    _pipe(len(body).to_bytes(codec.HEADER_BYTES, "little") + body)
+
+
+def _image(**wrong: Any) -> Any:
+    good = {"slot": STILL_SLOT, "size_bytes": ANNOUNCED_BYTES, "mime_type": "image/jpeg"}
+    sizes = {"width_px": 1, "height_px": 1, "acquisition_time_ns": 1, "sha256": ""}
+    return ImageInfo(**{**good, **sizes, **wrong})
 
 
 def _wait_for_ever() -> NoReturn:
@@ -95,7 +109,7 @@ def answer_and_exit() -> None:
 
 
 @deed
-def send_nonsense() -> None:
+def send_what_is_no_message() -> None:
     _pipe((5).to_bytes(4, "little") + b"hello")
     _wait_for_ever()
 
@@ -119,13 +133,55 @@ def announce_too_long_a_message() -> None:
 
 @deed
 def tell_of_too_much_progress() -> None:
-    _pipe(codec.encode(m.Envelope(0, m.Progress(101))))
+    _send_unchecked(0, m.Progress(101))
     _wait_for_ever()
 
 
 @deed
 def tell_of_progress_that_is_no_number() -> None:
-    _pipe(codec.encode(m.Envelope(0, m.Progress("x" * 2**19))))  # type: ignore[arg-type]
+    _send_unchecked(0, m.Progress("x" * 2**19))  # type: ignore[arg-type]
+    _wait_for_ever()
+
+
+@deed
+def describe_the_device_by_a_number() -> None:
+    _send_unchecked(0, m.Changed(7))  # type: ignore[arg-type]
+    _wait_for_ever()
+
+
+@deed
+def announce_a_live_frame_of_negative_size() -> None:
+    _send_unchecked(0, m.LiveFrames(1, [m.LiveImage([1], 0, -1, "image/jpeg", 1, 1)], 0.0, 0))
+    _wait_for_ever()
+
+
+@deed
+def announce_a_slot_that_there_is_not() -> None:
+    _send_unchecked(2, m.Captured(_image(slot=STILL_SLOT + 1), 0.0, 0.0, 0.0))
+    _wait_for_ever()
+
+
+@deed
+def take_no_time_at_all() -> None:
+    _send_unchecked(2, m.Captured(_image(), float("nan"), 0.0, 0.0))
+    _wait_for_ever()
+
+
+@deed
+def answer_another_command() -> None:
+    _send_unchecked(1, m.Controls([]))
+    _wait_for_ever()
+
+
+@deed
+def answer_what_nobody_asked() -> None:
+    _send_unchecked(1000, m.Done())
+    _wait_for_ever()
+
+
+@deed
+def give_a_command() -> None:
+    _send_unchecked(1, m.Close())
     _wait_for_ever()
 
 
@@ -139,9 +195,8 @@ def stop_in_the_middle_of_a_message() -> None:
 def truncate_the_memory() -> None:
     block = SharedBlock(int(sys.argv[2]))
     block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
-    image = ImageInfo(STILL_SLOT, ANNOUNCED_BYTES, "image/jpeg", 1, 1, 1, "")
     os.ftruncate(block.fd, 10)
-    _pipe(codec.encode(m.Envelope(1, m.Captured(image, 0.0, 0.0, 0.0))))
+    _send_unchecked(2, m.Captured(_image(), 0.0, 0.0, 0.0))
     _wait_for_ever()
 
 

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, ImageFileDirectory_v2
 
 from camsvc.ipc import messages as m
 from camsvc.model.registry import BUILTIN
-from camsvc.worker_pool.process import Worker
+from camsvc.worker_pool.process import WorkerProcess
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
 from tests.support.live import Status, Watcher, pixels_of
@@ -334,13 +334,12 @@ async def test_the_diagnosis_names_the_camera_and_the_libraries_versions(
     pi_cameras: Sequence[RigCamera],
 ) -> None:
     camera = pi_cameras[0]
-    worker = await Worker.start(camera.launch(BUILTIN["picamera2"]))
+    worker = await WorkerProcess.start(camera.launch(BUILTIN["picamera2"]))
     try:
         answer = await worker.call(m.Diagnose({"source": camera.source}), 10)
     finally:
         worker.kill("the test is over")
-        await worker.ended
-    assert isinstance(answer, m.Diagnosed)
+        await worker.wait_ended()
     first = answer.findings[0]
     assert first.ok
     assert re.fullmatch(r"attached: rig-left; Picamera2 \d[\d.]+, libcamera v\d[\d.]+", first.text)

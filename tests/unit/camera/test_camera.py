@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from camsvc.camera.capture import Order
 from camsvc.camera.ports import CameraOptions
 from camsvc.ipc import messages as m
+from camsvc.ipc.messages import AnswerT
 from camsvc.model.errors import (
     CameraBusy,
     CameraFaulted,
@@ -304,7 +305,7 @@ def test_controls_survive_a_recovery(rig: Rig) -> None:
 
 
 def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
-    async def refuse(command: m.Command, timeout_s: float) -> m.Answer:
+    async def refuse(command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
         raise InvalidRequest("controls[gain]", "99.0 is out of range; allowed: float from 1 to 16")
 
     async def take() -> FakeWorker:

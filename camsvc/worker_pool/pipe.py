@@ -1,0 +1,120 @@
+"""The service's end of a worker's pipe: commands out, answers and events in.
+
+Invariants: sending never waits; every call ends, by its answer, by its time-out or by `fail`; an
+answer is of the type that its command names.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any, cast
+
+from camsvc.ipc import codec
+from camsvc.ipc import messages as m
+from camsvc.ipc.errors import error_of
+from camsvc.ipc.messages import AnswerT
+from camsvc.ipc.shared_memory import NO_SLOT
+from camsvc.ipc.validation import ProtocolViolation
+from camsvc.model.errors import WorkerLost, WorkerTimeout
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class WorkerPipe:
+    """One worker's."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._reader, self._writer = stream
+        self._ids = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._unanswered: dict[int, m.Command[Any]] = {}
+        """Those of `_pending`, and those that nobody waits for any more."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call waits for its answer."""
+        return bool(self._pending)
+
+    async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
+        """Send a command and return its answer.
+
+        Raises:
+            WorkerTimeout: no answer came within `timeout_s`.
+            WorkerLost: the pipe failed meanwhile.
+            CameraServiceError: the worker's own error.
+        """
+        message_id = next(self._ids)
+        waiting: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
+        self._pending[message_id] = waiting
+        self._unanswered[message_id] = command
+        try:
+            self._write(message_id, command)
+            async with asyncio.timeout(timeout_s):
+                return await waiting
+        except TimeoutError:
+            what = type(command).__name__
+            raise WorkerTimeout(f"{what} was not answered within {timeout_s:.3g} s") from None
+        finally:
+            self._pending.pop(message_id, None)
+
+    def send(self, notice: m.Notice) -> None:
+        """Send what is not answered."""
+        self._write(0, notice)
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Give slots of the shared memory back to the worker."""
+        given_back = [slot for slot in slots if slot != NO_SLOT]
+        if given_back:
+            self.send(m.Release(given_back))
+
+    async def receive(self) -> m.Started | m.Event | None:
+        """Hand answers to their calls until something comes unasked; None at the pipe's end.
+
+        Raises:
+            ProtocolViolation: the worker sent what it may not send.
+        """
+        while True:
+            try:
+                header = await self._reader.readexactly(codec.HEADER_BYTES)
+                body = await self._reader.readexactly(codec.body_length(header))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return None
+            envelope = codec.decode(body)
+            message = envelope.message
+            if isinstance(message, m.Event | m.Started):
+                return message
+            self._answer(envelope.id, message)
+
+    def fail(self, why: str) -> None:
+        """End every call that waits: the worker is lost."""
+        for waiting in self._pending.values():
+            if not waiting.done():
+                waiting.set_exception(WorkerLost(why))
+                waiting.exception()  # nobody may be waiting any more
+
+    def close(self) -> None:
+        """Close this end."""
+        self._writer.close()
+
+    def _write(self, message_id: int, message: m.Command[Any] | m.Notice) -> None:
+        # Never awaits: a stopped worker would block the writer, and commands are few and small.
+        if not self._writer.is_closing():
+            self._writer.write(codec.encode(m.Envelope(message_id, cast(m.FromService, message))))
+
+    def _answer(self, message_id: int, answer: m.Answer | m.FromService) -> None:
+        command = self._unanswered.pop(message_id, None)
+        if command is None:
+            raise ProtocolViolation(f"{type(answer).__name__} answers no command")
+        if not isinstance(answer, m.Failed | command.answer_type()):
+            raise ProtocolViolation(
+                f"{type(answer).__name__} is no answer to {type(command).__name__}; "
+                f"allowed: {command.answer_type().__name__}, Failed"
+            )
+        waiting = self._pending.get(message_id)
+        if waiting is None or waiting.done():
+            if isinstance(answer, m.Captured):  # who called has left
+                self.release([answer.image.slot])
+        elif isinstance(answer, m.Failed):
+            waiting.set_exception(error_of(answer))
+        else:
+            waiting.set_result(answer)

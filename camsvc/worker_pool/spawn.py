@@ -1,0 +1,79 @@
+"""Start a worker's process, with a pipe, its stderr and the shared memory between it and here."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.model.errors import WorkerLost
+from camsvc.system import posix
+from camsvc.worker_pool.launch import Launch
+from camsvc.worker_pool.pipe import Stream
+
+_PROGRAM = str(Path(__file__).parents[1] / "worker" / "__main__.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process, and the service's ends of what leads to it."""
+
+    process: asyncio.subprocess.Process
+    pipe: Stream
+    stderr: Stream
+    block: SharedBlock
+
+
+async def spawn(launch: Launch) -> Spawned:
+    """Start a process; it belongs to whoever called. Cancelled, it leaves nothing.
+
+    Raises:
+        WorkerLost: it could not be started.
+    """
+    with contextlib.ExitStack() as unless_started, contextlib.ExitStack() as theirs:
+        block = SharedBlock.create()
+        unless_started.callback(block.close)
+        pipe, their_pipe = await _stream(unless_started, theirs)
+        stderr, their_stderr = await _stream(unless_started, theirs)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                launch.python,
+                _PROGRAM,
+                str(their_pipe.fileno()),
+                str(block.fd),
+                str(os.getpid()),
+                launch.driver,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                # Not asyncio's own PIPE: the process would count as running for as long as
+                # any child of its own holds that open.
+                stderr=their_stderr.fileno(),
+                env={**os.environ, **dict(launch.env)},
+                **posix.child_options(their_pipe.fileno(), block.fd),
+            )
+        except OSError as error:
+            # Neither the path nor the system's words for it: this text reaches clients.
+            structlog.get_logger().error(
+                "worker not started", python=launch.python, error=str(error)
+            )
+            kind = type(error).__name__
+            raise WorkerLost(f"the worker could not be started: {kind}") from error
+        # No await from here on: a process that nobody is given would be nobody's.
+        unless_started.pop_all()
+        return Spawned(process, pipe, stderr, block)
+
+
+async def _stream(
+    ours: contextlib.ExitStack, theirs: contextlib.ExitStack
+) -> tuple[Stream, socket.socket]:
+    """Return a new connection's two ends, each to be closed by its stack."""
+    our_end, their_end = socket.socketpair()
+    theirs.callback(their_end.close)
+    our_end.setblocking(False)
+    stream = await asyncio.open_connection(sock=our_end)
+    ours.callback(stream[1].close)
+    return stream, their_end

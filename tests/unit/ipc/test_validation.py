@@ -1,0 +1,87 @@
+"""Each field of a message has its annotated type and range, or the message is refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from camsvc.ipc import codec
+from camsvc.ipc import messages as m
+from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.validation import MAX_ITEMS, ProtocolViolation, validate
+from camsvc.model.values import Control, DeviceInfo, Finding, LiveVariant, Shot
+
+DEVICE = DeviceInfo("a camera", ["JPEG"], sizes=[(640, 480)], expected_capture_s=1)
+IMAGE = ImageInfo(0, 7, "image/jpeg", 640, 480, 1, "", controls={"gain": 1.5, "on": True})
+LIVE = m.LiveImage([1], 0, 7, "image/jpeg", 640, 480)
+FRAMES = m.LiveFrames(1, [LIVE], 0.1, 0)
+GAIN = Control("gain", "float", 1.0, minimum=0, maximum=16.0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.Opened(DEVICE),
+        m.Captured(IMAGE, 0.1, 0.1, 0.1, [IMAGE]),
+        m.Controls([GAIN]),
+        m.Diagnosed([Finding(ok=True, text="größer")]),
+        FRAMES,
+        m.Open({"anything": {"nested": (1, None)}}, {"gain": 1}, b""),
+        m.Capture(Shot(quality_percent=90), "/picture", 0),
+        m.SetLive([LiveVariant(1, max_fps=0.5)]),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_is_as_annotated_arrives(message: Any) -> None:
+    body = codec.encode(m.Envelope(1, message))[codec.HEADER_BYTES :]
+    assert codec.decode(body) == m.Envelope(1, message)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (m.Opened(replace(DEVICE, model=7)), "device.model is of type int, not str"),  # type: ignore[arg-type]
+        (m.Opened(replace(DEVICE, live_view=1)), "live_view is of type int, not bool"),  # type: ignore[arg-type]
+        (m.Opened(replace(DEVICE, sizes=[(1, 2, 3)])), "sizes[0] has 3 items, not 2"),  # type: ignore[list-item]
+        (m.Opened(replace(DEVICE, sizes=[(1, -2)])), "sizes[0][1] is out of its range"),
+        (m.Opened(replace(DEVICE, details={"a": 1})), "details[0] is of type int"),  # type: ignore[dict-item]
+        (m.Opened(replace(DEVICE, expected_capture_s=float("nan"))), "expected_capture_s is out"),
+        (m.Opened(replace(DEVICE, expected_capture_s=float("inf"))), "expected_capture_s is out"),
+        (m.Opened(replace(DEVICE, serial="\udcff")), "serial is not valid text"),
+        (m.Captured(replace(IMAGE, size_bytes=1 << 62), 0, 0, 0), "image.size_bytes is out of"),
+        (m.Captured(replace(IMAGE, width_px=True), 0, 0, 0), "width_px is of type bool, not int"),
+        (m.Captured(replace(IMAGE, controls={"x": 1 << 64}), 0, 0, 0), "controls[0] is out of"),
+        (m.Controls([replace(GAIN, value=[])]), "[0].value is of type list, not NoneType or bool"),  # type: ignore[arg-type]
+        (m.Progress(True), "percent is of type bool, not int"),
+        (replace(FRAMES, images=[replace(LIVE, slot=16)]), "images[0].slot is out of its range: 0"),
+        (replace(FRAMES, images=(LIVE,)), "images is of type tuple, not list"),  # type: ignore[arg-type]
+        (DEVICE, "message is of type DeviceInfo, not "),
+        (None, "message is of type NoneType, not "),
+    ],
+    ids=lambda value: value.split(" ")[0] if isinstance(value, str) else "",
+)
+def test_what_is_not_is_refused_with_the_fields_name(message: Any, text: str) -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        validate(m.Envelope(1, message), m.Envelope)
+    assert text in str(caught.value)
+    with pytest.raises(ProtocolViolation):
+        codec.encode(m.Envelope(1, message))
+
+
+def test_few_bytes_cannot_take_long_to_check() -> None:
+    """A list may be referred to many times."""
+    image = replace(LIVE, variants=[1] * 10_000)
+    with pytest.raises(ProtocolViolation, match=f"allowed: {MAX_ITEMS} in a message"):
+        validate(m.Envelope(0, replace(FRAMES, images=[image] * 10_000)), m.Envelope)
+
+
+def test_a_message_without_its_fields_is_refused() -> None:
+    with pytest.raises(ProtocolViolation, match=r"message\.percent is missing"):
+        validate(m.Envelope(0, object.__new__(m.Progress)), m.Envelope)
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"), [(m.Open, m.Opened), (m.SetControls, m.Controls), (m.Ping, m.Done)]
+)
+def test_a_command_names_its_answer(command: type[m.Command[Any]], answer: type) -> None:
+    assert command.answer_type() is answer
