@@ -1,19 +1,25 @@
 """The life of the service, read from top to bottom: start, serve, stop."""
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import Callable
 
 import structlog
 
+from camsvc.admin.discovery import discover
+from camsvc.camera.camera import Camera
+from camsvc.camera.observer import CameraObserver
 from camsvc.config.settings import Settings
 from camsvc.fleet import Fleet
+from camsvc.grpc_server.health import Health
 from camsvc.grpc_server.server import Server
 from camsvc.metrics import serve_metrics
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Policy, Retention
 from camsvc.system import posix
+from camsvc.worker_pool.pool import WorkerPool
 
 _log = structlog.get_logger()
 
@@ -36,20 +42,26 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, archive: Archive) -> None:
-    fleet = Fleet(settings.cameras, archive)
+    pool = WorkerPool()
+    health = Health()
+    fleet = _fleet(settings, archive, pool, health)
     server = Server(
         fleet,
         archive,
         listen=settings.service.listen,
         inline_limit_bytes=settings.service.inline_limit_bytes,
+        health=health,
     )
     stopping = _stop_on_signals()
     await server.start()
     host = settings.service.listen.rpartition(":")[0]
-    _log.info("serving", listen=f"{host}:{server.port}", cameras=list(fleet.cameras))
+    _log.info("serving", listen=f"{host}:{server.port}", cameras=fleet.ids)
     if settings.service.metrics_listen:
         serve_metrics(fleet, archive, settings.service.metrics_listen)
-    fleet.start()
+    for camera in settings.cameras:
+        pool.warm(camera.launch)
+        if camera.open_at_start:
+            fleet.camera(camera.id).open()
     retention = asyncio.create_task(
         Retention(archive, Policy(**settings.retention.model_dump())).run(), name="retention"
     )
@@ -57,9 +69,23 @@ async def _serve(settings: Settings, archive: Archive) -> None:
     _log.info("stopping", grace_s=settings.service.grace_s)
     await server.stop(settings.service.grace_s)
     await fleet.close()
+    await pool.close()
     retention.cancel()
     await asyncio.wait([retention])
     _log.info("stopped")
+
+
+def _fleet(
+    settings: Settings, archive: Archive, pool: WorkerPool, observer: CameraObserver
+) -> Fleet:
+    """Return the cameras of the settings. No device is touched, and no process started."""
+    cameras = {
+        camera.id: Camera(
+            camera.camera_options, functools.partial(pool.take, camera.launch), archive, [observer]
+        )
+        for camera in settings.cameras
+    }
+    return Fleet(cameras, functools.partial(discover, settings.cameras, pool))
 
 
 def _stop_on_signals() -> asyncio.Event:

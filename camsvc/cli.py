@@ -78,16 +78,16 @@ def serve(
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Read the settings and say what they mean, or what is wrong with them."""
-    from camsvc.fleet import options_of  # noqa: PLC0415
+    from camsvc.camera.deadline import worst_case_s  # noqa: PLC0415
 
     settings = _load(config)
     _say(f"[green]ok[/]: {escape(str(config or 'no file, the defaults'))}")
     _say(escape(f"  listen {settings.service.listen}"))
     _say(escape(f"  data {settings.service.data_dir}"))
-    for options in map(options_of, settings.cameras):
+    for options in (camera.camera_options for camera in settings.cameras):
         _say(
             f"  camera {options.id}: driver {escape(options.driver)}, a capture "
-            f"answers within {options.worst_case_s():g} s at worst"
+            f"answers within {worst_case_s(options):g} s at worst"
         )
 
 

@@ -1,76 +1,56 @@
-"""All cameras of the service, and the warm workers they share."""
+"""All cameras of the service, by id."""
 
 import asyncio
-import functools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
-from camsvc.admin import discovery
-from camsvc.admin.discovery import Discovery
-from camsvc.camera.camera import CameraActor
-from camsvc.camera.ports import CameraOptions, CaptureArchive
-from camsvc.config.settings import CameraSettings
+from camsvc.camera.camera import Camera
+from camsvc.camera.view import CameraView
+from camsvc.model.discovery import Discovery
 from camsvc.model.errors import CameraNotFound
-from camsvc.worker_pool.launch import launch_of
-from camsvc.worker_pool.pool import WorkerPool
 
 
 class Fleet:
-    """Camera id to actor. Building it touches no device and starts no process."""
+    """Camera id to camera, in the order of the settings. `discover` finds what is attached."""
 
-    def __init__(self, cameras: tuple[CameraSettings, ...], archive: CaptureArchive) -> None:
-        self._pool = WorkerPool()
-        self._settings = cameras
-        self.cameras: Mapping[str, CameraActor] = {
-            c.id: CameraActor(
-                options_of(c), functools.partial(self._pool.take, launch_of(c)), archive
-            )
-            for c in cameras
-        }
+    def __init__(
+        self, cameras: Mapping[str, Camera], discover: Callable[[], Awaitable[Discovery]]
+    ) -> None:
+        self._cameras = cameras
+        self._discover = discover
 
-    def start(self) -> None:
-        """Begin warming workers, and opening the cameras that are to be open from the start."""
-        for settings in self._settings:
-            self._pool.warm(launch_of(settings))
-            if settings.open_at_start:
-                self.cameras[settings.id].supervisor.open()
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all cameras."""
+        return list(self._cameras)
 
-    def camera(self, camera_id: str) -> CameraActor:
+    def camera(self, camera_id: str) -> Camera:
         """Return a camera.
 
         Raises:
             CameraNotFound: with the ids there are.
         """
         try:
-            return self.cameras[camera_id]
+            return self._cameras[camera_id]
         except KeyError:
-            known = ", ".join(self.cameras) or "none"
+            known = ", ".join(self._cameras) or "none"
             raise CameraNotFound(
                 f"camera {camera_id!r} is not configured; configured are: {known}",
                 metadata={"camera": camera_id},
             ) from None
 
+    def views(self) -> list[CameraView]:
+        """Return all cameras as they are now."""
+        return [camera.view() for camera in self._cameras.values()]
+
     async def discover(self) -> Discovery:
-        """Find out what is attached; see `discovery`."""
-        return await discovery.discover(self._settings, self._pool)
+        """Ask every driver what is attached, in bounded time."""
+        return await self._discover()
+
+    def announce_stop(self) -> None:
+        """End the viewers' streams, as the service stops."""
+        for camera in self._cameras.values():
+            camera.announce_stop()
 
     async def close(self) -> None:
-        """Close every camera and end every worker."""
-        await asyncio.gather(*(actor.close() for actor in self.cameras.values()))
-        await self._pool.close()
-
-
-def options_of(settings: CameraSettings) -> CameraOptions:
-    """Return a camera's settings as its actor takes them."""
-    return CameraOptions(
-        id=settings.id,
-        driver=settings.driver,
-        driver_settings=settings.driver_settings(),
-        controls=settings.controls,
-        attempts=settings.attempts,
-        attempt_timeout_s=settings.attempt_timeout_s,
-        open_timeout_s=settings.open_timeout_s,
-        queue_limit=settings.queue_limit,
-        idle_close_s=settings.idle_close_s,
-        stall_timeout_s=settings.stall_timeout_s,
-        max_viewers=settings.max_viewers,
-    )
+        """Close every camera."""
+        await asyncio.gather(*(camera.close() for camera in self._cameras.values()))

@@ -7,7 +7,7 @@ event loop, which owns those counts; only the HTTP is on a thread of its own.
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import structlog
 from prometheus_client import (
@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from camsvc.camera.camera import CameraActor
+from camsvc.camera.view import CameraView
 from camsvc.fleet import Fleet
 from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
@@ -32,14 +32,14 @@ _SCRAPE_S = 5.0
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
-_GAUGES: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
-    "camsvc_queued_captures": ("Captures that wait for the camera.", lambda a: a.queued),
-    "camsvc_live_viewers": ("Live view streams open.", lambda a: a.live.viewers),
+_GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
+    "camsvc_queued_captures": ("Captures that wait for the camera.", lambda v: v.queued),
+    "camsvc_live_viewers": ("Live view streams open.", lambda v: v.live.viewers),
     "camsvc_live_variants": (
         "Sizes and qualities in which live frames are encoded.",
-        lambda a: a.live.variants,
+        lambda v: v.live.variants,
     ),
-    "camsvc_live_fps": ("Live frames per second.", lambda a: a.live.statistics.fps()),
+    "camsvc_live_fps": ("Live frames per second.", lambda v: v.live.fps),
 }
 
 _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
@@ -48,38 +48,38 @@ _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.last_sequence),
 }
 
-_COUNTERS: dict[str, tuple[str, Callable[[CameraActor], float]]] = {
+_COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
     "camsvc_busy_refusals": (
         "Captures refused because the camera was busy or its queue full.",
-        lambda a: a.statistics.captures_busy,
+        lambda v: v.captures.captures_busy,
     ),
     "camsvc_worker_starts": (
         "Worker processes that opened the camera, the first one included.",
-        lambda a: a.supervisor.worker_starts,
+        lambda v: v.worker_starts,
     ),
     "camsvc_capture_seconds": (
         "Time that succeeded captures took, waiting included.",
-        lambda a: a.statistics.capture_s_total,
+        lambda v: v.captures.capture_s_total,
     ),
     "camsvc_live_frames": (
         "Live frames read from the camera.",
-        lambda a: a.live.statistics.frames_total,
+        lambda v: v.live.frames_total,
     ),
     "camsvc_live_frames_sent": (
         "Live frames handed to viewers.",
-        lambda a: a.live.statistics.sent_total,
+        lambda v: v.live.sent_total,
     ),
     "camsvc_live_frames_dropped": (
         "Live frames that viewers were too slow for.",
-        lambda a: a.live.statistics.dropped_total,
+        lambda v: v.live.dropped_total,
     ),
     "camsvc_live_frames_skipped": (
         "Live frames that the service was too slow for.",
-        lambda a: a.live.statistics.skipped_total,
+        lambda v: v.live.skipped_total,
     ),
     "camsvc_live_encode_seconds": (
         "Time that the worker spent encoding live frames.",
-        lambda a: a.live.statistics.encode_s_total,
+        lambda v: v.live.encode_s_total,
     ),
 }
 
@@ -113,55 +113,57 @@ class FleetCollector(Collector):
     def _read(self) -> Iterator[Metric]:
         for name, (text, read) in _STORAGE.items():
             yield GaugeMetricFamily(name, text, read(self._archive))
-        cameras = self._fleet.cameras
+        views = self._fleet.views()
         for name, (text, gauge) in _GAUGES.items():
             family: Family = GaugeMetricFamily(name, text, labels=["camera"])
-            for camera, actor in cameras.items():
-                family.add_metric([camera], gauge(actor))
+            for view in views:
+                family.add_metric([view.id], gauge(view))
             yield family
         for name, (text, count) in _COUNTERS.items():
             family = CounterMetricFamily(name, text, labels=["camera"])
-            for camera, actor in cameras.items():
-                family.add_metric([camera], count(actor))
+            for view in views:
+                family.add_metric([view.id], count(view))
             yield family
-        yield from self._by_state()
-        yield from self._by_result()
-        yield from self._by_rung()
+        yield _by_state(views)
+        yield _by_result(views)
+        yield from _by_step(views)
 
-    def _by_state(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "camsvc_camera_state", "1 for the state the camera is in.", labels=["camera", "state"]
-        )
-        for camera, actor in self._fleet.cameras.items():
-            for state in State:
-                family.add_metric([camera, state.value], state is actor.supervisor.state)
-        yield family
 
-    def _by_result(self) -> Iterator[Metric]:
-        family = CounterMetricFamily(
-            "camsvc_captures", "Captures by what became of them.", labels=["camera", "result"]
-        )
-        for camera, actor in self._fleet.cameras.items():
-            statistics = actor.statistics
-            family.add_metric([camera, "succeeded"], statistics.captures_succeeded)
-            family.add_metric([camera, "failed"], statistics.captures_failed)
-            family.add_metric([camera, "rejected"], statistics.captures_rejected)
-        yield family
+def _by_state(views: Sequence[CameraView]) -> Metric:
+    family = GaugeMetricFamily(
+        "camsvc_camera_state", "1 for the state the camera is in.", labels=["camera", "state"]
+    )
+    for view in views:
+        for state in State:
+            family.add_metric([view.id, state.value], state is view.state)
+    return family
 
-    def _by_rung(self) -> Iterator[Metric]:
-        labels = ["camera", "rung"]
-        counts = CounterMetricFamily(
-            "camsvc_recoveries", "Rungs of the recovery ladder that were climbed.", labels=labels
-        )
-        seconds = CounterMetricFamily(
-            "camsvc_recovery_seconds", "Time that climbing them took.", labels=labels
-        )
-        for camera, actor in self._fleet.cameras.items():
-            for rung, statistics in actor.statistics.recoveries.items():
-                counts.add_metric([camera, rung.name], statistics.count)
-                seconds.add_metric([camera, rung.name], statistics.total_s)
-        yield counts
-        yield seconds
+
+def _by_result(views: Sequence[CameraView]) -> Metric:
+    family = CounterMetricFamily(
+        "camsvc_captures", "Captures by their result.", labels=["camera", "result"]
+    )
+    for view in views:
+        family.add_metric([view.id, "succeeded"], view.captures.captures_succeeded)
+        family.add_metric([view.id, "failed"], view.captures.captures_failed)
+        family.add_metric([view.id, "rejected"], view.captures.captures_rejected)
+    return family
+
+
+def _by_step(views: Sequence[CameraView]) -> Iterator[Metric]:
+    labels = ["camera", "rung"]
+    counts = CounterMetricFamily(
+        "camsvc_recoveries", "Recovery steps that were taken.", labels=labels
+    )
+    seconds = CounterMetricFamily(
+        "camsvc_recovery_seconds", "Time that recovery steps took.", labels=labels
+    )
+    for view in views:
+        for step, statistics in view.recoveries.items():
+            counts.add_metric([view.id, step.name], statistics.count)
+            seconds.add_metric([view.id, step.name], statistics.total_s)
+    yield counts
+    yield seconds
 
 
 def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:

@@ -2,51 +2,21 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from camsvc.config.settings import CameraSettings
 from camsvc.ipc import messages as m
+from camsvc.model.discovery import Discovery, FoundDevice
 from camsvc.model.errors import CameraLost, DriverFault
+from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN, PYTHON
 from camsvc.model.values import Device
-from camsvc.worker_pool.launch import Launch, launch_of
 from camsvc.worker_pool.pool import WorkerPool
 
 TIMEOUT_S = 10.0
 
 _Question = tuple[str, Launch]
 """A driver's name, and the worker that is asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundDevice:
-    """A device attached to this machine.
-
-    `camera` is the id of the camera that it is configured as, or one that is free.
-    """
-
-    driver: str
-    device: Device
-    camera: str
-
-    @property
-    def settings_snippet(self) -> str:
-        """A table for the settings file, ready to paste."""
-        place = "" if self.driver in BUILTIN else "options."
-        chosen = {f"{place}{key}": value for key, value in self.device.settings.items()}
-        values = {"id": self.camera, "driver": self.driver, **chosen}
-        # JSON's strings and integers are TOML's.
-        return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """What was found, and the drivers that could not look, with the reason."""
-
-    devices: list[FoundDevice]
-    failures: dict[str, str]
 
 
 async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Discovery:
@@ -60,7 +30,7 @@ async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Disco
         if all(camera.driver != name for camera in cameras)
     }
     for camera in cameras:
-        question = camera.driver, launch_of(camera)
+        question = camera.driver, camera.launch
         configured.setdefault(question, {})[camera.id] = camera.driver_settings()
     questions = sorted(configured, key=_rank)
     answers = await asyncio.gather(

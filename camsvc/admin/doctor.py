@@ -13,6 +13,7 @@ from rich.markup import escape
 from camsvc.admin import discovery
 from camsvc.config.settings import CameraSettings, Settings
 from camsvc.ipc import messages as m
+from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
@@ -21,8 +22,6 @@ from camsvc.model.errors import (
     WorkerTimeout,
 )
 from camsvc.model.values import DeviceInfo, Shot
-from camsvc.worker_pool.launch import launch_of
-from camsvc.worker_pool.observer import WorkerObserver
 from camsvc.worker_pool.pool import WorkerPool
 from camsvc.worker_pool.process import WorkerProcess
 
@@ -65,7 +64,7 @@ class _Examination:
     async def run(self) -> bool:
         settings = self._settings
         self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
-        launch = launch_of(settings)
+        launch = settings.launch
         if shutil.which(launch.python) is None:
             self._bad(
                 f"the settings' python = {launch.python!r} is no program that this user may run",

@@ -8,11 +8,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from camsvc.admin.discovery import FoundDevice
 from camsvc.api.errors import status_of
-from camsvc.camera.camera import CameraActor
-from camsvc.camera.recovery import Rung, RungStatistics
+from camsvc.camera.recovery import Step, StepStatistics
+from camsvc.camera.view import CameraView
 from camsvc.live.viewer import LiveFrame, LiveStatus
+from camsvc.model.discovery import FoundDevice
 from camsvc.model.values import Control, ControlValue, DeviceInfo
 
 _TYPES = {
@@ -103,28 +103,28 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def camera(actor: CameraActor) -> pb.Camera:
+def camera(view: CameraView) -> pb.Camera:
     """Return what a client may know of a camera."""
-    device, active = actor.supervisor.device, actor.active
+    device, active = view.device, view.active
     message = pb.Camera(
-        camera=actor.options.id,
-        driver=actor.options.driver,
+        camera=view.id,
+        driver=view.driver,
         model=device.model if device else "",
-        state=pb.Camera.State.Value(f"STATE_{actor.supervisor.state.value}"),
-        state_time=timestamp(actor.supervisor.state_time_ns),
-        queued_captures=actor.queued,
-        worst_case_capture_duration=duration(actor.worst_case_s()),
-        statistics=_statistics(actor),
+        state=pb.Camera.State.Value(f"STATE_{view.state.value}"),
+        state_time=timestamp(view.state_time_ns),
+        queued_captures=view.queued,
+        worst_case_capture_duration=duration(view.worst_case_s),
+        statistics=_statistics(view),
     )
-    if actor.supervisor.fault is not None:
-        message.fault.CopyFrom(status_of(actor.supervisor.fault))
+    if view.fault is not None:
+        message.fault.CopyFrom(status_of(view.fault))
     if active is not None:
         message.active_capture.CopyFrom(
             pb.ActiveCapture(
-                capture_id=active.id,
+                capture_id=active.capture_id,
                 request_id=active.request_id,
-                start_time=timestamp(active.started_ns),
-                expected_end_time=timestamp(actor.expected_end_ns(active)),
+                start_time=timestamp(active.start_time_ns),
+                expected_end_time=timestamp(active.expected_end_time_ns),
             )
         )
     if device is not None:
@@ -166,26 +166,26 @@ def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
     )
 
 
-def _statistics(actor: CameraActor) -> pb.CameraStatistics:
-    statistics, live = actor.statistics, actor.live.statistics
+def _statistics(view: CameraView) -> pb.CameraStatistics:
+    captures, live = view.captures, view.live
     message = pb.CameraStatistics(
-        live_viewers=actor.live.viewers,
+        live_viewers=live.viewers,
         frames=live.frames,
-        fps=live.fps(),
-        captures_succeeded=statistics.captures_succeeded,
-        captures_failed=statistics.captures_failed,
-        captures_rejected=statistics.captures_rejected,
-        consecutive_failures=statistics.consecutive_failures,
-        recoveries=[_recovery(*item) for item in statistics.recoveries.items() if item[1].count],
+        fps=live.fps,
+        captures_succeeded=captures.captures_succeeded,
+        captures_failed=captures.captures_failed,
+        captures_rejected=captures.captures_rejected,
+        consecutive_failures=captures.consecutive_failures,
+        recoveries=[_recovery(*item) for item in view.recoveries.items() if item[1].count],
     )
     if live.last_frame_ns:
         message.last_frame_time.CopyFrom(timestamp(live.last_frame_ns))
     return message
 
 
-def _recovery(rung: Rung, statistics: RungStatistics) -> pb.RecoveryStatistics:
+def _recovery(step: Step, statistics: StepStatistics) -> pb.RecoveryStatistics:
     return pb.RecoveryStatistics(
-        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{rung.name}"),
+        rung=pb.RecoveryStatistics.Rung.Value(f"RUNG_{step.name}"),
         count=statistics.count,
         last_duration=duration(statistics.last_duration_s),
         last_time=timestamp(statistics.last_time_ns),

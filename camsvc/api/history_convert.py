@@ -7,8 +7,8 @@ from camapi.v1 import camera_service_pb2 as api
 
 from camsvc.api.convert import duration, settings, timestamp
 from camsvc.api.errors import status_of
-from camsvc.camera.capture import Taken
-from camsvc.camera.group import Outcome
+from camsvc.camera.capture import CaptureResult
+from camsvc.camera.group import Result
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, StoredImage
 from camsvc.storage.event_feed import Gap, Heartbeat
 
@@ -51,9 +51,9 @@ def capture(record: CaptureRecord) -> pb.Capture:
     return message
 
 
-def group_result(camera: str, outcome: Outcome) -> api.CaptureGroupResult:
+def group_result(camera: str, outcome: Result) -> api.CaptureGroupResult:
     """Return what became of one camera's part in a group."""
-    if isinstance(outcome, Taken):
+    if isinstance(outcome, CaptureResult):
         return api.CaptureGroupResult(
             camera=camera, capture=capture(outcome.record), replayed=outcome.replayed
         )

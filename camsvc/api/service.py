@@ -8,9 +8,9 @@ from google.rpc import code_pb2, status_pb2
 from camsvc.api import convert, history_convert, requests
 from camsvc.api.errors import Context
 from camsvc.api.history_service import HistoryCalls
-from camsvc.camera.camera import CameraActor
-from camsvc.camera.capture import Taken
-from camsvc.camera.group import Member, Outcome, capture_group, skew_s
+from camsvc.camera.camera import Camera
+from camsvc.camera.capture import CaptureResult
+from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
 from camsvc.fleet import Fleet
 from camsvc.live.viewer import LiveFrame
 from camsvc.model.errors import CameraNotFound, InvalidRequest
@@ -29,14 +29,13 @@ class CameraService(HistoryCalls):
         self, request: api.ListCamerasRequest, context: Context
     ) -> api.ListCamerasResponse:
         """Every configured camera, in the order of the settings."""
-        cameras = self._fleet.cameras.values()
-        return api.ListCamerasResponse(cameras=[convert.camera(actor) for actor in cameras])
+        return api.ListCamerasResponse(cameras=map(convert.camera, self._fleet.views()))
 
     async def GetCamera(
         self, request: api.GetCameraRequest, context: Context
     ) -> api.GetCameraResponse:
         """One camera as it is now."""
-        return api.GetCameraResponse(camera=convert.camera(self._camera(request.camera)))
+        return api.GetCameraResponse(camera=convert.camera(self._camera(request.camera).view()))
 
     async def Capture(  # type: ignore[override]  # see convert.with_bytes
         self, request: api.CaptureRequest, context: Context
@@ -58,11 +57,11 @@ class CameraService(HistoryCalls):
     ) -> api.CaptureGroupResponse:
         """Take a still with each of several cameras at once."""
         orders = requests.group(request)
-        outcomes: dict[str, Outcome] = {}
-        members: dict[str, Member] = {}
+        outcomes: dict[str, Result] = {}
+        members: dict[str, GroupItem] = {}
         for member, order in zip(request.requests, orders, strict=True):
             try:
-                members[member.camera] = Member(self._fleet.camera(member.camera), order)
+                members[member.camera] = GroupItem(self._fleet.camera(member.camera), order)
             except CameraNotFound as error:
                 outcomes[member.camera] = error
         taken = await capture_group(list(members.values()), context.time_remaining())
@@ -83,17 +82,13 @@ class CameraService(HistoryCalls):
     ) -> AsyncIterator[bytes | api.LiveViewResponse]:
         """Show what the camera sees."""
         actor = self._camera(request.camera)
-        viewer = actor.live.watch(requests.live_spec(request))
-        try:
+        with actor.watch(requests.live_spec(request)) as viewer:
             while True:
                 item = await viewer.next()
                 if isinstance(item, LiveFrame):
                     yield convert.live_frame(item, viewer.dropped)
-                    actor.live.statistics.sent_total += 1
                 else:
                     yield convert.live_status(item)
-        finally:
-            viewer.leave()
 
     async def GetFrame(  # type: ignore[override]  # see convert.with_bytes
         self, request: api.GetFrameRequest, context: Context
@@ -130,7 +125,7 @@ class CameraService(HistoryCalls):
         """Give a camera a new worker."""
         actor = self._camera(request.camera)
         await actor.reset()
-        return api.ResetCameraResponse(camera=convert.camera(actor))
+        return api.ResetCameraResponse(camera=convert.camera(actor.view()))
 
     async def DiscoverCameras(
         self, request: api.DiscoverCamerasRequest, context: Context
@@ -143,7 +138,7 @@ class CameraService(HistoryCalls):
             response.failures.add(driver=driver, error=error)
         return response
 
-    async def _inline(self, taken: Taken, limit: int) -> bytes:
+    async def _inline(self, taken: CaptureResult, limit: int) -> bytes:
         """Return a picture's bytes, if they may be sent inline."""
         assert taken.record.image is not None
         size = taken.record.image.size_bytes
@@ -151,7 +146,7 @@ class CameraService(HistoryCalls):
             raise _too_large(taken.record, size, limit)
         return taken.data or await self._archive.read(taken.record.capture_id)
 
-    def _camera(self, camera_id: str) -> CameraActor:
+    def _camera(self, camera_id: str) -> Camera:
         return self._fleet.camera(requests.camera_id(camera_id))
 
 

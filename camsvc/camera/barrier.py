@@ -1,35 +1,35 @@
-"""Where the captures of a group wait for each other, each made ready for its trigger."""
+"""Where the captures of a group wait for each other, each prepared for its trigger."""
 
 import asyncio
 
-from camsvc.camera.queue import Turn
+from camsvc.camera.queue import Ticket
 
 
-class Meeting:
-    """Holds back those who have come until all who are expected have, or have left.
+class Barrier:
+    """Holds back those that have arrived until all that were added have, or have withdrawn.
 
-    Nobody waits for longer than the others take to be made ready, or to fail once: who fails, or
-    whose camera is away, leaves, and comes later on its own.
+    Nobody waits for longer than the others take to be prepared, or to fail once: a capture that
+    fails, or whose camera does not come back soon, withdraws and is taken later on its own.
     """
 
     def __init__(self) -> None:
-        self.bound_s = 0.0
+        self.longest_wait_s = 0.0
         """The longest that waiting for all the others can take."""
-        self._missing: set[Turn] = set()
+        self._missing: set[Ticket] = set()
         self._complete = asyncio.Event()
 
-    def expect(self, turn: Turn, bound_s: float) -> None:
-        """Add one to those who are waited for, and who may come after `bound_s` at the latest."""
-        self._missing.add(turn)
-        self.bound_s = max(self.bound_s, bound_s)
+    def add(self, ticket: Ticket, bound_s: float) -> None:
+        """Wait for one more, which arrives or withdraws within `bound_s`."""
+        self._missing.add(ticket)
+        self.longest_wait_s = max(self.longest_wait_s, bound_s)
 
-    def leave(self, turn: Turn) -> None:
-        """Wait for one no more; without effect once it has come."""
-        self._missing.discard(turn)
+    def withdraw(self, ticket: Ticket) -> None:
+        """Wait for one no longer; without effect once it has arrived."""
+        self._missing.discard(ticket)
         if not self._missing:
             self._complete.set()
 
-    async def reached(self, turn: Turn) -> None:
-        """Come, and wait for the others."""
-        self.leave(turn)
+    async def arrive(self, ticket: Ticket) -> None:
+        """Arrive, and wait for the others."""
+        self.withdraw(ticket)
         await self._complete.wait()

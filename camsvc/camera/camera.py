@@ -1,63 +1,47 @@
-"""The actor of one camera: what clients may ask of it, and what they are shown.
+"""One camera: what clients may ask of it, and what it shows of itself.
 
 Invariants:
 
-- Every public coroutine ends in bounded time, whatever the worker does; see `calls`.
+- Every public coroutine ends in bounded time, whatever the worker does; see `deadline`.
 - Of one request id there is at most one capture under way, and at most one kept.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from camsvc.camera.barrier import Meeting
-from camsvc.camera.capture import CaptureJob, Order, Taken
-from camsvc.camera.executor import Calls, Job
-from camsvc.camera.ports import CameraOptions, CameraWorker, CaptureArchive
-from camsvc.camera.queue import Turn
-from camsvc.camera.recovery import Rung, RungStatistics
+from camsvc.camera.attempts import Attempts
+from camsvc.camera.barrier import Barrier
+from camsvc.camera.camera_events import CameraEvents
+from camsvc.camera.capture import Capture, CaptureResult, Order
+from camsvc.camera.capture_events import CaptureEvents
+from camsvc.camera.control_call import ControlCall
+from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
+from camsvc.camera.executor import Executor, Running
+from camsvc.camera.idle import IdleTimer
+from camsvc.camera.observer import CameraObserver, CameraObservers
+from camsvc.camera.ports import CameraWorker, CaptureArchive
+from camsvc.camera.queue import CaptureQueue, Ticket
+from camsvc.camera.statistics import CaptureStatistics
 from camsvc.camera.supervisor import Supervisor
+from camsvc.camera.view import ActiveCapture, CameraView, LiveView
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
+from camsvc.live.ports import CameraFrame
 from camsvc.live.variants import LiveSpec
-from camsvc.live.viewer import LiveFrame
-from camsvc.model.errors import (
-    CameraBusy,
-    CameraServiceError,
-    CaptureTimeout,
-    InvalidRequest,
-    QueueFull,
-    RequestIdReused,
-    Unsupported,
-)
+from camsvc.live.viewer import LiveFrame, Viewer
+from camsvc.model.errors import CameraServiceError, RequestIdReused
 from camsvc.model.lifecycle import State
-from camsvc.model.records import CaptureState, EventRecord, EventType, Failure, fingerprint
+from camsvc.model.options import CameraOptions
+from camsvc.model.records import CaptureRecord, fingerprint
+from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control, ControlValue
 
-EXPOSURE = "exposure_duration_us"
-_LONGEST_EXPOSURE_S = 86_400.0
-"""The most time that an exposure asked for adds to a call's bound: only the camera knows what it
-takes, and before it has refused an absurd value, others are told when this call should end."""
 
-
-@dataclass(slots=True)
-class CameraStatistics:
-    """Counts since the service started."""
-
-    captures_succeeded: int = 0
-    captures_failed: int = 0
-    captures_rejected: int = 0
-    captures_busy: int = 0
-    """Those of the rejected that found the camera busy, or its queue full."""
-    capture_s_total: float = 0.0
-    consecutive_failures: int = 0
-    recoveries: Mapping[Rung, RungStatistics] = field(default_factory=dict)
-
-
-class CameraActor:
+class Camera:
     """One camera. Every method must be called on the event loop."""
 
     def __init__(
@@ -65,35 +49,38 @@ class CameraActor:
         options: CameraOptions,
         take_worker: Callable[[], Awaitable[CameraWorker]],
         archive: CaptureArchive,
+        observers: Sequence[CameraObserver] = (),
     ) -> None:
-        self.options = options
-        self.supervisor = Supervisor(options, take_worker)
-        self.supervisor.on_away = self._note_away
-        self.supervisor.on_state.append(self._note_back)
+        self._options = options
         self._archive = archive
-        self._jobs: dict[str, CaptureJob] = {}
-        """Captures under way, by request id."""
-        self.kept = 0
-        """Pictures kept so far: while this stays, what the archive has been asked still holds."""
-        self._away = False
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self.live = LiveFeed(
-            self.supervisor,
+        self._statistics = CaptureStatistics()
+        self._times = CaptureTimes()
+        self._observers = CameraObservers(*observers)
+        self._supervisor = Supervisor(options, take_worker, self._observers)
+        self._live = LiveFeed(
+            self._supervisor,
             camera=options.id,
             stall_timeout_s=options.stall_timeout_s,
             max_viewers=options.max_viewers,
         )
-        self.live.on_empty = self._plan_idle_close
-        self._calls = Calls(options, self.supervisor, self.live)
-        self._calls.on_end = self._plan_idle_close
-        self.statistics = CameraStatistics(recoveries=self.supervisor.ladder.statistics)
+        self._queue = CaptureQueue(options.id, options.queue_limit, self._times)
+        self._executor = Executor(options.id, self._queue, self._times, self._observers)
+        self._attempts = Attempts(options, self._supervisor, self._live, self._times)
+        self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
+        for observer in (
+            _LiveObserver(self._live),
+            CameraEvents(options.id, archive, self._statistics),
+            self._executor,
+            self._idle,
+        ):
+            self._observers.add(observer)
 
     # What clients ask for.
 
-    async def capture(self, order: Order, timeout_s: float | None = None) -> Taken:
+    async def capture(self, order: Order, timeout_s: float | None = None) -> CaptureResult:
         """Take a still within `timeout_s`, or without it within the camera's worst case.
 
-        When the order waits, the worst cases of the captures ahead come on top.
+        Where the order waits, the worst cases of the captures ahead come on top.
 
         Raises:
             CameraBusy, QueueFull: another capture is under way.
@@ -104,76 +91,84 @@ class CameraActor:
             RequestIdReused: the request id stands for another request.
             Unsupported, InvalidRequest: by the driver.
         """
+        deadline = self.deadline(order, timeout_s)
         while True:
-            kept = self.kept
-            taken = await self.find(order, timeout_s)
-            if taken is not None:
-                return taken
-            if kept == self.kept:
-                return await self.result(self.enter(order, timeout_s), timeout_s)
+            saved = self.saved_count
+            existing = await self.find_existing(order, deadline)
+            if existing is not None:
+                return existing
+            if saved == self.saved_count:
+                return await self.result(self.enqueue(order, deadline), deadline)
 
-    async def find(self, order: Order, timeout_s: float | None = None) -> Taken | None:
+    def deadline(self, order: Order, timeout_s: float | None) -> Deadline:
+        """Return the one deadline of an order that arrives now."""
+        waits = order.wait or self._executor.find(order.request_id) is not None
+        ahead = self._queue.captures if waits else 0
+        longest_s = self._worst_case_s(exposure_s(order.shot.controls)) * (ahead + 1)
+        return Deadline.after(timeout_s, longest_s)
+
+    @property
+    def saved_count(self) -> int:
+        """How many pictures were kept so far: while this stays, `find_existing` is up to date."""
+        return self._statistics.captures_succeeded
+
+    async def find_existing(self, order: Order, deadline: Deadline) -> CaptureResult | None:
         """Return what an order's request id has led to; None: it has to be taken.
-
-        The answer is out of date as soon as `kept` has changed.
 
         Raises:
             RequestIdReused, StorageFull, CaptureTimeout.
         """
         with self._refusing(order):
-            if self._under_way(order) is not None:
+            if self._executor.find(order.request_id) is not None:
                 return None  # to join it needs no room on the disk
             try:
-                async with asyncio.timeout(self._bounded(timeout_s, self.worst_case_s())):
+                async with asyncio.timeout_at(deadline.at):
                     await self._archive.wait_for_backlog()
                     record = await self._archive.find_by_request_id(
-                        self.options.id, order.request_id
+                        self._options.id, order.request_id
                     )
             except TimeoutError:
-                raise CaptureTimeout(
-                    f"camera {self.options.id!r}: the service's disk did not answer in time",
-                    metadata={"camera": self.options.id},
-                ) from None
+                what = "had no answer from the service's disk"
+                raise deadline.exceeded(self._options.id, what) from None
             if record is None:
                 return None
-            self._refuse_reuse(order, record.fingerprint, record.capture_id)
-            return Taken(record, replayed=True)
+            self._refuse_reuse(order, record.capture_id, record.fingerprint)
+            return CaptureResult(record, replayed=True)
 
-    def enter(
-        self, order: Order, timeout_s: float | None = None, meeting: Meeting | None = None
-    ) -> CaptureJob:
+    def enqueue(
+        self, order: Order, deadline: Deadline, barrier: Barrier | None = None
+    ) -> Running[CaptureResult]:
         """Begin a capture, or join the one under way with the same request id.
 
         Raises: as `capture`, what refuses it at once.
         """
-        deadline = asyncio.get_running_loop().time() + self._bounded(timeout_s, float("inf"))
         with self._refusing(order):
-            job = self._under_way(order)
-            if job is not None:
-                self._refuse_reuse(order, job.fingerprint, job.turn.id)
-                job.turn.deadline = max(job.turn.deadline, deadline)
-                return job
-            self.supervisor.refuse_when_hopeless()
-            exposure_s = _exposure_s(order.shot.controls) or self._exposure_s
-            turn = Turn(str(uuid.uuid4()), order.request_id, extra_s=exposure_s, deadline=deadline)
-            self._calls.line.enter(turn, wait=order.wait)
-        return self._begin(order, turn, meeting)
+            running = self._executor.find(order.request_id)
+            if running is not None:
+                ticket = running.call.ticket
+                self._refuse_reuse(order, ticket.id, ticket.fingerprint)
+                ticket.deadline = max(ticket.deadline, deadline.client_at)
+                return running
+            self._supervisor.raise_if_unavailable()
+            extra_s = exposure_s(order.shot.controls) or self._exposure_s
+            ticket = Ticket(
+                str(uuid.uuid4()),
+                order.request_id,
+                fingerprint(order.shot, order.labels) if order.request_id else "",
+                extra_s=extra_s,
+                deadline=deadline.client_at,
+            )
+            self._queue.enter(ticket, wait=order.wait)
+        return self._executor.start(self._new_capture(order, ticket, deadline, barrier))
 
-    async def result(self, job: CaptureJob, timeout_s: float | None = None) -> Taken:
+    async def result(self, running: Running[CaptureResult], deadline: Deadline) -> CaptureResult:
         """Wait for a capture that was begun.
 
         Raises: as `capture`.
         """
-        replayed, job.asked = job.asked, True
-        give_up_at = asyncio.get_running_loop().time() + self._bounded(timeout_s, job.worst_s)
-        try:
-            taken = await self._calls.result(job, timeout_s)
-        except CameraServiceError:
-            if job.kept is not None:  # whoever is told of it finds it in the history
-                left_s = give_up_at - asyncio.get_running_loop().time()
-                await asyncio.wait([job.kept], timeout=max(0.0, left_s))
-            raise
-        return Taken(taken.record, taken.data, replayed)
+        replayed = running.call.was_joined
+        result = await self._executor.result(running, deadline)
+        return dataclasses.replace(result, replayed=replayed)
 
     async def list_controls(self, timeout_s: float | None = None) -> list[Control]:
         """Return the controls with their present values. Errors as `capture`, but never busy."""
@@ -184,179 +179,169 @@ class CameraActor:
     ) -> list[Control]:
         """Set controls, also again after each recovery; return all as they are then."""
         controls = await self._control_call(m.SetControls(dict(values)), timeout_s)
-        self.supervisor.controls |= values
+        self._supervisor.keep_controls(values)
         return controls
+
+    @contextlib.contextmanager
+    def watch(self, spec: LiveSpec) -> Iterator[Viewer]:
+        """Give a viewer of live view; the camera is opened if it is closed.
+
+        Raises:
+            QueueFull: there are too many viewers.
+            Unsupported: the camera has no live view.
+        """
+        viewer = self._live.watch(spec)
+        try:
+            yield viewer
+        finally:
+            self._live.leave(viewer)
 
     async def get_frame(
         self, spec: LiveSpec, max_age_s: float | None, timeout_s: float | None
     ) -> LiveFrame:
         """Return one live frame; see `LiveFeed.frame`. Never busy."""
-        bound_s = self._bounded(timeout_s, self.worst_case_s())
-        return await self.live.frame(spec, max_age_s=max_age_s, timeout_s=bound_s)
+        deadline = Deadline.after(timeout_s, self._worst_case_s())
+        return await self._live.frame(spec, max_age_s=max_age_s, timeout_s=deadline.limit_s)
+
+    def open(self) -> None:
+        """Begin opening the camera, where it is closed."""
+        self._supervisor.open()
 
     async def reset(self) -> None:
         """Give the camera a new worker; see `Supervisor.reset`."""
-        await self.supervisor.reset()
+        await self._supervisor.reset()
 
-    def prepare_to_stop(self) -> None:
-        """End the viewers' streams, and blame nobody else for calls that end from now on."""
-        self._calls.stopping = True
-        self.live.end_streams()
+    def view(self) -> CameraView:
+        """Return the camera as it is now."""
+        supervisor, live = self._supervisor, self._live
+        counts = live.statistics
+        return CameraView(
+            id=self._options.id,
+            driver=self._options.driver,
+            state=supervisor.state,
+            state_time_ns=supervisor.state_time_ns,
+            fault=supervisor.fault,
+            device=supervisor.device,
+            queued=self._queue.waiting,
+            active=self._active(),
+            worst_case_s=self._worst_case_s(),
+            captures=dataclasses.replace(self._statistics),
+            recoveries={s: dataclasses.replace(c) for s, c in supervisor.steps.statistics.items()},
+            worker_starts=supervisor.worker_starts,
+            live=LiveView(
+                viewers=live.viewers,
+                variants=live.variants,
+                frames=counts.frames,
+                fps=counts.fps(),
+                last_frame_ns=counts.last_frame_ns,
+                frames_total=counts.frames_total,
+                sent_total=live.sent_total,
+                dropped_total=counts.dropped_total,
+                skipped_total=counts.skipped_total,
+                encode_s_total=counts.encode_s_total,
+            ),
+        )
+
+    def announce_stop(self) -> None:
+        """End the viewers' streams, as the service stops."""
+        self._executor.announce_stop()
+        self._live.end_streams()
 
     async def close(self) -> None:
-        """End everything; for the end of the service. A picture that is there is still kept."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        await self._calls.close()
-        await self.live.close()
-        await self.supervisor.close()
+        """End everything; for the end of the service. A picture that is there is still saved."""
+        self._idle.cancel()
+        await self._executor.close()
+        await self._live.close()
+        await self._supervisor.close()
 
-    # What clients are shown.
+    # Internals.
 
-    @property
-    def active(self) -> Turn | None:
-        """The capture under way."""
-        holder = self._calls.line.holder
-        return holder if holder is not None and holder.started else None
+    async def _control_call(
+        self, command: m.Command[m.Controls], timeout_s: float | None
+    ) -> list[Control]:
+        deadline = Deadline.after(timeout_s, self._worst_case_s())
+        self._supervisor.raise_if_unavailable()
+        ticket = Ticket(str(uuid.uuid4()), is_capture=False)
+        self._queue.enter(ticket, wait=True)
+        call = ControlCall(ticket, command, queue=self._queue, attempts=self._attempts)
+        return await self._executor.result(self._executor.start(call), deadline)
 
-    @property
-    def queued(self) -> int:
-        """How many captures wait."""
-        return self._calls.line.queued
-
-    def expected_end_ns(self, turn: Turn) -> int:
-        """Return when a capture should end, in nanoseconds since the epoch."""
-        left_s = self._calls.line.expected_end(turn) - asyncio.get_running_loop().time()
-        return time.time_ns() + int(left_s * 1e9)
-
-    def worst_case_s(self, exposure_s: float = 0.0) -> float:
-        """Return the longest a capture may take: every attempt in full, each after an opening."""
-        return self.options.worst_case_s(max(exposure_s, self._exposure_s))
-
-    # Small steps.
+    def _active(self) -> ActiveCapture | None:
+        holder = self._queue.holder
+        if holder is None or not holder.started:
+            return None
+        left_s = self._queue.expected_end(holder) - asyncio.get_running_loop().time()
+        end_ns = time.time_ns() + int(left_s * 1e9)
+        return ActiveCapture(holder.id, holder.request_id, holder.started_ns, end_ns)
 
     @property
     def _exposure_s(self) -> float:
         """What the camera is set to expose for, here or on its body."""
-        device = self.supervisor.device
+        device = self._supervisor.device
         own_us = device.exposure_us if device is not None else None
-        return max(_exposure_s(self.supervisor.controls), _exposure_s({EXPOSURE: own_us or 0}))
+        return max(exposure_s(self._supervisor.controls), exposure_s({EXPOSURE: own_us or 0}))
 
-    def _under_way(self, order: Order) -> CaptureJob | None:
-        """Return the capture under way that an order can join."""
-        job = self._jobs.get(order.request_id)
-        return None if job is None or job.dropped else job
+    def _worst_case_s(self, exposure_s: float = 0.0) -> float:
+        return worst_case_s(self._options, max(exposure_s, self._exposure_s))
 
-    def _begin(self, order: Order, turn: Turn, meeting: Meeting | None) -> CaptureJob:
-        worst_s = self.worst_case_s(turn.extra_s) * max(1, self._calls.line.captures)
-        job = CaptureJob(self.options.id, order, turn, worst_s, meeting)
-
-        def ended(state: CaptureState, error: BaseException | None) -> None:
-            if self._jobs.get(order.request_id) is job:
-                del self._jobs[order.request_id]
-            self._count(turn, state, error)
-
-        job.on_ended = ended
-        if order.request_id:
-            self._jobs[order.request_id] = job
-        job.begin(self._calls, self._archive)
-        return job
-
-    def _count(self, turn: Turn, state: CaptureState, error: BaseException | None) -> None:
-        statistics = self.statistics
-        if state is CaptureState.SUCCEEDED:
-            self.kept += 1
-            statistics.captures_succeeded += 1
-            statistics.capture_s_total += asyncio.get_running_loop().time() - turn.entered
-            statistics.consecutive_failures = 0
-        elif state is CaptureState.FAILED and not isinstance(error, InvalidRequest | Unsupported):
-            statistics.captures_failed += 1
-            statistics.consecutive_failures += 1
+    def _new_capture(
+        self, order: Order, ticket: Ticket, deadline: Deadline, barrier: Barrier | None
+    ) -> Capture:
+        record = CaptureRecord(
+            capture_id=ticket.id,
+            camera=self._options.id,
+            create_time_ns=ticket.entered_ns,
+            request_id=order.request_id,
+            fingerprint=ticket.fingerprint,
+            labels=dict(order.labels),
+        )
+        if barrier is not None:
+            barrier.add(ticket, deadline.limit_s)
+        return Capture(
+            order,
+            ticket,
+            queue=self._queue,
+            attempts=self._attempts,
+            times=self._times,
+            archive=self._archive,
+            events=CaptureEvents(self._archive, record, self._statistics, position=ticket.position),
+            barrier=barrier,
+        )
 
     @contextlib.contextmanager
     def _refusing(self, order: Order) -> Iterator[None]:
-        """Count and note what refuses an order before it is a capture."""
+        """Report what refuses an order before it is a capture."""
         try:
             yield
         except CameraServiceError as error:
-            self.statistics.captures_rejected += 1
-            self.statistics.captures_busy += isinstance(error, CameraBusy | QueueFull)
-            self._note(EventType.REJECTED, error, request_id=order.request_id)
+            self._observers.on_rejected(error, order.request_id)
             raise
 
-    def _refuse_reuse(self, order: Order, known: str, capture_id: str) -> None:
+    def _refuse_reuse(self, order: Order, capture_id: str, known: str) -> None:
         if known != fingerprint(order.shot, order.labels):
             raise RequestIdReused(
-                f"request id {order.request_id!r} stands for capture {capture_id!r}, which was "
-                "asked for with another image, controls or labels; send the same ones, or a new id",
+                f"request id {order.request_id!r} stands for capture {capture_id!r}, which "
+                "was requested with another image, controls or labels; send the same ones, or a "
+                "new id",
                 metadata={
-                    "camera": self.options.id,
+                    "camera": self._options.id,
                     "request_id": order.request_id,
                     "capture_id": capture_id,
                 },
             )
 
-    async def _control_call(
-        self, command: m.Command[m.Controls], timeout_s: float | None
-    ) -> list[Control]:
-        self.supervisor.refuse_when_hopeless()
-        job = Job[list[Control]](Turn(str(uuid.uuid4()), is_capture=False), self.worst_case_s())
 
-        async def work(worker: CameraWorker) -> list[Control]:
-            answer = await self._calls.call(job.turn, worker, command)
-            return answer.controls
+class _LiveObserver(CameraObserver):
+    """Lets live view know what it needs of the camera's reports."""
 
-        async def run() -> list[Control]:
-            await self._calls.line.reach_front(job.turn)
-            return await self._calls.attempt(job, work)
+    def __init__(self, live: LiveFeed) -> None:
+        self._live = live
 
-        self._calls.line.enter(job.turn, wait=True)
-        self._calls.start(job, run())
-        return await self._calls.result(job, timeout_s)
+    def on_state_changed(self, camera: str, state: State) -> None:
+        self._live.on_state(state)
 
-    @staticmethod
-    def _bounded(timeout_s: float | None, worst_s: float) -> float:
-        return worst_s if timeout_s is None else min(timeout_s, worst_s)
+    def on_live_frame(self, frame: CameraFrame) -> None:
+        self._live.on_frame(frame)
 
-    def _note_away(self, error: CameraServiceError) -> None:
-        self._calls.away()
-        if not self._away:
-            self._away = True
-            self._note(EventType.CAMERA_UNAVAILABLE, error)
-
-    def _note_back(self, state: State) -> None:
-        if self._away and state is State.READY:
-            self._away = False
-            self._note(EventType.CAMERA_AVAILABLE)
-
-    def _note(
-        self, kind: EventType, error: CameraServiceError | None = None, request_id: str = ""
-    ) -> None:
-        failure = Failure.of(error) if error is not None else None
-        self._archive.note(
-            EventRecord(
-                kind, time.time_ns(), self.options.id, request_id=request_id, failure=failure
-            )
-        )
-
-    def _plan_idle_close(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        if self.options.idle_close_s:
-            loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(self.options.idle_close_s, self._close_idle)
-
-    def _close_idle(self) -> None:
-        if not self._calls.line.idle or self.live.watched:
-            return
-        if self.supervisor.state in (State.OPENING, State.RECOVERING):
-            self._plan_idle_close()  # whoever wanted it has left before it was ready
-        else:
-            self.supervisor.close_idle()
-
-
-def _exposure_s(controls: Mapping[str, ControlValue]) -> float:
-    value = controls.get(EXPOSURE, 0)
-    if not isinstance(value, int | float) or value <= 0:
-        return 0.0
-    return min(value / 1e6, _LONGEST_EXPOSURE_S)
+    def on_live_failed(self, error: Exception) -> None:
+        self._live.on_failed(error)

@@ -1,18 +1,20 @@
-"""One capture's way, from its order to its picture, or to what is kept instead."""
+"""One capture's way: queue, ready, prepare, barrier, shoot, keep."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from camsvc.camera.barrier import Meeting
-from camsvc.camera.capture_events import CaptureLog
-from camsvc.camera.executor import Calls, Job
-from camsvc.camera.ports import CameraWorker, CaptureArchive
-from camsvc.camera.queue import Turn
+from camsvc.camera.attempts import Attempts
+from camsvc.camera.barrier import Barrier
+from camsvc.camera.call import Attempt, Call
+from camsvc.camera.capture_events import CaptureEvents
+from camsvc.camera.ports import CaptureArchive
+from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.ipc import messages as m
-from camsvc.model.errors import CameraBusy, CameraServiceError, CameraUnavailable
-from camsvc.model.records import CaptureRecord, CaptureState, fingerprint
+from camsvc.model.errors import CameraServiceError, CameraUnavailable
+from camsvc.model.records import CaptureRecord
+from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Shot
 
 
@@ -32,7 +34,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class CaptureResult:
     """A still that is kept. `data` is None where it has to be read from the archive.
 
     `replayed`: by an earlier call with the same request id.
@@ -43,116 +45,101 @@ class Taken:
     replayed: bool = False
 
 
-class CaptureJob(Job[Taken]):
-    """A capture under way, by whoever asks for it."""
+class Capture(Call[CaptureResult]):
+    """A capture under way, for every client that asks for it by the same request id."""
 
     def __init__(
-        self, camera: str, order: Order, turn: Turn, worst_s: float, meeting: Meeting | None
+        self,
+        order: Order,
+        ticket: Ticket,
+        *,
+        queue: CaptureQueue,
+        attempts: Attempts,
+        times: CaptureTimes,
+        archive: CaptureArchive,
+        events: CaptureEvents,
+        barrier: Barrier | None,
     ) -> None:
-        super().__init__(turn, worst_s)
-        self._camera = camera
+        super().__init__(ticket)
         self._order = order
-        self._meeting = meeting
-        self.fingerprint = fingerprint(order.shot, order.labels) if order.request_id else ""
-        self.asked = False
-        """Whether anybody has waited for it before."""
-        self.kept: asyncio.Future[None] | None = None
-        """Done once it is kept that there is no picture; None while there may be one."""
-        self.on_ended: Callable[[CaptureState, BaseException | None], None] = lambda *_: None
-        """Told how it has ended, and why where there is no picture."""
+        self._queue = queue
+        self._attempts = attempts
+        self._times = times
+        self._archive = archive
+        self._events = events
+        self._barrier = barrier
+        self._shutter_released = False
+        self._earlier_s = 0.0
+        self._saving = False
 
-    def begin(self, calls: Calls, archive: CaptureArchive) -> None:
-        """Begin it; its turn is in the line."""
-        turn = self.turn
-        record = CaptureRecord(
-            capture_id=turn.id,
-            camera=self._camera,
-            create_time_ns=turn.entered_ns,
-            request_id=self._order.request_id,
-            fingerprint=self.fingerprint,
-            labels=dict(self._order.labels),
-        )
-        self._calls, self._archive = calls, archive
-        self._log = CaptureLog(archive, record, turn)
-        self._log.accepted()
-        self.on_retry, self.on_failed = self._log.retrying, self._attempt_failed
-        self.on_away = self._leave
-        if self._meeting is not None:
-            self._meeting.expect(turn, self.worst_s)
-        calls.start(self, self._take())
-        self.task.add_done_callback(self._end)
+    async def run(self) -> CaptureResult:
+        """Take the still and keep it."""
+        await self._queue.wait_for_turn(self.ticket)
+        self._events.started()
+        captured, data, staged = await self._attempts.run(self, self._shoot)
+        self._saving = True
+        record = await self._events.succeeded(self, captured, staged, self._earlier_s)
+        return CaptureResult(record, data)
 
-    async def _take(self) -> Taken:
-        await self._calls.line.reach_front(self.turn)
-        self._log.started()
-        answer, data, staged = await self._calls.attempt(self, self._shoot)
-        self.keeping = True
-        return Taken(await self._log.succeeded(answer, staged), data)
-
-    async def _shoot(self, worker: CameraWorker) -> tuple[m.Captured, bytes | None, str]:
+    async def _shoot(self, attempt: Attempt) -> tuple[m.Captured, bytes | None, str]:
         """Make one attempt; return the answer, the picture if it is in memory, and its file."""
-        turn, order = self.turn, self._order
-        if self._meeting is not None and turn.attempts == 1:
-            await self._meet(worker, self._meeting)
-        staged = self._archive.staging_path(turn.id, turn.attempts)
+        order = self._order
+        if self._barrier is not None and attempt.number == 1:
+            await self._meet_others(attempt, self._barrier)
+        staged = self._archive.staging_path(self.ticket.id, attempt.number)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
-        command = m.Capture(order.shot, staged, order.inline_bytes, comment)
-        expected_s = self._calls.estimate.seconds + turn.extra_s
-        self._calls.hear_progress(self._log.shooting(expected_s))
-        self.shot = True
+        self._shutter_released = True
         try:
-            answer = await self._calls.call(turn, worker, command)
-            return answer, worker.take_image(answer.image), staged
+            with self._events.shooting(self._times.expected_s + self.ticket.extra_s):
+                captured = await attempt.call(
+                    m.Capture(order.shot, staged, order.inline_bytes, comment)
+                )
+            if attempt.number > 1:
+                self._earlier_s = attempt.called - self.ticket.started
+            return captured, attempt.worker.take_image(captured.image), staged
         except BaseException:
             self._archive.discard(staged)
             raise
-        finally:
-            self._log.shot()
 
-    async def _meet(self, worker: CameraWorker, meeting: Meeting) -> None:
-        """Make the camera ready, and wait for the group's others."""
-        await self._calls.call(self.turn, worker, m.Prepare(self._order.shot))
+    async def _meet_others(self, attempt: Attempt, barrier: Barrier) -> None:
+        """Prepare the camera, and wait for the group's others."""
+        await attempt.call(m.Prepare(self._order.shot))
         try:
-            if self.turn.abandoned:
-                self.drop()
-                await asyncio.sleep(0)  # where it ends; `reached` may have nobody to wait for
-            await meeting.reached(self.turn)
+            if not self.ticket.has_client:
+                self.cancelled = True  # nothing was released for those that have left
+                raise asyncio.CancelledError
+            await barrier.arrive(self.ticket)
         except asyncio.CancelledError:
-            worker.send(m.Unprepare())
+            attempt.worker.send(m.Unprepare())
             raise
 
-    def _attempt_failed(self, error: CameraUnavailable) -> None:
-        self._log.recovering(error)
-        self._leave()
+    @property
+    def outlives_its_clients(self) -> bool:
+        """Where the shutter may have been released, and its client may come back."""
+        return self._saving or (self._shutter_released and bool(self.ticket.request_id))
 
-    def _leave(self) -> None:
-        """Let the group's others go on without it."""
-        if self._meeting is not None:
-            self._meeting.leave(self.turn)
+    @property
+    def is_saving(self) -> bool:
+        return self._saving
 
-    def _end(self, task: "asyncio.Task[Taken]") -> None:
-        """Keep how it has ended, where there is no picture."""
-        self._log.shot()
-        self._leave()
-        if task.cancelled():
-            left = self.turn.abandoned and not self._calls.stopping
-            why = "its client left" if left else "the service stopped"
-            error: BaseException | None = self._interrupted(why)
-        else:
-            error = task.exception()
-        state = CaptureState.SUCCEEDED
+    def on_moved_up(self) -> None:
+        self._events.moved_up(self.ticket.position)
+
+    def on_attempt(self) -> None:
+        self._events.attempt_began(self.attempts)
+
+    def on_attempt_failed(self, error: CameraUnavailable) -> None:
+        self._events.attempt_failed(error)
+        self.on_camera_unavailable()
+
+    def on_camera_unavailable(self) -> None:
+        if self._barrier is not None:
+            self._barrier.withdraw(self.ticket)
+
+    def on_progress(self, percent: int) -> None:
+        self._events.progressed(percent)
+
+    def on_end(self, error: CameraServiceError | None) -> None:
+        self.on_camera_unavailable()
         if error is not None:
-            told = error if isinstance(error, CameraServiceError) else self._interrupted("a fault")
-            told.metadata.setdefault("camera", self._camera)
-            told.metadata.setdefault("capture_id", self.turn.id)
-            in_line = task.cancelled() or isinstance(error, CameraBusy)
-            state = CaptureState.CANCELLED if in_line else CaptureState.FAILED
-            self.kept = self._log.ended(state, told)
-        self.on_ended(state, error)
-
-    def _interrupted(self, why: str) -> CameraUnavailable:
-        return CameraUnavailable(
-            f"camera {self._camera!r}: {why} before there was a picture",
-            retry_after_s=0.0,
-            metadata={"camera": self._camera, "capture_id": self.turn.id},
-        )
+            self.end_saved = self._events.failed(self, error)

@@ -1,15 +1,18 @@
-"""A capture's steps as they happen, told to the archive."""
+"""One capture's steps as they happen: its record and its events for the archive, and the counts."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+from camsvc.camera.call import Call, CallCancelled
 from camsvc.camera.ports import CaptureArchive
-from camsvc.camera.queue import Turn
+from camsvc.camera.statistics import CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.model.errors import CameraServiceError
+from camsvc.model.errors import CameraBusy, CameraServiceError
 from camsvc.model.records import (
     CaptureRecord,
     CaptureState,
@@ -23,105 +26,117 @@ _PROGRESS_S = 0.5
 """Least time between two PROGRESS events: each is a row on disk."""
 
 
-class CaptureLog:
-    """One capture's. Its record has what is known of it so far."""
+class CaptureEvents:
+    """One capture's. `record` is that of a capture which is in the queue at `position`."""
 
-    def __init__(self, archive: CaptureArchive, record: CaptureRecord, turn: Turn) -> None:
+    def __init__(
+        self,
+        archive: CaptureArchive,
+        record: CaptureRecord,
+        statistics: CaptureStatistics,
+        *,
+        position: int,
+    ) -> None:
         self._archive = archive
-        self._turn = turn
-        self.record = record
+        self._record = record
+        self._statistics = statistics
+        self._attempt = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._last_percent, self._last_told = 0, 0.0
+        self._last_percent, self._last_reported = 0, 0.0
         self._last_failure: Failure | None = None
+        archive.begin(record, self._event(EventType.QUEUED, position) if position else None)
 
-    def accepted(self) -> None:
-        """It has been let into the line, and waits there unless nobody is before it."""
-        waits = self._turn.position > 0
-        self._archive.begin(self.record, self._queued(self._turn.position) if waits else None)
-        self._turn.on_moved = lambda position: self._archive.note(self._queued(position))
+    def moved_up(self, position: int) -> None:
+        """It waits behind fewer captures."""
+        self._archive.note(self._event(EventType.QUEUED, position))
 
     def started(self) -> None:
-        """It has been given the camera."""
+        """It has the camera."""
         self._note(EventType.STARTED)
 
-    def retrying(self) -> None:
-        """Its next attempt begins."""
-        self._note(EventType.RETRYING, failure=self._last_failure)
+    def attempt_began(self, number: int) -> None:
+        """An attempt begins, from 1 on."""
+        self._attempt = number
+        if number > 1:
+            self._note(EventType.RETRYING, failure=self._last_failure)
 
-    def recovering(self, error: CameraServiceError) -> None:
+    def attempt_failed(self, error: CameraServiceError) -> None:
         """An attempt has failed."""
         self._last_failure = Failure.of(error)
         self._note(EventType.RECOVERING, failure=self._last_failure)
 
-    def shooting(self, expected_s: float) -> Callable[[int], None]:
-        """Tell its progress by the time it should take, until `shot`; return what the driver tells.
-
-        As soon as the driver tells it, time does not.
-        """
-        begun = self._now()
-        self._last_percent, self._last_told = 0, begun
+    @contextlib.contextmanager
+    def shooting(self, expected_s: float) -> Iterator[None]:
+        """Report progress by the time that the shot should take, until the driver reports it."""
+        begun = _now()
+        self._last_percent, self._last_reported = 0, begun
 
         def tick() -> None:
-            self._tell(min(99, int(100 * (self._now() - begun) / max(expected_s, 0.001))))
+            self._report(min(99, int(100 * (_now() - begun) / max(expected_s, 0.001))))
             self._timer = asyncio.get_running_loop().call_later(_PROGRESS_S, tick)
 
-        def by_driver(percent: int) -> None:
-            self.shot()
-            if self._now() >= self._last_told + _PROGRESS_S or percent == 100:
-                self._tell(percent)
-
         self._timer = asyncio.get_running_loop().call_later(_PROGRESS_S, tick)
-        return by_driver
-
-    def shot(self) -> None:
-        """The shot is over, or has failed."""
-        if self._timer is not None:
+        try:
+            yield
+        finally:
             self._timer.cancel()
 
-    async def succeeded(self, answer: m.Captured, staged: str) -> CaptureRecord:
-        """Keep its picture.
+    def progressed(self, percent: int) -> None:
+        """The driver has reported how far the shot is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if _now() >= self._last_reported + _PROGRESS_S or percent == 100:
+            self._report(percent)
+
+    async def succeeded(
+        self, call: Call[Any], captured: m.Captured, staged: str, earlier_s: float
+    ) -> CaptureRecord:
+        """Keep its picture; return the record.
+
+        `earlier_s` is what its failed attempts took.
 
         Raises:
             StorageFull, CameraUnavailable: it cannot be kept.
         """
-        image, turn = answer.image, self._turn
-        earlier_s = turn.called - turn.started if turn.attempts > 1 else 0.0
+        image = captured.image
         record = replace(
-            self._so_far(),
+            self._so_far(call),
             image=_described(image),
-            others=tuple(map(_described, answer.others)),
+            others=tuple(map(_described, captured.others)),
             acquisition_time_ns=image.acquisition_time_ns,
             exposure_us=image.exposure_us,
             controls=image.controls,
-            store_s=answer.store_s,
-            driver_s=earlier_s + answer.driver_s + answer.encode_s,
+            store_s=captured.store_s,
+            driver_s=earlier_s + captured.driver_s + captured.encode_s,
         )
-        self.record = await self._archive.succeed(record, staged)
-        return self.record
+        self._record = await self._archive.succeed(record, staged)
+        self._statistics.succeeded(_now() - call.ticket.entered)
+        return self._record
 
-    def ended(self, state: CaptureState, error: CameraServiceError) -> "asyncio.Future[None]":
-        """It has FAILED or was CANCELLED; the future is done once that is kept."""
-        self.shot()
-        self.record = replace(self._so_far(), state=state, failure=Failure.of(error))
-        return self._archive.end(self.record)
+    def failed(self, call: Call[Any], error: CameraServiceError) -> "asyncio.Future[None]":
+        """There is no picture. The future is done once the archive has kept that."""
+        error.metadata.setdefault("camera", self._record.camera)
+        error.metadata.setdefault("capture_id", self._record.capture_id)
+        in_queue = isinstance(error, CallCancelled | CameraBusy)
+        state = CaptureState.CANCELLED if in_queue else CaptureState.FAILED
+        self._record = replace(self._so_far(call), state=state, failure=Failure.of(error))
+        self._statistics.ended(state, error)
+        return self._archive.end(self._record)
 
-    def _so_far(self) -> CaptureRecord:
-        turn, now = self._turn, self._now()
+    def _so_far(self, call: Call[Any]) -> CaptureRecord:
+        ticket, now = call.ticket, _now()
         return replace(
-            self.record,
-            attempts=turn.attempts,
-            recoveries=turn.recoveries,
-            queue_s=(turn.started or now) - turn.entered,
-            total_s=now - turn.entered,
+            self._record,
+            attempts=call.attempts,
+            recoveries=call.recoveries,
+            queue_s=(ticket.started or now) - ticket.entered,
+            total_s=now - ticket.entered,
         )
 
-    def _tell(self, percent: int) -> None:
+    def _report(self, percent: int) -> None:
         if percent > self._last_percent:
-            self._last_percent, self._last_told = percent, self._now()
+            self._last_percent, self._last_reported = percent, _now()
             self._note(EventType.PROGRESS, progress_percent=percent)
-
-    def _queued(self, position: int) -> EventRecord:
-        return self._event(EventType.QUEUED, queue_position=position)
 
     def _note(
         self,
@@ -130,25 +145,24 @@ class CaptureLog:
         progress_percent: int | None = None,
         failure: Failure | None = None,
     ) -> None:
-        self._archive.note(
-            replace(self._event(kind), progress_percent=progress_percent, failure=failure)
-        )
+        event = self._event(kind)
+        self._archive.note(replace(event, progress_percent=progress_percent, failure=failure))
 
     def _event(self, kind: EventType, queue_position: int | None = None) -> EventRecord:
-        record = self.record
+        record = self._record
         return EventRecord(
             kind,
             time.time_ns(),
             record.camera,
             record.capture_id,
             record.request_id,
-            attempt=self._turn.attempts,
+            attempt=self._attempt,
             queue_position=queue_position,
         )
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _described(image: ImageInfo) -> StoredImage:

@@ -1,248 +1,187 @@
-"""The calls of one camera: each in its turn, in attempts, and for no longer than its bound.
+"""The calls of one camera: each a task of its own, shared by the clients that wait for it.
 
 Invariants:
 
-- Every wait here has a time-out, whatever the worker does, and the whole of a call has one too.
-- The work of a call is a task of its own. A client that leaves abandons it; the task ends by
-  itself, and is ended when it outlasts the patience with it.
-- Calls use the worker one after the other, in their turns.
+- Every wait here has a bound, whatever the worker does.
+- A client that leaves abandons its call, but does not end it: a call that nobody waits for ends by
+  itself, and is ended when it outlasts the patience with it. So the device is not killed in the
+  middle of a shot for a client's haste.
+- Calls use the worker one after the other, in the order of the queue.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from camsvc.camera.ports import CameraOptions, CameraWorker
-from camsvc.camera.queue import Admission, Estimate, Turn
-from camsvc.camera.supervisor import Supervisor
-from camsvc.ipc import messages as m
-from camsvc.ipc.messages import AnswerT
-from camsvc.live.feed import LiveFeed
-from camsvc.model.errors import (
-    CameraLost,
-    CameraServiceError,
-    CameraUnavailable,
-    CaptureTimeout,
-    DriverFault,
-    WorkerTimeout,
-)
+import structlog
+
+from camsvc.camera.call import Call, CallCancelled
+from camsvc.camera.deadline import Deadline
+from camsvc.camera.observer import CameraObserver
+from camsvc.camera.queue import CaptureQueue
+from camsvc.model.errors import CameraServiceError, CameraUnavailable
+from camsvc.model.retry_hint import SERVICE_RESTART_S, CaptureTimes
+
+_log = structlog.get_logger()
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _PATIENCE_FACTOR, _PATIENCE_S = 2.0, 0.5
-"""An abandoned driver call counts as hung after twice the estimate and half a second: a shot
-under way may end, so that the device is not killed in the middle of it for a client's haste."""
+"""An abandoned driver call counts as hung after twice the expected time and half a second."""
 
 
-@dataclass(eq=False)
-class Job(Generic[T]):
-    """A call's work under way, and how many wait for it."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Running(Generic[T]):
+    """A call and its task."""
 
-    turn: Turn
-    worst_s: float
-    """The longest anybody may wait for it."""
-    task: "asyncio.Task[T]" = field(init=False)
-    waiting: int = 0
-    shot: bool = False
-    """Whether the shutter may have been pressed for it."""
-    keeping: bool = False
-    """Whether its picture is there, and only has to be kept."""
-    on_failed: Callable[[CameraUnavailable], None] = lambda error: None
-    """Told when an attempt has failed."""
-    on_retry: Callable[[], None] = lambda: None
-    """Told when the next one begins."""
-    on_away: Callable[[], None] = lambda: None
-    """Told when the camera does not come back soon."""
-    dropped: bool = False
-    """Whether it was cancelled, and only has to end: nobody may wait for it any more."""
+    call: Call[T]
+    task: "asyncio.Task[T]"
 
-    def drop(self) -> None:
-        """Cancel it."""
-        self.dropped = True
+    def cancel(self) -> None:
+        """End it; nobody may wait for it any more."""
+        self.call.cancelled = True
         self.task.cancel()
 
 
-class Calls:
-    """Runs jobs on a camera's worker."""
+class Executor(CameraObserver):
+    """Runs the calls of one camera."""
 
-    def __init__(self, options: CameraOptions, supervisor: Supervisor, live: LiveFeed) -> None:
-        self._options = options
-        self._supervisor = supervisor
-        self._live = live
-        self.estimate = Estimate()
-        self.line = Admission(options.id, options.queue_limit, self.estimate)
-        self.on_end: Callable[[], None] = lambda: None
-        """Told when a job has ended."""
-        self.stopping = False
-        """Whether it is the service that ends calls, and not who made them."""
-        self._jobs: set[Job[Any]] = set()
+    def __init__(
+        self, camera: str, queue: CaptureQueue, times: CaptureTimes, observer: CameraObserver
+    ) -> None:
+        self._camera = camera
+        self._queue = queue
+        self._times = times
+        self._observer = observer
+        self._running: set[Running[Any]] = set()
+        self._stopping = False
 
-    def start(self, job: Job[T], work: Coroutine[object, object, T]) -> None:
-        """Begin a job, whose turn is in the line; it leaves that when it ends."""
-        task = asyncio.create_task(work, name=f"{self._options.id} {job.turn.id}")
-        job.task = task
-        self._jobs.add(job)
-        for other in self._jobs:
-            self._limit(other.turn)  # it is no longer alone
+    @property
+    def stopping(self) -> bool:
+        """Whether it is the service that ends calls, and not their clients."""
+        return self._stopping
 
+    def announce_stop(self) -> None:
+        """Know that calls which end from now on are ended by the service."""
+        self._stopping = True
+
+    def start(self, call: Call[T]) -> Running[T]:
+        """Begin a call whose ticket is in the queue; it leaves the queue when it ends."""
+        task = asyncio.create_task(call.run(), name=f"{self._camera} {call.ticket.id}")
+        running = Running(call, task)
+        self._running.add(running)
+        for other in self._running:
+            self._limit(other.call)  # it is no longer alone
         # Not in the task's own `finally`: a task cancelled before its first step never gets there.
-        def end(_: object) -> None:
-            self._jobs.discard(job)
-            self.line.leave(job.turn)
-            if not task.cancelled():
-                task.exception()  # is the waiting client's, if there is one
-            self.on_end()
+        task.add_done_callback(functools.partial(self._end, running))
+        return running
 
-        task.add_done_callback(end)
-
-    async def result(self, job: Job[T], timeout_s: float | None) -> T:
-        """Wait for a job until `timeout_s`, or without it until the job's own worst case.
+    async def result(self, running: Running[T], deadline: Deadline) -> T:
+        """Wait for a call until a deadline.
 
         Raises:
-            CaptureTimeout: the time is over. Whatever else the job raises.
-            CameraUnavailable: it was dropped just before it was joined, or the service stops.
+            CaptureTimeout: the time is over.
+            CameraUnavailable: it was cancelled just before it was joined, or the service stops.
+            Whatever the call raises.
         """
-        turn = job.turn
-        bound_s = job.worst_s if timeout_s is None else min(timeout_s, job.worst_s)
-        job.waiting += 1
-        turn.abandoned = False
-        if turn.limit is not None:
-            turn.limit.reschedule(None)
+        call, ticket = running.call, running.call.ticket
+        call.clients += 1
+        call.was_joined = True
+        ticket.has_client = True
+        call.set_patience(None)
         try:
-            async with asyncio.timeout(bound_s):
-                return await asyncio.shield(job.task)
+            async with asyncio.timeout_at(deadline.at):
+                return await asyncio.shield(running.task)
         except TimeoutError:
-            raise CaptureTimeout(
-                f"camera {self._options.id!r} had not finished after {bound_s:.3g} s, which is "
-                + ("the call's deadline" if bound_s == timeout_s else "its worst case"),
-                metadata={"camera": self._options.id, "capture_id": turn.id},
-            ) from None
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if not job.dropped or caller is None or caller.cancelling():
-                raise  # who waits for it has left
-            why = "the service stops" if self.stopping else "its first client left meanwhile"
-            raise self._supervisor.unavailable(
-                f"dropped the call: {why}", capture_id=turn.id
-            ) from None
-        finally:
-            job.waiting -= 1
-            if not job.waiting and not job.task.done():
-                self._abandon(job)
-
-    async def attempt(self, job: Job[T], work: Callable[[CameraWorker], Awaitable[R]]) -> R:
-        """Do work in the job's turn, which has come, as often as the settings allow.
-
-        Raises:
-            CameraUnavailable: all attempts failed.
-            CameraFaulted: an operator must act.
-        """
-        turn, supervisor, failure = job.turn, self._supervisor, "nothing"
-        while turn.attempts < self._options.attempts and not (
-            turn.abandoned and not (turn.request_id and job.shot)
-        ):
-            turn.attempts += 1
-            if turn.attempts > 1:
-                job.on_retry()
-            try:
-                worker = await supervisor.ready()
-                assert supervisor.device is not None
-                self.estimate.guess_s = supervisor.device.expected_capture_s
-                return await self._attempt_once(turn, work, worker)
-            except TimeoutError:
-                failure = f"it was not open within {self._options.open_timeout_s:g} s"
-            except DriverFault as fault:
-                raise supervisor.refusal() from fault
-            except CameraLost as error:
-                failure = str(error)
-                turn.recoveries += 1
-            job.on_failed(supervisor.unavailable(f"failed in attempt {turn.attempts}: {failure}"))
-        raise supervisor.unavailable(
-            f"failed in {turn.attempts} of {self._options.attempts} attempts; the last: {failure}",
-            capture_id=turn.id,
-            attempts=str(turn.attempts),
-        )
-
-    def hear_progress(self, hear: Callable[[int], None]) -> None:
-        """Have what the driver says of the still under way heard."""
-        self._supervisor.on_progress = hear
-
-    async def call(self, turn: Turn, worker: CameraWorker, command: m.Command[AnswerT]) -> AnswerT:
-        """Make one driver call; while nobody waits for it, only for as long as patience lasts."""
-        turn.called = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(None) as turn.limit:
-                self._limit(turn)
-                return await worker.call(command, self._options.attempt_timeout_s + turn.extra_s)
-        except TimeoutError:
-            raise WorkerTimeout("an abandoned call outlasted the patience with it") from None
-        except asyncio.CancelledError:
-            self._supervisor.lose(worker, WorkerTimeout("its call was cancelled"))
+            raise deadline.exceeded(self._camera, capture_id=ticket.id) from None
+        except CameraServiceError:
+            if call.end_saved is not None:  # a client that has the error finds it in the history
+                await asyncio.wait([call.end_saved], timeout=deadline.left_s)
             raise
+        except asyncio.CancelledError:
+            client = asyncio.current_task()
+            if not call.cancelled or client is None or client.cancelling():
+                raise  # it is the client that has left
+            why = "the service stops" if self._stopping else "its first client has just left"
+            raise CameraUnavailable(
+                f"camera {self._camera!r} cancelled the call: {why}",
+                retry_after_s=SERVICE_RESTART_S if self._stopping else 0.0,
+                metadata={"camera": self._camera, "capture_id": ticket.id},
+            ) from None
         finally:
-            turn.limit = None
+            call.clients -= 1
+            if not call.clients and not running.task.done():
+                self._abandon(running)
 
-    def away(self) -> None:
-        """Note that the camera does not come back soon, for those who can go on without it."""
-        for job in self._jobs:
-            job.on_away()
+    def on_progress(self, percent: int) -> None:
+        for running in self._running:
+            if running.call.attempt is not None and running.call.attempt.calling:
+                running.call.on_progress(percent)
+
+    def find(self, request_id: str) -> Running[Any] | None:
+        """Return the call under way with a request id that another client can join."""
+        same = (r for r in self._running if request_id and r.call.ticket.request_id == request_id)
+        return next((running for running in same if not running.call.cancelled), None)
+
+    def on_unavailable(self, error: CameraServiceError) -> None:
+        """Let the calls know that their camera does not come back soon."""
+        for running in self._running:
+            running.call.on_camera_unavailable()
 
     async def close(self) -> None:
-        """End every job; only a picture that is there is still kept."""
-        tasks = [job.task for job in self._jobs]
-        for job in self._jobs:
-            if not job.keeping:
-                job.drop()
+        """End every call; only a picture that is there is still saved."""
+        self._stopping = True
+        tasks = [running.task for running in self._running]
+        for running in self._running:
+            if not running.call.is_saving:
+                running.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _attempt_once(
-        self, turn: Turn, work: Callable[[CameraWorker], Awaitable[R]], worker: CameraWorker
-    ) -> R:
-        self._live.pause()
-        if turn.is_capture:
-            self._supervisor.begin_capture()
-        try:
-            result = await work(worker)
-        except DriverFault as fault:
-            self._supervisor.give_up(fault)
-            raise
-        except CameraLost as error:
-            self._supervisor.lose(worker, error)
-            raise
-        except (CameraServiceError, asyncio.CancelledError):  # the camera is well
-            self._supervisor.end_capture()
-            raise
+    def _end(self, running: Running[T], task: "asyncio.Task[T]") -> None:
+        call = running.call
+        self._running.discard(running)
+        moved = self._queue.leave(call.ticket)
+        for other in self._running:
+            if other.call.ticket in moved:
+                other.call.on_moved_up()
+        call.on_end(self._error_of(call, task))
+        self._observer.on_call_ended()
+
+    def _error_of(self, call: Call[T], task: "asyncio.Task[T]") -> CameraServiceError | None:
+        """Return what the history has of a call that has ended without a result."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, CameraServiceError):
+            return error
+        if task.cancelled():
+            left = not call.ticket.has_client and not self._stopping
+            why = "its client left" if left else "the service stopped"
+        elif error is not None:
+            if not call.clients:  # otherwise the client's face logs it
+                _log.error("unhandled exception", camera=self._camera, exc_info=error)
+            why = "there was an internal error"
         else:
-            self._supervisor.end_capture()
-            self._supervisor.ladder.calm()
-            if turn.is_capture:
-                seconds = asyncio.get_running_loop().time() - turn.called
-                self.estimate.add(max(0.0, seconds - turn.extra_s))
-            return result
-        finally:
-            self._live.resume()
+            return None
+        kind = CallCancelled if task.cancelled() else CameraUnavailable
+        return kind(f"camera {self._camera!r}: {why} before there was a picture", retry_after_s=0.0)
 
-    def _abandon(self, job: Job[T]) -> None:
-        """Let work that nobody waits for end by itself, if it does so soon.
+    def _abandon(self, running: Running[T]) -> None:
+        """Let work that nobody waits for end by itself, if it does so soon."""
+        call = running.call
+        call.ticket.has_client = False
+        if call.attempt is not None and call.attempt.calling:
+            self._limit(call)
+        elif not call.outlives_its_clients:
+            running.cancel()
 
-        With a request id, a shot that was begun goes on to its own bound: its client may come back.
+    def _limit(self, call: Call[Any]) -> None:
+        """Bound the driver calls of one that nobody waits for by the patience with it.
+
+        One whose client may come back needs no bound until somebody else wants the camera.
         """
-        turn = job.turn
-        turn.abandoned = True
-        if turn.limit is not None:
-            self._limit(turn)
-        elif not (job.keeping or (job.shot and turn.request_id)):
-            job.drop()
-
-    def _limit(self, turn: Turn) -> None:
-        """Bound the driver call under way where nobody waits for it, by the patience with it.
-
-        One whose client may come back has none to fear until somebody else wants the camera.
-        """
-        if turn.limit is None or not turn.abandoned:
+        ticket = call.ticket
+        if ticket.has_client:
             return
-        if not turn.request_id or self.line.others_than(turn):
-            patience_s = _PATIENCE_FACTOR * (self.estimate.seconds + turn.extra_s) + _PATIENCE_S
-            turn.limit.reschedule(turn.called + patience_s)
+        if not ticket.request_id or self._queue.has_others(ticket):
+            expected_s = self._times.expected_s + ticket.extra_s
+            call.set_patience(_PATIENCE_FACTOR * expected_s + _PATIENCE_S)

@@ -1,4 +1,4 @@
-"""The ladder: what is tried, in which order, to bring a camera back; counted and timed."""
+"""What is tried, in which order, to bring a camera back: the escalation, counted and timed."""
 
 import time
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from camsvc.model.errors import CameraLost, DeviceAway, WorkerLost, WorkerTimeou
 
 BACK_OFF_FIRST_S, BACK_OFF_LAST_S = 1.0, 30.0
 _BACK_OFF_SHARE = 1 / 40
-"""Of the time that a camera has been ill. So waiting makes no outage longer by more than that, and
-one of a minute or less is over within 3 s of its cause, also when that takes two tries."""
+"""Of the time that a camera has been failing. So waiting makes no outage longer by more than that,
+and one of a minute or less is over within 3 s of its cause, also when that takes two tries."""
 
 AWAY_S = 1.0
 """Between two looks for a device that is away: each costs little, and it is to be found soon."""
 
 
-class Rung(IntEnum):
-    """One way to bring a camera back; each is ruder than the one before."""
+class Step(IntEnum):
+    """One way to bring a camera back; each is more drastic than the one before."""
 
     SOFT_RETRY = 1
     """The driver's own `recover`, on the open device."""
@@ -29,8 +29,8 @@ class Rung(IntEnum):
 
 
 @dataclass(slots=True)
-class RungStatistics:
-    """How often a rung was climbed, and how long the last time took, whatever came of it."""
+class StepStatistics:
+    """How often a step was taken, and how long the last time took, whatever its outcome."""
 
     count: int = 0
     total_s: float = 0.0
@@ -38,45 +38,50 @@ class RungStatistics:
     last_time_ns: int = 0
 
 
-class Ladder:
-    """Chooses the next rung. It starts anew after a success of the camera's work."""
+class RecoverySteps:
+    """Chooses the next step. It begins with the first again after the camera has worked."""
 
     def __init__(self) -> None:
-        self._last: Rung | None = None
-        self._ill_since: float | None = None
-        self.statistics = {rung: RungStatistics() for rung in Rung}
+        self._last: Step | None = None
+        self._failing_since: float | None = None
+        self.statistics = {step: StepStatistics() for step in Step}
 
-    def next(self, error: CameraLost, *, device_open: bool, now: float) -> tuple[Rung, float]:
-        """Return the rung to climb after `error`, and how many seconds to wait before it.
+    @property
+    def longest_s(self) -> float:
+        """What the longest step took when it was last taken."""
+        return max(statistics.last_duration_s for statistics in self.statistics.values())
 
-        `now` is in seconds, of any clock that only goes on.
+    def next(self, error: CameraLost, *, device_open: bool, now: float) -> tuple[Step, float]:
+        """Return the step to take after `error`, and how many seconds to wait before it.
 
-        A device that never opened cannot be had back softly. One that is away is waited for, and
-        what else may be wrong with it begins at the bottom.
+        `now` is in seconds, of a monotonic clock.
+
+        A device that never opened cannot be recovered softly. One that is away is waited for, and
+        whatever else may be wrong with it begins with the first step.
         """
         if isinstance(error, DeviceAway):
-            self.calm()
-            return Rung.BACK_OFF, AWAY_S
-        if self._ill_since is None:
-            self._ill_since = now
+            self.reset()
+            return Step.BACK_OFF, AWAY_S
+        if self._failing_since is None:
+            self._failing_since = now
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
-        softest = Rung.SOFT_RETRY if device_open else Rung.REOPEN
-        lowest = Rung.RESTART if process_lost else softest
-        after_last = Rung.SOFT_RETRY if self._last is None else min(self._last + 1, Rung.BACK_OFF)
-        self._last = Rung(max(lowest, after_last))
-        if self._last is not Rung.BACK_OFF:
+        softest = Step.SOFT_RETRY if device_open else Step.REOPEN
+        lowest = Step.RESTART if process_lost else softest
+        after_last = Step.SOFT_RETRY if self._last is None else min(self._last + 1, Step.BACK_OFF)
+        self._last = Step(max(lowest, after_last))
+        if self._last is not Step.BACK_OFF:
             return self._last, 0.0
-        wait_s = _BACK_OFF_SHARE * (now - self._ill_since)
+        wait_s = _BACK_OFF_SHARE * (now - self._failing_since)
         return self._last, min(max(BACK_OFF_FIRST_S, wait_s), BACK_OFF_LAST_S)
 
-    def climbed(self, rung: Rung, duration_s: float) -> None:
-        """Note that a rung was climbed, with success or not."""
-        statistics = self.statistics[rung]
+    def record(self, step: Step, duration_s: float) -> None:
+        """Count a step that was taken, with success or not."""
+        statistics = self.statistics[step]
         statistics.count += 1
         statistics.total_s += duration_s
         statistics.last_duration_s = duration_s
         statistics.last_time_ns = time.time_ns()
 
-    def calm(self) -> None:
-        """Start from the first rung at the next failure."""
-        self._last = self._ill_since = None
+    def reset(self) -> None:
+        """Begin with the first step at the next failure."""
+        self._last = self._failing_since = None

@@ -1,22 +1,28 @@
-"""One camera's worker and state: brings the camera to READY and back there.
+"""One camera's state: brings the camera to READY and back there.
 
 Invariants:
 
 - The state changes only in `_apply`, by the table of `lifecycle`.
-- At most one revival (an opening or a recovery) is under way; it ends in READY or FAULTED.
-- A worker that is given up is killed at once, and never called again.
+- At most one revival (an opening or a recovery) may change the state; it ends in READY or FAULTED.
+  One that is replaced is cancelled in the same step, so that nothing of it comes after what
+  replaces it, and the next one begins when it has ended.
+- What a worker reports that is not the camera's any more changes nothing.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from camsvc.camera.ports import CameraOptions, CameraWorker
-from camsvc.camera.recovery import Ladder, Rung
+from camsvc.camera.observer import CameraObserver
+from camsvc.camera.ports import CameraWorker
+from camsvc.camera.recovery import RecoverySteps, Step
+from camsvc.camera.worker_slot import WorkerSlot
 from camsvc.ipc import messages as m
+from camsvc.ipc.errors import error_of
+from camsvc.ipc.observer import WorkerObserver
+from camsvc.live.ports import CameraFrame, EncodedImage
 from camsvc.model import lifecycle
 from camsvc.model.errors import (
     CameraFaulted,
@@ -29,51 +35,66 @@ from camsvc.model.errors import (
     WorkerTimeout,
 )
 from camsvc.model.lifecycle import Event, State
-from camsvc.model.values import DeviceInfo
-from camsvc.worker_pool.observer import WorkerObserver
+from camsvc.model.options import CameraOptions
+from camsvc.model.retry_hint import recovery_s
+from camsvc.model.values import ControlValue, DeviceInfo, LiveVariant
 
-_CLOSE_S = 2.0
-"""How long a device may take to close before its worker is killed."""
-
-
-_GONE_S = 1.0
-"""How long a killed worker may take to go before the next one tries to open the device, which the
-other may still hold. In the middle of a kernel call it may go later, or never."""
+_IN_USE = (State.READY, State.CAPTURING)
 
 
 class Supervisor:
-    """Holds a camera's worker. Every method must be called on the event loop."""
+    """Owns a camera's state. Every method must be called on the event loop."""
 
     def __init__(
-        self, options: CameraOptions, take_worker: Callable[[], Awaitable[CameraWorker]]
+        self,
+        options: CameraOptions,
+        take_worker: Callable[[], Awaitable[CameraWorker]],
+        observer: CameraObserver,
     ) -> None:
         self._options = options
-        self._take_worker = take_worker
-        self.state = State.CLOSED
+        self._observer = observer
+        self._slot = WorkerSlot(options, take_worker)
+        self._state = State.CLOSED
         self.state_time_ns = time.time_ns()
-        self.fault: CameraServiceError | None = None
-        self.device: DeviceInfo | None = None
-        self.on_state: list[Callable[[State], None]] = []
-        self.on_away: Callable[[CameraServiceError], None] = lambda error: None
-        """Told when the camera does not come back soon: it has to be waited for, or an operator."""
-        self.on_live: Callable[[CameraWorker, m.LiveEvent], None] = lambda worker, event: None
-        self.on_progress: Callable[[int], None] = lambda percent: None
-        self.controls = dict(options.controls)
-        """Set after each opening; whoever sets controls keeps them here."""
-        self.ladder = Ladder()
-        self.worker_starts = 0
-        self._worker: CameraWorker | None = None
-        self._dropped: CameraWorker | None = None
-        """The worker before, whose process may not have ended."""
-        self._notes = b""
+        self._fault: CameraServiceError | None = None
+        self._controls = dict(options.controls)
+        self.steps = RecoverySteps()
         self._revivals: set[asyncio.Task[None]] = set()
         """The one under way, and those it replaces for as long as they take to end."""
         self._retry_at = 0.0
-        self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._log = structlog.get_logger().bind(camera=options.id)
 
-    # For whoever uses the camera.
+    @property
+    def state(self) -> State:
+        """What the camera is at."""
+        return self._state
+
+    @property
+    def fault(self) -> CameraServiceError | None:
+        """Why the camera is not ready, where something has failed."""
+        return self._fault
+
+    @property
+    def device(self) -> DeviceInfo | None:
+        """What was opened last."""
+        return self._slot.device
+
+    @property
+    def worker_starts(self) -> int:
+        """How many workers have been asked to open the device."""
+        return self._slot.starts
+
+    @property
+    def controls(self) -> Mapping[str, ControlValue]:
+        """What is set after each opening."""
+        return self._controls
+
+    def keep_controls(self, values: Mapping[str, ControlValue]) -> None:
+        """Set these values after each opening, too."""
+        self._controls |= values
+
+    # For the calls of the camera.
 
     async def ready(self) -> CameraWorker:
         """Wait until the camera is ready, opening it when it is closed.
@@ -84,93 +105,106 @@ class Supervisor:
         """
         async with asyncio.timeout(self._options.open_timeout_s):
             while True:
-                changed = self._changed
-                if self.state is State.READY:
-                    assert self._worker is not None
-                    return self._worker
-                if self.state is State.FAULTED:
+                changed, worker = self._changed, self._slot.worker
+                if self._state is State.READY and worker is not None:
+                    return worker
+                if self._state is State.FAULTED:
                     raise self.refusal()
                 self.open()
                 await changed.wait()
 
     def begin_capture(self) -> None:
-        """Note that the ready camera takes a still."""
+        """The ready camera takes a still."""
         self._apply(Event.CAPTURE)
 
     def end_capture(self) -> None:
-        """Note that it does so no more; without effect when it was lost meanwhile."""
-        if self.state is State.CAPTURING:
+        """It does so no longer; without effect when it was lost meanwhile."""
+        if self._state is State.CAPTURING:
             self._apply(Event.CAPTURED)
 
-    def lose(self, worker: CameraWorker, error: CameraLost) -> None:
-        """Start climbing the ladder, as `worker` failed; without effect when that has begun."""
-        if worker is not self._worker or self.state not in (State.READY, State.CAPTURING):
+    def on_worker_failed(self, worker: CameraWorker, error: CameraLost) -> None:
+        """Recover the camera, as its worker failed; without effect when that has begun."""
+        if not self._is_in_use(worker):
             return
         self._note_loss(error)
         if isinstance(error, WorkerTimeout):
-            self._drop_worker("its driver hangs", dump_stack=True)
+            self._slot.drop("its driver hangs", dump_stack=True)
         elif isinstance(error, WorkerLost):
-            self._drop_worker("it is lost")
+            self._slot.drop("it is lost")
         self._revive(Event.LOST, lambda: self._recover(error, device_open=True))
 
-    def tell(self, command: m.SetLive) -> None:
-        """Send the worker what needs no answer; an opening camera is told when it is ready."""
-        if self._worker is not None and self.state in (State.READY, State.CAPTURING):
-            self._worker.send(command)
+    def on_driver_fault(self, worker: CameraWorker, fault: DriverFault) -> None:
+        """Stop trying, as an operator must act; without effect for a worker of the past."""
+        if self._is_in_use(worker):
+            self._fault_camera(fault)
 
-    def stall(self, error: WorkerTimeout) -> None:
-        """Start climbing the ladder: the ready camera has stopped to deliver frames."""
-        if self._worker is not None:
-            self.lose(self._worker, error)
+    def confirm_working(self) -> None:
+        """The camera works: the next failure begins with the first recovery step."""
+        self.steps.reset()
 
-    def give_up(self, fault: DriverFault) -> None:
-        """Stop trying: an operator must act."""
-        self.fault = CameraFaulted(str(fault))
-        self.on_away(self.fault)
-        self._log.error("camera faulted", error=str(fault))
-        self._drop_worker("the camera is faulted")
-        self._apply(Event.FAULT)
-
-    def refuse_when_hopeless(self) -> None:
+    def raise_if_unavailable(self) -> None:
         """Refuse at once while the camera is faulted or only waits for its next try.
 
         Raises:
             CameraFaulted, CameraUnavailable: it is.
         """
-        if self.state is State.FAULTED:
+        if self._state is State.FAULTED:
             raise self.refusal()
         left_s = self._retry_at - asyncio.get_running_loop().time()
-        if self.state is State.RECOVERING and left_s > 0:
+        if self._state is State.RECOVERING and left_s > 0:
             raise self.unavailable(
-                f"is recovering; the next try is in {left_s:.1f} s ({self.fault})"
+                f"is recovering; the next try is in {left_s:.1f} s ({self._fault})"
             )
 
-    def refusal(self) -> CameraFaulted:
+    def refusal(self, why: object = None) -> CameraFaulted:
         """Return the error of a faulted camera."""
         return CameraFaulted(
-            f"camera {self._options.id!r} needs an operator: {self.fault}",
+            f"camera {self._options.id!r} needs an operator: {why or self._fault}",
             metadata={"camera": self._options.id},
         )
 
     def unavailable(self, why: str, **metadata: str) -> CameraUnavailable:
         """Return the error of a camera that is worth coming back to, and when."""
         back_off_s = max(0.0, self._retry_at - asyncio.get_running_loop().time())
-        longest = max((s.last_duration_s for s in self.ladder.statistics.values()), default=0.0)
         return CameraUnavailable(
             f"camera {self._options.id!r} {why}",
-            retry_after_s=back_off_s + min(max(longest, 0.5), self._options.open_timeout_s),
+            retry_after_s=recovery_s(
+                back_off_s, self.steps.longest_s, self._options.open_timeout_s
+            ),
             metadata={"camera": self._options.id, **metadata},
         )
+
+    # For live view; see `live.ports.LiveSource`.
+
+    def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
+        """Have frames read; an opening camera is told when it is ready."""
+        if self._slot.worker is not None and self._state in _IN_USE:
+            self._slot.worker.send(m.SetLive(list(variants)))
+        if not variants:
+            self._observer.on_unwatched()
+
+    def on_stall(self, why: str) -> None:
+        """Recover the ready camera, which has stopped delivering frames."""
+        if self._slot.worker is not None:
+            self.on_worker_failed(self._slot.worker, WorkerTimeout(why))
+
+    def on_live_failed(self, error: Exception) -> None:
+        """Recover the ready camera, or stop trying, as reading live frames has failed."""
+        worker = self._slot.worker
+        if worker is not None and isinstance(error, DriverFault):
+            self.on_driver_fault(worker, error)
+        elif worker is not None and isinstance(error, DriverError):
+            self.on_worker_failed(worker, error)
 
     # For operators, and the ends of the camera's life.
 
     def open(self) -> None:
         """Begin opening a closed camera in the background."""
-        if self.state is State.CLOSED:
+        if self._state is State.CLOSED:
             self._revive(Event.OPEN, self._open_first)
 
     async def reset(self) -> None:
-        """Kill the worker, forget a fault and open the camera anew.
+        """Kill the worker, forget a fault and open the camera again.
 
         A capture under way loses its attempt.
 
@@ -179,12 +213,11 @@ class Supervisor:
             CameraFaulted: it needs an operator.
         """
         self._log.info("camera reset")
-        if self.state is State.CAPTURING:
-            assert self._worker is not None
-            self._worker.kill("the camera was reset")  # the capture's own attempts go on
+        if self._state is State.CAPTURING and self._slot.worker is not None:
+            self._slot.worker.kill("the camera was reset")  # the capture's own attempts go on
         else:
-            self._drop_worker("the camera was reset")
-            self.ladder.calm()
+            self._slot.drop("the camera was reset")
+            self.steps.reset()
             self._revive(Event.RESET, self._open_first)
         try:
             await self.ready()
@@ -194,51 +227,54 @@ class Supervisor:
 
     def close_idle(self) -> None:
         """Close a ready camera in the background; the next use opens it again."""
-        worker = self._worker
-        if self.state is State.READY and worker is not None:
+        if self._state is State.READY:
             self._log.info("camera closed", idle_s=self._options.idle_close_s)
-            self._worker, self._notes = None, worker.notes
+            self._slot.close_in_background()
             self._apply(Event.CLOSE)
-            self._closing = asyncio.create_task(
-                self._close_device(worker), name=f"{self._options.id} close"
-            )
 
     async def close(self) -> None:
         """End everything, the device politely when it answers."""
-        await _ended(self._revivals | ({self._closing} if self._closing else set()))
-        if self.state is State.READY and self._worker is not None:
-            await self._close_device(self._worker)
-        self._drop_worker("the service ends")
-        if self.state is not State.CLOSED:
+        _cancel(self._revivals)
+        if self._revivals:
+            await asyncio.wait(self._revivals)
+        if self._state is not State.READY:
+            self._slot.drop("the service ends")
+        await self._slot.close()
+        if self._state is not State.CLOSED:
             self._apply(Event.CLOSE)
 
     # Revivals.
 
-    def _revive(self, event: Event, climb: Callable[[], Awaitable[None]]) -> None:
+    def _revive(self, event: Event, revive: Callable[[], Awaitable[None]]) -> None:
+        """Begin an opening or a recovery, in the place of any that is under way."""
+        replaced = set(self._revivals)
+        _cancel(replaced)
         self._apply(event)
-        work = self._revived(climb, set(self._revivals))
+        work = self._revived(revive, replaced)
         revival = asyncio.create_task(work, name=f"{self._options.id} {event.value}")
         self._revivals.add(revival)
         revival.add_done_callback(self._revivals.discard)
 
     async def _revived(
-        self, climb: Callable[[], Awaitable[None]], previous: "set[asyncio.Task[None]]"
+        self, revive: Callable[[], Awaitable[None]], replaced: "set[asyncio.Task[None]]"
     ) -> None:
         """Own an opening or a recovery: it ends in READY or FAULTED, or is cancelled."""
-        await _ended(previous)
+        if replaced:
+            await asyncio.wait(replaced)
         try:
-            await climb()
+            await revive()
         except DriverFault as fault:
-            self.give_up(fault)
+            self._fault_camera(fault)
         except CameraServiceError as error:  # the settings' own controls are refused
-            self.give_up(DriverFault(f"the settings' {error}"))
+            self._fault_camera(DriverFault(f"the settings' {error}"))
         except Exception:
-            self._log.exception("recovery failed in an unforeseen way")
-            self.give_up(DriverFault("an internal error, see the service's log; reset the camera"))
+            self._log.exception("unhandled exception")
+            why = "an internal error, see the service's log; reset the camera"
+            self._fault_camera(DriverFault(why))
 
     async def _open_first(self) -> None:
         try:
-            await self._open_with_new_worker()
+            await self._slot.replace(self._controls, self._observe)
         except CameraLost as error:
             self._note_loss(error)
             self._apply(Event.LOST)
@@ -247,140 +283,121 @@ class Supervisor:
             self._apply(Event.OPENED)
 
     async def _recover(self, error: CameraLost, *, device_open: bool) -> None:
-        """Climb the ladder until the camera is back."""
+        """Take one recovery step after the other until the camera is back."""
         loop = asyncio.get_running_loop()
         while True:
-            rung, delay_s = self.ladder.next(error, device_open=device_open, now=loop.time())
-            self._log.debug("recovering", rung=rung.name, delay_s=delay_s, error=str(error))
+            step, delay_s = self.steps.next(error, device_open=device_open, now=loop.time())
+            self._log.debug("recovering", step=step.name, delay_s=delay_s, error=str(error))
             started = loop.time()
             self._retry_at = started + delay_s
-            if rung is Rung.BACK_OFF:
-                self.on_away(self.unavailable(f"is away: {error}"))
+            if step is Step.BACK_OFF:
+                self._observer.on_unavailable(self.unavailable(f"is away: {error}"))
             try:
                 await asyncio.sleep(delay_s)
-                await self._climb(rung, error)
+                await self._take(step, error)
             except CameraLost as next_error:
-                self.ladder.climbed(rung, loop.time() - started)
+                self.steps.record(step, loop.time() - started)
                 error = next_error
-                self.fault = CameraUnavailable(str(error))
-                device_open = device_open and rung is Rung.SOFT_RETRY
+                self._fault = CameraUnavailable(str(error))
+                device_open = device_open and step is Step.SOFT_RETRY
                 continue
             duration_s = loop.time() - started
-            self.ladder.climbed(rung, duration_s)
-            self._log.info("camera back", rung=rung.name, after_s=round(duration_s, 3))
+            self.steps.record(step, duration_s)
+            self._log.info("camera back", step=step.name, after_s=round(duration_s, 3))
             self._apply(Event.RECOVERED)
             return
 
-    async def _climb(self, rung: Rung, error: CameraLost) -> None:
-        worker = self._worker
+    async def _take(self, step: Step, error: CameraLost) -> None:
+        worker = self._slot.worker
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
-        if worker is None or rung is Rung.RESTART or process_lost:
-            await self._open_with_new_worker()
-        elif rung is Rung.SOFT_RETRY:
-            await worker.call(m.Recover(), self._options.open_timeout_s)
+        if worker is None or step is Step.RESTART or process_lost:
+            await self._slot.replace(self._controls, self._observe)
+        elif step is Step.SOFT_RETRY:
+            await self._slot.recover(worker)
         else:
-            with contextlib.suppress(DriverError):  # a lost device may well refuse to close
-                await worker.call(m.Close(), self._options.open_timeout_s)
-            self._notes = worker.notes
-            await self._open_device(worker)
+            await self._slot.reopen(worker, self._controls)
 
-    async def _open_with_new_worker(self) -> None:
-        self._drop_worker("it is replaced")
-        if self._closing is not None:
-            await asyncio.wait([self._closing], timeout=_CLOSE_S)
-        if self._dropped is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GONE_S):
-                    await self._dropped.wait_ended()
-        try:
-            async with asyncio.timeout(self._options.open_timeout_s):
-                worker = await self._take_worker()
-        except TimeoutError:
-            raise WorkerTimeout("the worker did not start in time") from None
-        self._worker = worker
-        worker.attach(self._options.id, _Listener(self, worker))
-        self.worker_starts += 1
-        await self._open_device(worker)
+    # Internals.
 
-    async def _open_device(self, worker: CameraWorker) -> None:
-        command = m.Open(dict(self._options.driver_settings), dict(self.controls), self._notes)
-        try:
-            answer = await worker.call(command, self._options.open_timeout_s)
-        except WorkerTimeout:
-            self._drop_worker("its driver hangs in open", dump_stack=True)
-            raise
-        self.device = answer.device
+    def _is_in_use(self, worker: CameraWorker) -> bool:
+        return worker is self._slot.worker and self._state in _IN_USE
 
-    # Small steps.
+    def _observe(self, worker: CameraWorker) -> WorkerObserver:
+        return _WorkerReports(self, self._slot, self._observer, worker)
 
     def _note_loss(self, error: CameraLost) -> None:
-        self.fault = CameraUnavailable(str(error))
+        self._fault = CameraUnavailable(str(error))
         self._log.warning("camera lost", error=str(error))
 
-    def on_worker_ended(self, worker: CameraWorker) -> None:
-        """Replace an idle camera's worker, which has ended."""
-        if self.state is State.READY:  # else a call is under way, and sees it
-            self.lose(worker, WorkerLost("the worker ended while the camera was idle"))
-
-    def has(self, worker: CameraWorker) -> bool:
-        """Whether a worker is the camera's, and has not been given up."""
-        return worker is self._worker
-
-    def _drop_worker(self, why: str, *, dump_stack: bool = False) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            self._notes = worker.notes
-            self._dropped = worker
-            worker.kill(why, dump_stack=dump_stack)
-
-    async def _close_device(self, worker: CameraWorker) -> None:
-        with contextlib.suppress(CameraLost, DriverFault):
-            await worker.call(m.Close(), _CLOSE_S)
-        self._notes = worker.notes
-        worker.kill("the camera was closed")
+    def _fault_camera(self, fault: DriverFault) -> None:
+        self._fault = CameraFaulted(str(fault))
+        self._observer.on_unavailable(self._fault)
+        self._log.error("camera faulted", error=str(fault))
+        self._slot.drop("the camera is faulted")
+        self._apply(Event.FAULT)
 
     def _apply(self, event: Event) -> None:
-        self.state = lifecycle.apply(self.state, event)
+        self._state = lifecycle.apply(self._state, event)
         self.state_time_ns = time.time_ns()
-        if self.state is State.READY:
-            self.fault = None
+        if self._state is State.READY:
+            self._fault = None
             self._retry_at = 0.0
         self._changed.set()
         self._changed = asyncio.Event()
-        for callback in self.on_state:
-            callback(self.state)
+        self._observer.on_state_changed(self._options.id, self._state)
 
 
-class _Listener(WorkerObserver):
-    """Hands what a worker says to its supervisor, while it is the camera's."""
+class _WorkerReports(WorkerObserver):
+    """Hands on what the camera's worker says; what one says that is not the camera's is dropped."""
 
-    def __init__(self, supervisor: Supervisor, worker: CameraWorker) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        slot: WorkerSlot,
+        observer: CameraObserver,
+        worker: CameraWorker,
+    ) -> None:
         self._supervisor = supervisor
+        self._slot = slot
+        self._observer = observer
         self._worker = worker
 
+    @property
+    def _is_current(self) -> bool:
+        return self._worker is self._slot.worker
+
     def on_live_frames(self, frames: m.LiveFrames) -> None:
-        if self._supervisor.has(self._worker):
-            self._supervisor.on_live(self._worker, frames)
+        if not self._is_current:
+            return
+        pictures = self._worker.take_live(frames.images)
+        images = [
+            EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
+            for i, data in zip(frames.images, pictures, strict=True)
+        ]
+        self._observer.on_live_frame(
+            CameraFrame(frames.acquisition_time_ns, images, frames.encode_s, frames.skipped)
+        )
 
     def on_live_lost(self, failure: m.Failed) -> None:
-        if self._supervisor.has(self._worker):
-            self._supervisor.on_live(self._worker, m.Lost(failure))
+        if self._is_current:
+            self._observer.on_live_failed(error_of(failure))
 
     def on_device_changed(self, device: DeviceInfo) -> None:
-        if self._supervisor.has(self._worker):
-            self._supervisor.device = device
+        if self._is_current:
+            self._slot.device = device
 
     def on_progress(self, percent: int) -> None:
-        self._supervisor.on_progress(percent)
+        if self._is_current:
+            self._observer.on_progress(percent)
 
     def on_ended(self) -> None:
-        self._supervisor.on_worker_ended(self._worker)
+        if self._supervisor.state is State.READY:  # otherwise a call is under way, and sees it
+            why = "the worker ended while the camera was idle"
+            self._supervisor.on_worker_failed(self._worker, WorkerLost(why))
 
 
-async def _ended(tasks: "set[asyncio.Task[None]]") -> None:
-    """Cancel tasks, each once, as they may be cleaning up; wait until they have ended."""
+def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
+    """Cancel tasks, each once, as they may be cleaning up."""
     for task in tasks:
         if not task.cancelling():
             task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)

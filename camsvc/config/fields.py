@@ -12,7 +12,8 @@ from pydantic import (
     Strict,
 )
 
-from camsvc.model.registry import BUILTIN
+from camsvc.model.options import CameraOptions, Launch
+from camsvc.model.registry import BUILTIN, PYTHON
 from camsvc.model.values import ControlValue
 
 _DAY_S = 86_400.0
@@ -109,6 +110,17 @@ class CameraSettings(Table):
     def driver_path(self) -> str:
         """The driver's class as "package.module:Class"."""
         return BUILTIN.get(self.driver, self.driver)
+
+    @property
+    def launch(self) -> Launch:
+        """What the camera's worker is started with."""
+        return Launch.of(self.driver_path, self.python or PYTHON.get(self.driver), self.env)
+
+    @property
+    def camera_options(self) -> CameraOptions:
+        """What the camera is run with."""
+        common = self.model_dump(include=set(CameraOptions.__slots__))
+        return CameraOptions(**common, driver_settings=self.driver_settings())
 
     def driver_settings(self) -> dict[str, object]:
         """Return the driver's own keys as plain values; those without a value are left out."""

@@ -12,11 +12,16 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from camsvc.api.errors import Context
+from camsvc.camera.observer import CameraObserver
+from camsvc.model.lifecycle import State
 
 Response = health_pb2.HealthCheckResponse
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it carries no types
+_NOT_SERVING = (State.RECOVERING, State.FAULTED)
+
+
+class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no types
     """Tells who is well. Watchers that are slow to read miss what has changed back meanwhile."""
 
     def __init__(self) -> None:
@@ -29,6 +34,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it carrie
         if not self._stopping:
             self._known[name] = Response.SERVING if well else Response.NOT_SERVING
             self._wake()
+
+    def on_state_changed(self, camera: str, state: State) -> None:
+        """A camera serves unless it fails."""
+        self.set(f"camera/{camera}", well=state not in _NOT_SERVING)
 
     def stop(self) -> None:
         """Tell that nothing is served any more, and end the watching."""

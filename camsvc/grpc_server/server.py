@@ -1,7 +1,5 @@
 """The gRPC server: the camera service, health and reflection on one port."""
 
-import functools
-
 import grpc
 from camapi.v1 import camera_service_pb2, camera_service_pb2_grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -11,7 +9,6 @@ from camsvc.api.errors import CallInterceptor
 from camsvc.api.service import CameraService
 from camsvc.fleet import Fleet
 from camsvc.grpc_server.health import Health
-from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
 
 SERVICE_NAME = camera_service_pb2.DESCRIPTOR.services_by_name["CameraService"].full_name
@@ -30,8 +27,6 @@ _OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 
-_ILL = (State.RECOVERING, State.FAULTED)
-
 
 class AddressInUse(Exception):
     """The address to listen on cannot be bound."""
@@ -41,7 +36,13 @@ class Server:
     """Serves a fleet until stopped."""
 
     def __init__(
-        self, fleet: Fleet, archive: Archive, *, listen: str, inline_limit_bytes: int
+        self,
+        fleet: Fleet,
+        archive: Archive,
+        *,
+        listen: str,
+        inline_limit_bytes: int,
+        health: Health,
     ) -> None:
         """Bind the address.
 
@@ -50,7 +51,7 @@ class Server:
         """
         self._fleet = fleet
         self._archive = archive
-        self._health = Health()
+        self._health = health
         self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
         service = CameraService(fleet, archive, inline_limit_bytes)
         camera_service_pb2_grpc.add_CameraServiceServicer_to_server(service, self._server)
@@ -67,9 +68,8 @@ class Server:
         """Begin to serve; health says so from the first answer on."""
         for name in ("", SERVICE_NAME):
             self._health.set(name, well=True)
-        for actor in self._fleet.cameras.values():
-            self._watch(actor.options.id, actor.supervisor.state)
-            actor.supervisor.on_state.append(functools.partial(self._watch, actor.options.id))
+        for view in self._fleet.views():
+            self._health.on_state_changed(view.id, view.state)
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -78,10 +78,6 @@ class Server:
         Streams, which would not end by themselves, end at once.
         """
         self._health.stop()
-        for actor in self._fleet.cameras.values():
-            actor.prepare_to_stop()
+        self._fleet.announce_stop()
         self._archive.end_streams()
         await self._server.stop(grace_s)
-
-    def _watch(self, camera_id: str, state: State) -> None:
-        self._health.set(f"camera/{camera_id}", well=state not in _ILL)

@@ -11,13 +11,9 @@ Invariants:
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from camsvc.camera.ports import CameraWorker
-from camsvc.camera.supervisor import Supervisor
-from camsvc.ipc import messages as m
-from camsvc.ipc.errors import error_of
+from camsvc.live.ports import CameraFrame, LiveSource
 from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import (
@@ -28,9 +24,9 @@ from camsvc.model.errors import (
     DriverFault,
     QueueFull,
     Unsupported,
-    WorkerTimeout,
 )
 from camsvc.model.lifecycle import State
+from camsvc.model.retry_hint import SERVICE_RESTART_S, VIEWER_LEAVES_S
 
 HEARTBEAT_S = 1.0
 """A status is repeated this often while no frames flow."""
@@ -43,13 +39,12 @@ _LEAST_SLEEP_S = 0.005
 
 @dataclass(slots=True)
 class LiveStatistics:
-    """`frames` and what follows count anew after each still and each recovery, the rest never."""
+    """`frames` and what follows restart after each still and each recovery, the totals never."""
 
     frames: int = 0
     last_frame_ns: int = 0
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     frames_total: int = 0
-    sent_total: int = 0
     dropped_total: int = 0
     skipped_total: int = 0
     encode_s_total: float = 0.0
@@ -60,8 +55,8 @@ class LiveStatistics:
         recent = [at for at in self.arrivals if now - at < _FPS_WINDOW_S]
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
 
-    def afresh(self) -> None:
-        """Begin counting anew."""
+    def reset_rates(self) -> None:
+        """Restart `frames` and the rate."""
         self.frames = 0
         self.arrivals.clear()
 
@@ -70,14 +65,16 @@ class LiveFeed:
     """Live view of one camera. Every method must be called on the event loop."""
 
     def __init__(
-        self, supervisor: Supervisor, *, camera: str, stall_timeout_s: float, max_viewers: int
+        self, source: LiveSource, *, camera: str, stall_timeout_s: float, max_viewers: int
     ) -> None:
-        self._supervisor = supervisor
+        self._source = source
         self._camera = camera
         self._stall_timeout_s = stall_timeout_s
         self._max_viewers = max_viewers
         self.statistics = LiveStatistics()
         self._viewers: set[Viewer] = set()
+        self._sent_before = 0
+        """What viewers had fetched that have left."""
         self._variants = Variants()
         self._state = LiveState.STARTING
         self._sequence = 0
@@ -88,15 +85,11 @@ class LiveFeed:
         self._heartbeat_at = 0.0
         self._fault: CameraServiceError | None = None
         self._watchdog: asyncio.Task[None] | None = None
-        self.on_empty: Callable[[], None] = lambda: None
-        """Called when the last viewer has left."""
-        supervisor.on_state.append(self._on_camera_state)
-        supervisor.on_live = self._on_live
 
     @property
     def viewers(self) -> int:
         """How many streams are open."""
-        return sum(viewer.shown for viewer in self._viewers)
+        return sum(viewer.counted for viewer in self._viewers)
 
     @property
     def watched(self) -> bool:
@@ -104,11 +97,16 @@ class LiveFeed:
         return bool(self._viewers)
 
     @property
+    def sent_total(self) -> int:
+        """How many frames viewers have fetched."""
+        return self._sent_before + sum(v.sent for v in self._viewers if v.counted)
+
+    @property
     def variants(self) -> int:
         """In how many ways frames are encoded now."""
         return len(self._variants)
 
-    def watch(self, spec: LiveSpec, *, shown: bool = True) -> Viewer:
+    def watch(self, spec: LiveSpec, *, counted: bool = True) -> Viewer:
         """Begin watching; the camera is opened if it is closed.
 
         Raises:
@@ -117,15 +115,15 @@ class LiveFeed:
         """
         if (unsupported := self._unsupported()) is not None:
             raise unsupported
-        if shown and self.viewers >= self._max_viewers:
+        if counted and self.viewers >= self._max_viewers:
             raise QueueFull(
                 f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
                 "max_viewers; come back when one has left",
-                retry_after_s=HEARTBEAT_S,
+                retry_after_s=VIEWER_LEAVES_S,
                 metadata={"camera": self._camera, "limit": str(self._max_viewers)},
             )
-        picture = self._variants.add(spec)
-        viewer = Viewer(spec, picture=picture, shown=shown, on_leave=self._remove)
+        encoding = self._variants.add(spec)
+        viewer = Viewer(spec, encoding=encoding, counted=counted)
         self._viewers.add(viewer)
         self._update_worker()
         if len(self._viewers) == 1:
@@ -133,23 +131,24 @@ class LiveFeed:
             self._plan_heartbeat()
             self._progress_at = asyncio.get_running_loop().time()
             self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
-            self._supervisor.open()
-            self._on_camera_state(self._supervisor.state)
-        viewer.tell(self._status())
+            self._source.open()
+            self.on_state(self._source.state)
+        viewer.put_status(self._status())
         return viewer
 
-    def _remove(self, viewer: Viewer) -> None:
-        """Let a viewer go; with the last one the reading ends."""
+    def leave(self, viewer: Viewer) -> None:
+        """Let a viewer go; with the last one the reading ends. Without effect the second time."""
         if viewer not in self._viewers:
             return
         self._viewers.remove(viewer)
-        self._variants.remove(viewer.picture, viewer.spec)
+        if viewer.counted:
+            self._sent_before += viewer.sent
+        self._variants.remove(viewer.encoding, viewer.spec)
         self._update_worker()
         if not self._viewers:
-            assert self._watchdog is not None
-            self._watchdog.cancel()
-            self.statistics.afresh()
-            self.on_empty()
+            if self._watchdog is not None:
+                self._watchdog.cancel()
+            self.statistics.reset_rates()
 
     async def frame(
         self, spec: LiveSpec, *, max_age_s: float | None, timeout_s: float
@@ -161,17 +160,17 @@ class LiveFeed:
             CameraFaulted, CameraUnavailable, Unsupported: and none will.
         """
         oldest_ns = time.time_ns() - int((max_age_s or 0.0) * 1e9)
-        latest = self._latest.get(spec.picture)
+        latest = self._latest.get(spec.encoding)
         if latest is not None and max_age_s is not None and latest.acquisition_time_ns >= oldest_ns:
             return latest
-        self._supervisor.refuse_when_hopeless()
-        viewer = self.watch(spec, shown=False)
+        self._source.raise_if_unavailable()
+        viewer = self.watch(spec, counted=False)
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     item = await viewer.next()
                     if isinstance(item, LiveStatus):
-                        self._supervisor.refuse_when_hopeless()
+                        self._source.raise_if_unavailable()
                     elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way already
                         return item
         except TimeoutError:
@@ -180,14 +179,14 @@ class LiveFeed:
                 metadata={"camera": self._camera},
             ) from None
         finally:
-            viewer.leave()
+            self.leave(viewer)
 
     def pause(self) -> None:
-        """Note that the worker has a command to carry out: no frames until `resume`."""
+        """The camera has a command to carry out: no frames until `resume`."""
         self._busy += 1
 
     def resume(self) -> None:
-        """Note that it has done so."""
+        """It has done so."""
         self._busy -= 1
         self._progress_at = asyncio.get_running_loop().time()
         if self._viewers:
@@ -196,11 +195,11 @@ class LiveFeed:
     def end_streams(self) -> None:
         """Let all viewers go, as the service stops; callers of `frame` are still served."""
         for viewer in self._viewers:
-            if viewer.shown:
+            if viewer.counted:
                 viewer.end(
                     CameraUnavailable(
                         "the service stops; come back when it has started again",
-                        retry_after_s=HEARTBEAT_S,
+                        retry_after_s=SERVICE_RESTART_S,
                         metadata={"camera": self._camera},
                     )
                 )
@@ -213,7 +212,7 @@ class LiveFeed:
 
     def _unsupported(self) -> Unsupported | None:
         """Return the refusal of a camera that is known to have no live view."""
-        device = self._supervisor.device
+        device = self._source.device
         if device is None or device.live_view:
             return None
         return Unsupported(
@@ -221,16 +220,17 @@ class LiveFeed:
             metadata={"camera": self._camera},
         )
 
-    # What happens to the camera.
+    # Hooks, called as the camera reports it.
 
-    def _on_camera_state(self, state: State) -> None:
+    def on_state(self, state: State) -> None:
+        """The camera is in another state."""
         if not self._viewers:
             return
-        device = self._supervisor.device
+        device = self._source.device
         match state:
             case State.READY:
                 # Nothing is live before the first frame; a still or a recovery reset the count.
-                self.statistics.afresh()
+                self.statistics.reset_rates()
                 self._progress_at = asyncio.get_running_loop().time()
                 if (unsupported := self._unsupported()) is None:
                     self._update_worker()
@@ -249,54 +249,46 @@ class LiveFeed:
             case State.CLOSED:  # the service ends
                 pass
 
-    def _on_live(self, worker: CameraWorker, event: m.LiveEvent) -> None:
-        if isinstance(event, m.LiveFrames):
-            self._on_frames(worker, event)
-        else:
-            self._on_lost(worker, event.failure)
-
-    def _on_lost(self, worker: CameraWorker, failed: m.Failed) -> None:
-        if self._supervisor.state is not State.READY or self._busy:
+    def on_failed(self, error: Exception) -> None:
+        """The camera has stopped delivering frames, while no command was under way."""
+        if self._source.state is not State.READY or self._busy:
             return  # the call under way meets the same
-        match error_of(failed):
-            case DriverFault() as fault:
-                self._supervisor.give_up(fault)
-            case DriverError() as error:
-                self._supervisor.lose(worker, error)
-            case error:  # this camera has no live view
-                for viewer in self._viewers:
-                    viewer.end(Unsupported(str(error), metadata={"camera": self._camera}))
+        if isinstance(error, DriverFault | DriverError):
+            self._source.on_live_failed(error)
+            return
+        for viewer in self._viewers:  # this camera has no live view
+            viewer.end(Unsupported(str(error), metadata={"camera": self._camera}))
 
-    def _on_frames(self, worker: CameraWorker, event: m.LiveFrames) -> None:
-        pictures = worker.take_live(event.images)
-        if self._supervisor.state not in (State.READY, State.CAPTURING):
-            return  # read before the camera was lost, told after it
+    def on_frame(self, event: CameraFrame) -> None:
+        """The camera has delivered a frame."""
+        if self._source.state not in (State.READY, State.CAPTURING):
+            return  # read before the camera was lost, and reported after it
         if self._state is not LiveState.LIVE:
-            if self._supervisor.state is State.CAPTURING and self._state is LiveState.PAUSED:
-                return  # read before the still began, told after it
+            if self._source.state is State.CAPTURING and self._state is LiveState.PAUSED:
+                return  # read before the still began, and reported after it
             self._flowing_since = asyncio.get_running_loop().time()
             self._become(LiveState.LIVE)
         self._count(event)
-        for image, data in zip(event.images, pictures, strict=True):
+        for image in event.images:
             frame = LiveFrame(
                 self._sequence,
                 event.acquisition_time_ns,
                 image.mime_type,
                 image.width_px,
                 image.height_px,
-                data,
+                image.data,
             )
-            wanted = map(self._variants.picture, image.variants)
-            served = {picture for picture in wanted if picture is not None}
-            for picture in served:
-                self._keep(picture, frame)
-            paced = {picture for picture in served if self._variants.rate(picture) is not None}
+            known = map(self._variants.encoding, image.variants)
+            served = {encoding for encoding in known if encoding is not None}
+            for encoding in served:
+                self._keep(encoding, frame)
+            paced = {encoding for encoding in served if self._variants.rate(encoding) is not None}
             for viewer in self._viewers:
-                if viewer.picture in served:
-                    dropped = viewer.offer(frame, paced=viewer.picture in paced)
+                if viewer.encoding in served:
+                    dropped = viewer.offer(frame, paced=viewer.encoding in paced)
                     self.statistics.dropped_total += dropped
 
-    def _count(self, event: m.LiveFrames) -> None:
+    def _count(self, event: CameraFrame) -> None:
         now = asyncio.get_running_loop().time()
         self._progress_at = now
         self._sequence += 1 + event.skipped
@@ -311,40 +303,40 @@ class LiveFeed:
             for viewer in self._viewers:
                 viewer.dropped += event.skipped
         if now - self._flowing_since > self._stall_timeout_s:
-            self._supervisor.ladder.calm()
+            self._source.confirm_working()
 
-    def _keep(self, picture: LiveSpec, frame: LiveFrame) -> None:
-        self._latest[picture] = frame
-        self._latest.move_to_end(picture)
+    def _keep(self, encoding: LiveSpec, frame: LiveFrame) -> None:
+        self._latest[encoding] = frame
+        self._latest.move_to_end(encoding)
         if len(self._latest) > MAX_VARIANTS:
             self._latest.popitem(last=False)
 
-    # What viewers are told.
+    # Statuses.
 
     def _become(self, state: LiveState) -> None:
         self._state = state
         # A camera that is ready again has no fault, and is not LIVE before its first frame.
-        self._fault = self._supervisor.fault or self._fault
+        self._fault = self._source.fault or self._fault
         self._plan_heartbeat()
         status = self._status()
         for viewer in self._viewers:
-            viewer.tell(status)
+            viewer.put_status(status)
 
     def _status(self) -> LiveStatus:
-        supervisor = self._supervisor
+        source = self._source
         reason = {
             LiveState.STARTING: "waiting for the first frame"
-            if supervisor.state is State.READY
+            if source.state is State.READY
             else "the camera is being opened",
             LiveState.LIVE: "",
             LiveState.PAUSED: "a still is being taken"
-            if supervisor.state is State.CAPTURING
+            if source.state is State.CAPTURING
             else "the camera carries out another call",
             LiveState.RECOVERING: f"the camera is recovering: {self._fault}",
             LiveState.OFFLINE: f"the camera needs an operator: {self._fault}",
         }[self._state]
-        ill = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
-        error = self._fault if ill else None
+        failing = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
+        error = self._fault if failing else None
         return LiveStatus(self._state, reason, self.statistics.last_frame_ns, error)
 
     async def _watch(self) -> None:
@@ -356,10 +348,8 @@ class LiveFeed:
                 interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
             await asyncio.sleep(interval_s)
             silent = loop.time() - self._progress_at > self._stall_timeout_s
-            if silent and not self._busy and self._supervisor.state is State.READY:
-                self._supervisor.stall(
-                    WorkerTimeout(f"no live frame came within {self._stall_timeout_s:g} s")
-                )
+            if silent and not self._busy and self._source.state is State.READY:
+                self._source.on_stall(f"no live frame came within {self._stall_timeout_s:g} s")
             elif self._state is LiveState.LIVE:
                 if silent:  # a call lasts: the driver does one thing at a time
                     self._become(LiveState.PAUSED)
@@ -370,4 +360,4 @@ class LiveFeed:
         self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
 
     def _update_worker(self) -> None:
-        self._supervisor.tell(m.SetLive(self._variants.wanted()))
+        self._source.set_live_variants(self._variants.wanted())

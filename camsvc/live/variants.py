@@ -20,13 +20,13 @@ class LiveSpec:
     max_fps: float | None = None
 
     @property
-    def picture(self) -> "LiveSpec":
-        """The same without the rate: what the pictures look like."""
+    def encoding(self) -> "LiveSpec":
+        """The same without the rate: what the frames look like."""
         return LiveSpec(self.max_width_px, self.max_height_px, self.quality_percent)
 
 
 class Variants:
-    """Counts who wants what. Ids are never used twice."""
+    """Counts the viewers of each encoding. Ids are never used twice."""
 
     def __init__(self) -> None:
         self._users: dict[LiveSpec, list[LiveSpec]] = {}
@@ -37,52 +37,52 @@ class Variants:
         return len(self._users)
 
     def add(self, spec: LiveSpec) -> LiveSpec:
-        """Note one more viewer; return the pictures that serve it.
+        """Add one viewer; return the encoding that serves it.
 
-        When all places are taken, that is the next larger picture there is, else the largest.
+        When all places are taken, that is the next larger encoding there is, else the largest.
         """
-        picture = spec.picture
-        if picture not in self._users:
+        encoding = spec.encoding
+        if encoding not in self._users:
             if len(self._users) < MAX_VARIANTS:
-                self._users[picture] = []
-                self._ids[picture] = self._next_id
+                self._users[encoding] = []
+                self._ids[encoding] = self._next_id
                 self._next_id += 1
             else:
-                picture = min(self._users, key=lambda other: _distance(other, spec))
-        self._users[picture].append(spec)
-        return picture
+                encoding = min(self._users, key=lambda other: _distance(other, spec))
+        self._users[encoding].append(spec)
+        return encoding
 
-    def remove(self, picture: LiveSpec, spec: LiveSpec) -> None:
-        """Note that a viewer left."""
-        users = self._users[picture]
+    def remove(self, encoding: LiveSpec, spec: LiveSpec) -> None:
+        """Remove one viewer."""
+        users = self._users[encoding]
         users.remove(spec)
         if not users:
-            del self._users[picture], self._ids[picture]
+            del self._users[encoding], self._ids[encoding]
 
-    def picture(self, variant_id: int) -> LiveSpec | None:
-        """Return the pictures of an id; None when nobody wants them any more."""
+    def encoding(self, variant_id: int) -> LiveSpec | None:
+        """Return the encoding of an id; None when nobody wants it any more."""
         return next((p for p, id_ in self._ids.items() if id_ == variant_id), None)
 
-    def rate(self, picture: LiveSpec) -> float | None:
+    def rate(self, encoding: LiveSpec) -> float | None:
         """Return the rate at which the worker selects frames; None: it takes all.
 
         It selects only where all viewers want the same rate; else their own pacing does, as two
         selections one after the other would not be even.
         """
-        rates = {user.max_fps for user in self._users[picture]}
+        rates = {user.max_fps for user in self._users[encoding]}
         return rates.pop() if len(rates) == 1 else None
 
     def wanted(self) -> list[LiveVariant]:
         """Return what the worker is to encode."""
         return [
             LiveVariant(
-                self._ids[picture],
-                picture.max_width_px,
-                picture.max_height_px,
-                picture.quality_percent,
-                self.rate(picture),
+                self._ids[encoding],
+                encoding.max_width_px,
+                encoding.max_height_px,
+                encoding.quality_percent,
+                self.rate(encoding),
             )
-            for picture in self._users
+            for encoding in self._users
         ]
 
 

@@ -1,7 +1,6 @@
 """What a viewer of a live view is given, and the viewer: one frame at most, the newest."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -11,7 +10,7 @@ from camsvc.model.pacing import Pacer
 
 
 class LiveState(Enum):
-    """What has become of the live view."""
+    """What a live view is at."""
 
     STARTING = "STARTING"
     LIVE = "LIVE"
@@ -48,21 +47,15 @@ class LiveFrame:
 
 
 class Viewer:
-    """One stream's end. Made by `LiveFeed.watch`; `leave` must be called."""
+    """One stream's end. Made by `LiveFeed.watch`; `LiveFeed.leave` must be called for it."""
 
-    def __init__(
-        self,
-        spec: LiveSpec,
-        *,
-        picture: LiveSpec,
-        shown: bool,
-        on_leave: "Callable[[Viewer], None]",
-    ) -> None:
-        self._on_leave = on_leave
+    def __init__(self, spec: LiveSpec, *, encoding: LiveSpec, counted: bool) -> None:
         self.spec = spec
-        self.picture = picture
-        self.shown = shown
+        self.encoding = encoding
+        self.counted = counted
         """Whether it counts as a viewer; a caller of GetFrame does not."""
+        self.sent = 0
+        """How many frames it has fetched."""
         self.dropped = 0
         self._pacer = Pacer(spec.max_fps)
         self._frame: LiveFrame | None = None
@@ -77,21 +70,19 @@ class Viewer:
             Unsupported: the camera has turned out to have no live view.
             CameraUnavailable: the service stops.
         """
-        while self._frame is None and self._status is None and self._ended is None:
+        while True:
+            if self._ended is not None:
+                raise self._ended
+            if self._status is not None:
+                status, self._status = self._status, None
+                return status
+            if self._frame is not None:
+                break
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        if self._ended is not None:
-            raise self._ended
-        if self._status is not None:
-            status, self._status = self._status, None
-            return status
         frame, self._frame = self._frame, None
-        assert frame is not None
+        self.sent += 1
         return frame
-
-    def leave(self) -> None:
-        """End watching."""
-        self._on_leave(self)
 
     def offer(self, frame: LiveFrame, *, paced: bool) -> bool:
         """Put a frame in place of the one not fetched yet; return whether that one was dropped.
@@ -106,8 +97,8 @@ class Viewer:
         self._notify()
         return dropped
 
-    def tell(self, status: LiveStatus) -> None:
-        """Put a status; frames from before it are history, unless it says that they flow."""
+    def put_status(self, status: LiveStatus) -> None:
+        """Put a status; frames from before it are outdated, unless it says that they flow."""
         if status.state is not LiveState.LIVE:
             self._frame = None
         self._status = status

@@ -6,7 +6,7 @@ import os
 from collections import deque
 
 from camsvc.model.errors import CameraLost
-from camsvc.worker_pool.launch import Launch
+from camsvc.model.options import Launch
 from camsvc.worker_pool.process import LIVENESS_INTERVAL_S, WorkerProcess
 
 STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))

@@ -14,12 +14,12 @@ import structlog
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT, ImageInfo
+from camsvc.ipc.observer import WorkerObserver
 from camsvc.ipc.shared_memory import NO_SLOT
 from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
+from camsvc.model.options import Launch
 from camsvc.system import posix
-from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.observer import WorkerObserver
 from camsvc.worker_pool.pipe import WorkerPipe
 from camsvc.worker_pool.spawn import Spawned, spawn
 from camsvc.worker_pool.stderr import StderrTail

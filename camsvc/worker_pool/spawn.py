@@ -11,8 +11,8 @@ import structlog
 
 from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import WorkerLost
+from camsvc.model.options import Launch
 from camsvc.system import posix
-from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.pipe import Stream
 
 _PROGRAM = str(Path(__file__).parents[1] / "worker" / "__main__.py")

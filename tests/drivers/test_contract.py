@@ -21,9 +21,9 @@ from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT
 from camsvc.model.errors import CameraUnavailable
+from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN, PYTHON
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
-from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support import remote_driver
 

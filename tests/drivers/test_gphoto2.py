@@ -28,9 +28,9 @@ from camsvc.drivers.gphoto2.shot import ReleasedShot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
 from camsvc.ipc.messages import Open
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
+from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Device
-from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.process import WorkerProcess
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig

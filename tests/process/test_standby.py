@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.camera.camera import CameraActor
+from camsvc.camera.camera import Camera
 from camsvc.camera.capture import Order
-from camsvc.camera.ports import CameraOptions
+from camsvc.camera.observer import CameraObserver
 from camsvc.ipc import messages as m
 from camsvc.model.lifecycle import State
+from camsvc.model.options import Launch
 from camsvc.model.values import Shot
 from camsvc.storage.archive import Archive
-from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.pool import WorkerPool
 from camsvc.worker_pool.process import WorkerProcess
+from tests.support.options import camera_options
 from tests.support.waiting import until, workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -96,7 +97,7 @@ async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_startin
 async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
     pool: WorkerPool, tmp_path: Path, number: int
 ) -> None:
-    options = CameraOptions(id="sim0", driver="simulated")
+    options = camera_options("sim0", "simulated")
     taken = []
 
     async def take() -> WorkerProcess:
@@ -104,9 +105,13 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         return taken[-1]
 
     archive = await Archive.open(tmp_path)
-    actor = CameraActor(options, take, archive)
     states: list[State] = []
-    actor.supervisor.on_state.append(states.append)
+
+    class States(CameraObserver):
+        def on_state_changed(self, camera: str, state: State) -> None:
+            states.append(state)
+
+    actor = Camera(options, take, archive, [States()])
     await actor.capture(Order(Shot()), START_S)
     await warm(pool)
     states.clear()

@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from camsvc.ipc import messages as m
+from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
     CameraUnavailable,
     DriverError,
@@ -23,10 +24,9 @@ from camsvc.model.errors import (
     StorageFull,
     WorkerTimeout,
 )
+from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue, LiveVariant, Shot
-from camsvc.worker_pool.launch import Launch
-from camsvc.worker_pool.observer import WorkerObserver
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support.waiting import until
 

@@ -17,8 +17,8 @@ import camsvc
 from camsvc.images import exif
 from camsvc.ipc import messages as m
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
+from camsvc.model.options import Launch
 from camsvc.model.values import Shot
-from camsvc.worker_pool.launch import Launch
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.waiting import workers_gone

@@ -23,7 +23,7 @@ SLACK_S = 0.5
 DISCONNECTED_S = 3.0
 FAULTS = [*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow"]
 
-Rung = pb.RecoveryStatistics
+Step = pb.RecoveryStatistics
 
 
 def struck(kind: str, on: str = "capture", at: int = 2, **keys: Any) -> str:
@@ -38,7 +38,7 @@ async def failed(call: "asyncio.Future[api.CaptureResponse]") -> RpcErrorInfo:
     return error_info(caught.value)
 
 
-async def rungs(service: Service) -> dict["Rung.Rung.ValueType", int]:
+async def rungs(service: Service) -> dict["Step.Rung.ValueType", int]:
     """Return how often each rung of the ladder brought the camera back."""
     recoveries = (await service.camera()).camera.statistics.recoveries
     for recovery in recoveries:
@@ -78,7 +78,7 @@ async def test_a_camera_disconnected_for_3_s_is_back_within_one_call(
     print(f"disconnect: {took_s:.2f} s, {response.capture.attempts} attempts")
     assert DISCONNECTED_S < took_s < DISCONNECTED_S + 1.5 + OPEN_S
     assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
-    assert Rung.RUNG_BACK_OFF in await rungs(service)
+    assert Step.RUNG_BACK_OFF in await rungs(service)
 
 
 async def test_a_worker_that_itself_holds_its_device_is_replaced(
@@ -91,9 +91,9 @@ async def test_a_worker_that_itself_holds_its_device_is_replaced(
     response = await service.capture(timeout=10)
     assert response.capture.attempts == 3
     assert await rungs(service) == {
-        Rung.RUNG_SOFT_RETRY: 1,
-        Rung.RUNG_REOPEN: 1,
-        Rung.RUNG_RESTART: 1,
+        Step.RUNG_SOFT_RETRY: 1,
+        Step.RUNG_REOPEN: 1,
+        Step.RUNG_RESTART: 1,
     }
 
 
@@ -167,7 +167,7 @@ async def test_a_fault_while_opening_does_not_fail_the_first_capture(
     assert response.capture.attempts == (2 if hung else 1)
     used = await rungs(service)
     assert sum(used.values()) == 1
-    assert Rung.RUNG_SOFT_RETRY not in used, "a device that did not open is not open"
+    assert Step.RUNG_SOFT_RETRY not in used, "a device that did not open is not open"
 
 
 async def test_a_permanent_fault_while_opening_refuses_and_reset_brings_the_camera_back(
@@ -203,9 +203,9 @@ async def test_each_rung_is_counted_and_timed(start_service: StartService) -> No
     for _ in range(4):
         await service.capture()
     assert await rungs(service) == {
-        Rung.RUNG_SOFT_RETRY: 2,
-        Rung.RUNG_REOPEN: 1,
-        Rung.RUNG_RESTART: 1,
+        Step.RUNG_SOFT_RETRY: 2,
+        Step.RUNG_REOPEN: 1,
+        Step.RUNG_RESTART: 1,
     }
 
 

@@ -87,7 +87,7 @@ class FakeArchive:
 
     def end(self, record: CaptureRecord) -> "asyncio.Future[None]":
         assert record.failure is not None
-        ours = "a fault before there was a picture" not in record.failure.message
+        ours = "an internal error before there was a picture" not in record.failure.message
         self._demand(ours, "a capture ended by an internal error")
         self._end(record)
         kept = asyncio.get_running_loop().create_future()

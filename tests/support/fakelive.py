@@ -7,22 +7,21 @@ from typing import Any, Self
 
 import looptime
 
-from camsvc.camera.camera import CameraActor
-from camsvc.camera.ports import CameraOptions
+from camsvc.camera.camera import Camera
+from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import AnswerT, ImageInfo
+from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.observer import WorkerObserver
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import DeviceInfo, LiveVariant
-from camsvc.worker_pool.observer import WorkerObserver
 from tests.support.fakearchive import FakeArchive
+from tests.support.options import camera_options
 
 FPS = 30
 COMMAND_S = 0.1
-OPTIONS = CameraOptions(
-    id="cam", driver="fake", attempt_timeout_s=10, open_timeout_s=15, stall_timeout_s=2
-)
+OPTIONS = camera_options(attempt_timeout_s=10.0, open_timeout_s=15.0, stall_timeout_s=2.0)
 
 
 class LiveWorker:
@@ -65,12 +64,7 @@ class LiveWorker:
         if not self.gone:
             self._gone.set_result(None)
 
-    async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
-        answer = await self._answer(command, timeout_s)
-        assert isinstance(answer, command.answer_type())
-        return answer
-
-    async def _answer(self, command: m.Command[Any], timeout_s: float) -> m.Answer:
+    async def call(self, command: m.Command[Any], timeout_s: float) -> Any:
         if self.gone:
             raise WorkerLost("it is dead")
         if isinstance(command, m.Recover | m.Close):
@@ -108,7 +102,8 @@ class Watching:
         self.items: list[tuple[float, LiveFrame | LiveStatus]] = []
         self.error: BaseException | None = None
         self.left_at: float | None = None
-        self.viewer: Viewer = rig.run(rig.made(lambda: rig.live.watch(spec)))
+        self._watching = rig.actor.watch(spec)
+        self.viewer: Viewer = rig.run(rig.made(self._watching.__enter__))
         self._task = rig.loop.create_task(self._fetch()) if fetches else None
         rig.settle()
 
@@ -143,7 +138,7 @@ class Watching:
         self.left_at = self._rig.loop.time()
         if self._task is not None:
             self._task.cancel()
-        self._rig.run(self._rig.made(self.viewer.leave))
+        self._rig.run(self._rig.made(lambda: self._watching.__exit__(None, None, None)))
         self._rig.settle()
 
     def check(self, until: float) -> None:
@@ -178,10 +173,15 @@ class LiveRig:
         self.delivered = 0
         self.watching: list[Watching] = []
         self.tasks: list[asyncio.Task[Any]] = []
-        self.actor: CameraActor = self.run(
-            self.made(lambda: CameraActor(replace(OPTIONS, **options), self._take, FakeArchive()))
+        self.actor: Camera = self.run(
+            self.made(lambda: Camera(replace(OPTIONS, **options), self._take, FakeArchive()))
         )
-        self.live, self.supervisor = self.actor.live, self.actor.supervisor
+
+    @property
+    def view(self) -> CameraView:
+        """The camera as it is now."""
+        seen: CameraView = self.run(self.made(self.actor.view))
+        return seen
 
     async def _take(self) -> LiveWorker:
         self.worker = LiveWorker(self)
@@ -245,11 +245,10 @@ class LiveRig:
         """Let the worker say something about live frames."""
         worker = self.worker
         assert worker is not None
-        match event:
-            case m.LiveFrames():
-                self.run(self.made(lambda: worker.observer.on_live_frames(event)))
-            case m.Lost(failure):
-                self.run(self.made(lambda: worker.observer.on_live_lost(failure)))
+        if isinstance(event, m.LiveFrames):
+            self.run(self.made(lambda: worker.observer.on_live_frames(event)))
+        else:
+            self.run(self.made(lambda: worker.observer.on_live_lost(event.failure)))
         self.settle()
 
     def flow(self, seconds: float) -> None:

@@ -6,16 +6,17 @@ workers on it; a `Rig` is one camera with a stage of its own.
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import looptime
 
-from camsvc.camera.camera import CameraActor
-from camsvc.camera.ports import CameraOptions
+from camsvc.camera.camera import Camera
+from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT, ImageInfo
+from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
@@ -25,13 +26,12 @@ from camsvc.model.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from camsvc.model.options import CameraOptions
 from camsvc.model.values import DeviceInfo
-from camsvc.worker_pool.observer import WorkerObserver
 from tests.support.fakearchive import FakeArchive
+from tests.support.options import camera_options
 
-OPTIONS = CameraOptions(
-    id="cam", driver="fake", attempts=3, attempt_timeout_s=10, open_timeout_s=15, queue_limit=3
-)
+OPTIONS = camera_options(attempts=3, attempt_timeout_s=10.0, open_timeout_s=15.0, queue_limit=3)
 TICK_S = 0.01  # what a bound may be passed by: steps of the event loop take no virtual time
 
 COMMAND_S, SLOW_S = 0.1, 7.0
@@ -50,7 +50,7 @@ class FakeWorker:
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.under_way = 0
         self.killed = False
-        self._observer = WorkerObserver()
+        self.observer = WorkerObserver()
         self.notes = str(next(self.numbers)).encode()
 
     @property
@@ -58,7 +58,7 @@ class FakeWorker:
         return self._gone.done()
 
     def attach(self, camera: str, observer: WorkerObserver) -> None:
-        self._observer = observer
+        self.observer = observer
         self._gone.add_done_callback(lambda _: observer.on_ended())
 
     async def wait_ended(self) -> None:
@@ -105,17 +105,18 @@ class FakeWorker:
         assert isinstance(answer, command.answer_type())
         return answer
 
-    async def _answer(self, command: m.Command[Any]) -> m.Answer:
+    async def _answer(self, command: m.Command[Any]) -> Any:
         if isinstance(command, m.Capture):
             for pause_s, percent in self._camera.tells:
                 await self._pause(pause_s)
-                self._observer.on_progress(percent)
+                self.observer.on_progress(percent)
         await self._do(self._camera.script.pop(0) if self._camera.script else WELL)
         await self._pause(COMMAND_S)
         if self.gone:
             raise WorkerLost("it died")
         match command:
             case m.Open():
+                self._camera.opened.append(command)
                 guess_s = self._camera.expected_s
                 return m.Opened(DeviceInfo("fake", ["JPEG"], expected_capture_s=guess_s))
             case m.Capture():
@@ -168,13 +169,29 @@ class FakeCamera:
         self.shots = 0
         """Pictures that came of it."""
         self.unprepared = 0
+        self.opened: list[m.Open] = []
+        """What its workers were asked to open it with."""
+        self.take_worker: Callable[[], Awaitable[FakeWorker]] = self.take
         self.lingers_s = 0.0
         """How long a worker that is killed takes to go, with the device in its hands."""
-        self.actor: CameraActor = stage.run(self._actor(options))
+        self.actor: Camera = stage.run(self._actor(options))
         stage.cameras.append(self)
 
-    async def _actor(self, options: CameraOptions) -> CameraActor:
-        return CameraActor(options, self.take, self.stage.archive)
+    async def _actor(self, options: CameraOptions) -> Camera:
+        async def take() -> FakeWorker:  # a test may replace it
+            return await self.take_worker()
+
+        return Camera(options, take, self.stage.archive)
+
+    @property
+    def view(self) -> CameraView:
+        """The camera as it is now."""
+
+        async def view() -> CameraView:
+            return self.actor.view()
+
+        seen: CameraView = self.stage.run(view())
+        return seen
 
     async def take(self) -> FakeWorker:
         if self.script and self.script[0] == "no worker":

@@ -17,7 +17,7 @@ from camsvc.drivers.base import Driver, Notes
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
-    from camsvc.worker_pool.launch import Launch
+    from camsvc.model.options import Launch
 
 _ROOT = Path(__file__).parents[2]
 

@@ -51,7 +51,7 @@ camera.get_single_config("f-number").get_value()
 """
 """What the library does by itself."""
 
-Rung = pb.RecoveryStatistics
+Step = pb.RecoveryStatistics
 
 
 async def shown(service: Service) -> pb.Camera:
@@ -237,7 +237,7 @@ async def test_what_only_a_reset_of_the_usb_port_mends(start_camera: StartCamera
     await service.capture(DSLR, timeout=10)  # it, or the look after the camera, meets the fault
     assert rig.control.told("resets") == 1
     used = (await shown(service)).statistics.recoveries
-    assert [(r.rung, r.count) for r in used] == [(Rung.RUNG_SOFT_RETRY, 1)]
+    assert [(r.rung, r.count) for r in used] == [(Step.RUNG_SOFT_RETRY, 1)]
 
 
 async def test_what_a_killed_worker_leaves_is_mended_when_it_is_opened(

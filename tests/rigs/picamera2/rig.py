@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camsvc.worker_pool.launch import Launch
+from camsvc.model.options import Launch
 from tests.rigs.picamera2.build import build
 from tests.rigs.running import needed
 from tests.support.scenes import camera

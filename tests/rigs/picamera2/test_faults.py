@@ -38,7 +38,7 @@ USUAL_S = 0.4
 LASTS_S = endurance.times(short=0, full=40)
 """How long a fault goes on after it was told."""
 LASTING = [Fault.SILENT, Fault.BLOCK, Fault.ERROR, Fault.REFUSE, Fault.CRASH]
-Rung = pb.RecoveryStatistics
+Step = pb.RecoveryStatistics
 
 
 def both(cameras: Sequence[RigCamera], **keys: Any) -> str:
@@ -56,7 +56,7 @@ async def opened(start_service: StartService, settings: str) -> Service:
     return service
 
 
-async def rungs(service: Service, name: str = "ill") -> set["Rung.Rung.ValueType"]:
+async def rungs(service: Service, name: str = "ill") -> set["Step.Rung.ValueType"]:
     recoveries = (await service.camera(name)).camera.statistics.recoveries
     return {recovery.rung for recovery in recoveries if recovery.count}
 
@@ -148,7 +148,7 @@ async def test_a_stuck_isp_costs_one_attempt_and_a_soft_retry(
     print(f"{took_s:.2f} s")
     assert took_s < FRAME_S + REST_S + SLACK_S
     assert response.capture.attempts == 2
-    assert await rungs(service) == {Rung.RUNG_SOFT_RETRY}
+    assert await rungs(service) == {Step.RUNG_SOFT_RETRY}
     assert workers <= {worker.pid for worker in service.workers()}
 
 
@@ -173,7 +173,7 @@ async def test_a_stop_that_hangs_with_the_gil_held_ends_the_worker_in_time(
     assert took_s - ended_s < BACK_S
     assert response.capture.attempts == 2
     assert any(not w.is_running() for w in worker)
-    assert Rung.RUNG_RESTART in await rungs(service)
+    assert Step.RUNG_RESTART in await rungs(service)
     assert "SIGALRM" in ended["how"], "it was its own alarm"
     assert "stop_" in ended["last_words"], "they say where it hung"
 
@@ -233,7 +233,7 @@ async def test_viewers_are_told_and_see_it_again_soon_after_its_end(
     assert back_s < BACK_S
     assert watcher.changes == ["STARTING", "LIVE", "RECOVERING", "LIVE"]
     assert other.changes == ["STARTING", "LIVE"]
-    assert Rung.RUNG_BACK_OFF not in await rungs(service), "its last worker held it no more"
+    assert Step.RUNG_BACK_OFF not in await rungs(service), "its last worker held it no more"
 
 
 async def test_a_wrong_typed_control_never_reaches_the_library(

@@ -224,7 +224,7 @@ def test_unanswered_requests_are_waited_for_as_long_as_the_kernel_does(webcam: W
 
 
 def test_discovery_prints_settings_ready_to_paste(webcam: Webcam) -> None:
-    from camsvc.admin.discovery import FoundDevice
+    from camsvc.model.discovery import FoundDevice
 
     (device,) = (d for d in V4L2Camera.discover() if d.serial == "A1")
     assert FoundDevice("v4l2", device, "v4l2-0").settings_snippet.splitlines() == [

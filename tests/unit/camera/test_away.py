@@ -3,7 +3,7 @@
 import pytest
 
 from camsvc.camera.capture import Order
-from camsvc.camera.recovery import AWAY_S, BACK_OFF_FIRST_S, Ladder, Rung
+from camsvc.camera.recovery import AWAY_S, BACK_OFF_FIRST_S, RecoverySteps, Step
 from camsvc.model.errors import CameraUnavailable, CaptureTimeout, DeviceAway, DriverError
 from camsvc.model.lifecycle import State
 from camsvc.model.values import Shot
@@ -13,26 +13,26 @@ AWAY_TRIES = 50
 
 
 def test_the_wait_for_it_does_not_grow() -> None:
-    ladder = Ladder()
+    ladder = RecoverySteps()
     for now in range(AWAY_TRIES):
         looked = ladder.next(DeviceAway("gone"), device_open=False, now=60 * now)
-        assert looked == (Rung.BACK_OFF, AWAY_S)
+        assert looked == (Step.BACK_OFF, AWAY_S)
 
 
 def test_what_else_is_wrong_begins_at_the_bottom() -> None:
-    ladder = Ladder()
+    ladder = RecoverySteps()
 
-    def after(error: DriverError, now: float) -> tuple[Rung, float]:
+    def after(error: DriverError, now: float) -> tuple[Step, float]:
         return ladder.next(error, device_open=True, now=now)
 
     ill, gone = DriverError("ill"), DeviceAway("gone")
-    for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
+    for rung in (Step.SOFT_RETRY, Step.REOPEN, Step.RESTART):
         assert after(ill, 0) == (rung, 0.0)
-    assert after(ill, 200) == (Rung.BACK_OFF, 5.0)
+    assert after(ill, 200) == (Step.BACK_OFF, 5.0)
     after(gone, 200)
-    for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART):
+    for rung in (Step.SOFT_RETRY, Step.REOPEN, Step.RESTART):
         assert after(ill, 300) == (rung, 0.0)
-    assert after(ill, 301) == (Rung.BACK_OFF, BACK_OFF_FIRST_S)
+    assert after(ill, 301) == (Step.BACK_OFF, BACK_OFF_FIRST_S)
 
 
 def test_it_is_found_soon_after_however_long_it_was_away() -> None:
@@ -47,7 +47,7 @@ def test_it_is_found_soon_after_however_long_it_was_away() -> None:
     with pytest.raises(CameraUnavailable, match="scripted"):
         rig.run(rig.actor.capture(Order(Shot()), 0.01))
     rig.wait(3 * (AWAY_S + 2 * COMMAND_S))
-    assert rig.actor.supervisor.state is State.READY
+    assert rig.view.state is State.READY
     assert rig.worker is first
     rig.close()
 
@@ -60,9 +60,9 @@ def test_what_did_not_open_is_not_had_back_softly() -> None:
     with pytest.raises(CaptureTimeout):
         rig.run(rig.actor.capture(Order(Shot()), 0.5))
     rig.wait(5)
-    assert rig.actor.supervisor.state is State.READY
-    assert [r for r, s in rig.actor.supervisor.ladder.statistics.items() if s.count] == [
-        Rung.REOPEN,
-        Rung.BACK_OFF,
+    assert rig.view.state is State.READY
+    assert [r for r, s in rig.view.recoveries.items() if s.count] == [
+        Step.REOPEN,
+        Step.BACK_OFF,
     ]
     rig.close()

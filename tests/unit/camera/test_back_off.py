@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from camsvc.camera.recovery import BACK_OFF_LAST_S, Ladder, Rung
+from camsvc.camera.recovery import BACK_OFF_LAST_S, RecoverySteps, Step
 from camsvc.model.errors import DriverError
 from camsvc.model.lifecycle import State
 from tests.support.fakeworkers import Rig
@@ -23,24 +23,24 @@ def rig() -> Iterator[Rig]:
 
 async def begin(rig: Rig) -> None:
     """Begin opening the camera."""
-    rig.actor.supervisor.open()
+    rig.actor.open()
 
 
 def state(rig: Rig) -> State:
-    return rig.actor.supervisor.state
+    return rig.view.state
 
 
 def test_the_wait_is_a_share_of_the_outage_within_limits() -> None:
-    ladder, begun = Ladder(), 1000.0
+    ladder, begun = RecoverySteps(), 1000.0
 
-    def at(ill_s: float) -> tuple[Rung, float]:
+    def at(ill_s: float) -> tuple[Step, float]:
         return ladder.next(DriverError("ill"), device_open=True, now=begun + ill_s)
 
     assert [at(0) for _ in range(3)] == [
-        (rung, 0.0) for rung in (Rung.SOFT_RETRY, Rung.REOPEN, Rung.RESTART)
+        (rung, 0.0) for rung in (Step.SOFT_RETRY, Step.REOPEN, Step.RESTART)
     ]
     assert {ill_s: at(ill_s) for ill_s in WAITS} == {
-        ill_s: (Rung.BACK_OFF, wait_s) for ill_s, wait_s in WAITS.items()
+        ill_s: (Step.BACK_OFF, wait_s) for ill_s, wait_s in WAITS.items()
     }
 
 
@@ -50,7 +50,7 @@ def test_a_device_that_stays_ill_is_tried_by_the_same_worker(rig: Rig) -> None:
     rig.run(begin(rig))
     rig.wait(ILL_S)
     assert state(rig) is State.RECOVERING
-    tries = rig.actor.supervisor.ladder.statistics[Rung.BACK_OFF].count
+    tries = rig.view.recoveries[Step.BACK_OFF].count
     assert tries >= ILL_S // (BACK_OFF_LAST_S + 1)
     assert len(rig.workers) == 2, "the first, and that of RESTART"
     rig.script.clear()

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from camsvc.camera.capture import Order
-from camsvc.camera.ports import CameraOptions
+from camsvc.camera.deadline import worst_case_s
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import AnswerT
 from camsvc.model.errors import (
     CameraBusy,
     CameraFaulted,
@@ -39,6 +38,7 @@ from tests.support.fakeworkers import (
     FakeWorker,
     Rig,
 )
+from tests.support.options import camera_options
 
 LOOKUP_S = 0.001  # as long as the archive takes to answer
 
@@ -63,7 +63,7 @@ class Clients(RuleBasedStateMachine):
         self, timeout_s: float | None, wait: bool, exposure_us: int | None, request_id: str
     ) -> None:
         values = {} if exposure_us is None else {"exposure_duration_us": exposure_us}
-        worst_s = self.rig.actor.worst_case_s((exposure_us or 0) / 1e6)
+        worst_s = worst_case_s(OPTIONS, (exposure_us or 0) / 1e6)
         worst_s *= (OPTIONS.queue_limit + 2) if wait else 1
         order = Order(Shot(controls=dict(values)), request_id, wait=wait)
         capture = self.rig.actor.capture(order, timeout_s)
@@ -72,7 +72,7 @@ class Clients(RuleBasedStateMachine):
 
     @rule(timeout_s=st.none() | st.sampled_from([0.05, 5.0]))
     def set_controls(self, timeout_s: float | None) -> None:
-        worst_s = self.rig.actor.worst_case_s()
+        worst_s = worst_case_s(OPTIONS)
         self.rig.begin(self.rig.actor.set_controls({}, timeout_s), timeout_s or worst_s)
 
     @rule()
@@ -103,13 +103,13 @@ class Clients(RuleBasedStateMachine):
 
     @invariant()
     def the_state_fits(self) -> None:
-        actor = self.rig.actor
-        if actor.supervisor.state is State.READY:
+        view = self.rig.view
+        if view.state is State.READY:
             assert self.rig.worker is not None
             assert not self.rig.worker.gone, "a dead worker is taken for a ready camera"
-            assert actor.supervisor.fault is None
-        if actor.supervisor.state is State.FAULTED:
-            assert isinstance(actor.supervisor.fault, CameraFaulted)
+            assert view.fault is None
+        if view.state is State.FAULTED:
+            assert isinstance(view.fault, CameraFaulted)
 
     @rule(full=st.booleans(), fails=st.booleans())
     def disk(self, full: bool, fails: bool) -> None:
@@ -123,7 +123,7 @@ class Clients(RuleBasedStateMachine):
         self.every_call_is_answered_in_time()
         self.rig.script.clear()
         self.rig.wait(60)
-        if self.rig.actor.supervisor.state is State.FAULTED:
+        if self.rig.view.state is State.FAULTED:
             self.rig.run(self.rig.actor.reset())
         shots = self.rig.shots
         self.rig.run(self.rig.actor.capture(Order(Shot()), 5))
@@ -169,14 +169,14 @@ def test_all_attempts_hanging_ends_in_unavailable(rig: Rig) -> None:
         CameraUnavailable, match=r"failed in 3 of 3 attempts.*not answered|no answer"
     ):
         rig.run(rig.actor.capture(Order(Shot())))
-    assert rig.loop.time() < rig.actor.worst_case_s()
+    assert rig.loop.time() < worst_case_s(OPTIONS)
 
 
 def test_the_worst_case_bounds_a_call_without_deadline(rig: Rig) -> None:
     rig.script = ["hang"] * 50
     with pytest.raises(CameraServiceError):
         rig.run(rig.actor.capture(Order(Shot())))
-    assert rig.loop.time() <= rig.actor.worst_case_s() + TICK_S
+    assert rig.loop.time() <= worst_case_s(OPTIONS) + TICK_S
 
 
 def test_a_deadline_ends_the_call_and_the_next_capture_succeeds(rig: Rig) -> None:
@@ -218,7 +218,7 @@ def test_refused_clients_are_told_different_times(rig: Rig) -> None:
         waits.append(refusal.value.retry_after_s or 0.0)
     gaps = [later - earlier for earlier, later in itertools.pairwise(waits)]
     assert all(gap > 0.1 for gap in gaps), "each gets the turn after the one promised before"
-    assert rig.actor.statistics.captures_rejected == 5
+    assert rig.view.captures.captures_rejected == 5
 
 
 def test_a_faulted_camera_refuses_at_once_and_reset_brings_it_back(rig: Rig) -> None:
@@ -248,20 +248,20 @@ def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
             await asyncio.sleep(1)
             openings -= 1
 
-    rig.actor.supervisor._take_worker = take
+    rig.take_worker = take
     calls = []
     for _ in range(4):
         calls.append(rig.begin(rig.actor.reset(), bound_s=30))
         rig.wait(0.1)
     rig.wait(20)
     assert [call.task.exception() for call in calls] == [None] * 4
-    assert rig.actor.supervisor.state is State.READY
+    assert rig.view.state is State.READY
     assert len(rig.workers) == 1
 
 
 def test_while_backing_off_a_new_call_is_told_when_to_come_back(rig: Rig) -> None:
     rig.script = ["error"] * 8
-    rig.loop.call_soon(rig.actor.supervisor.open)
+    rig.loop.call_soon(rig.actor.open)
     rig.wait(2.5)
     with pytest.raises(CameraUnavailable, match="next try") as refusal:
         rig.run(rig.actor.capture(Order(Shot())))
@@ -274,23 +274,23 @@ def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     rig.script = [WELL, "refuse"]
     with pytest.raises(Unsupported):
         rig.run(rig.actor.capture(Order(Shot())))
-    assert rig.actor.supervisor.state is State.READY
+    assert rig.view.state is State.READY
     assert len(rig.workers) == 1
 
 
 def test_notes_go_from_one_worker_to_the_next(rig: Rig) -> None:
     rig.script = [WELL, "die"]
     rig.run(rig.actor.capture(Order(Shot())))
-    assert rig.actor.supervisor._notes == rig.workers[0].notes
+    assert rig.opened[-1].notes == rig.workers[0].notes
 
 
 def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
-    rig = Rig(CameraOptions(id="cam", driver="fake", idle_close_s=5))
+    rig = Rig(camera_options(idle_close_s=5.0))
     rig.run(rig.actor.capture(Order(Shot())))
     states = []
     for seconds in (4, 2):
         rig.wait(seconds)
-        states.append(rig.actor.supervisor.state)
+        states.append(rig.view.state)
     assert states == [State.READY, State.CLOSED]
     rig.run(rig.actor.capture(Order(Shot())))
     assert len(rig.workers) == 2
@@ -301,11 +301,11 @@ def test_controls_survive_a_recovery(rig: Rig) -> None:
     rig.run(rig.actor.set_controls({"focus_distance_diopters": 8.2}))
     rig.script = ["die"]
     rig.run(rig.actor.capture(Order(Shot())))
-    assert rig.actor.supervisor.controls == {"focus_distance_diopters": 8.2}
+    assert rig.opened[-1].controls == {"focus_distance_diopters": 8.2}
 
 
 def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
-    async def refuse(command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
+    async def refuse(command: m.Command[Any], timeout_s: float) -> Any:
         raise InvalidRequest("controls[gain]", "99.0 is out of range; allowed: float from 1 to 16")
 
     async def take() -> FakeWorker:
@@ -313,6 +313,6 @@ def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
         worker.call = refuse  # type: ignore[method-assign]
         return worker
 
-    rig.actor.supervisor._take_worker = take
+    rig.take_worker = take
     with pytest.raises(CameraFaulted, match=r"settings' controls\[gain\]"):
         rig.run(rig.actor.capture(Order(Shot())))

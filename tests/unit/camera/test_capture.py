@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from camsvc.camera.capture import Order, Taken
+from camsvc.camera.capture import CaptureResult, Order
 from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -49,8 +49,8 @@ def opened(rig: Rig) -> Rig:
     return rig
 
 
-def take(rig: Rig, order: Order, timeout_s: float | None = None) -> Taken:
-    taken: Taken = rig.run(rig.actor.capture(order, timeout_s))
+def take(rig: Rig, order: Order, timeout_s: float | None = None) -> CaptureResult:
+    taken: CaptureResult = rig.run(rig.actor.capture(order, timeout_s))
     return taken
 
 
@@ -58,12 +58,12 @@ def begin(rig: Rig, order: Order = NAMED, timeout_s: float | None = None) -> Cal
     return rig.begin(rig.actor.capture(order, timeout_s), timeout_s or 1000)
 
 
-def result(rig: Rig, call: Call) -> Taken:
-    async def wait() -> Taken:
-        taken: Taken = await call.task
+def result(rig: Rig, call: Call) -> CaptureResult:
+    async def wait() -> CaptureResult:
+        taken: CaptureResult = await call.task
         return taken
 
-    taken: Taken = rig.run(wait())
+    taken: CaptureResult = rig.run(wait())
     return taken
 
 
@@ -82,7 +82,7 @@ def test_the_same_id_joins_the_capture_under_way(opened: Rig) -> None:
     assert opened.shots == 1
     assert [one.replayed for one in taken] == [False, True, True]
     assert len({one.record.capture_id for one in taken}) == 1
-    assert opened.actor.statistics.captures_succeeded == 2, "each capture counts once"
+    assert opened.view.captures.captures_succeeded == 2, "each capture counts once"
 
 
 @pytest.mark.parametrize("again", [NAMED, *ALIKE])
@@ -222,7 +222,7 @@ def test_who_asks_again_while_the_capture_is_being_cancelled_gets_a_picture(
     first = begin(opened, order)
     opened.wait(COMMAND_S / 2)
 
-    async def leave_and_ask() -> Taken:
+    async def leave_and_ask() -> CaptureResult:
         first.leave()
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -254,7 +254,7 @@ def test_a_full_disk_refuses_before_the_shutter(opened: Rig) -> None:
         take(opened, NAMED)
     assert not opened.pressed
     assert opened.archive.events[-1].type is EventType.REJECTED
-    assert opened.actor.statistics.captures_rejected == 1
+    assert opened.view.captures.captures_rejected == 1
     opened.archive.full = False
     take(opened, NAMED)
 

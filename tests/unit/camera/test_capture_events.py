@@ -124,7 +124,7 @@ def test_one_that_fails_says_so_once_with_the_error_that_its_client_got(rig: Rig
 
 def test_a_camera_that_stays_away_is_told_of_once_and_so_is_its_return(rig: Rig) -> None:
     rig.script = ["error"] * 8
-    rig.loop.call_soon(rig.actor.supervisor.open)
+    rig.loop.call_soon(rig.actor.open)
     rig.wait(120)
     told = [event.type for event in rig.archive.events]
     assert told == [T.CAMERA_UNAVAILABLE, T.CAMERA_AVAILABLE]

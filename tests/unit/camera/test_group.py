@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from camsvc.camera.capture import Order, Taken
-from camsvc.camera.group import Member, Outcome, capture_group, skew_s
-from camsvc.camera.ports import CameraOptions
+from camsvc.camera.capture import CaptureResult, Order
+from camsvc.camera.deadline import worst_case_s
+from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
 from camsvc.model.errors import (
     CameraBusy,
     CameraFaulted,
@@ -19,14 +19,15 @@ from camsvc.model.errors import (
 from camsvc.model.records import CaptureState
 from camsvc.model.values import Shot
 from tests.support.fakeworkers import COMMAND_S, SLOW_S, TICK_S, WELL, Call, FakeCamera, Stage
+from tests.support.options import camera_options
 
 ATTEMPT_S, OPEN_S = 10.0, 15.0
 ORDER, WAITING = Order(Shot()), Order(Shot(), wait=True)
 
 
 def camera(stage: Stage, name: str) -> FakeCamera:
-    options = CameraOptions(
-        name, "fake", attempts=2, attempt_timeout_s=ATTEMPT_S, open_timeout_s=OPEN_S, queue_limit=3
+    options = camera_options(
+        name, attempts=2, attempt_timeout_s=ATTEMPT_S, open_timeout_s=OPEN_S, queue_limit=3
     )
     return FakeCamera(stage, options)
 
@@ -52,19 +53,19 @@ def begin(
     stage: Stage, *cameras: FakeCamera, order: Order = ORDER, timeout_s: float | None = None
 ) -> Call:
     """Begin a group that asks the same of each camera."""
-    members = [Member(camera.actor, order) for camera in cameras]
+    members = [GroupItem(camera.actor, order) for camera in cameras]
     return stage.begin(capture_group(members, timeout_s), timeout_s or 1000)
 
 
-def outcomes(stage: Stage, *cameras: FakeCamera, order: Order = ORDER) -> list[Outcome]:
+def outcomes(stage: Stage, *cameras: FakeCamera, order: Order = ORDER) -> list[Result]:
     """Take a group; return what became of it."""
     call = begin(stage, *cameras, order=order)
-    found: list[Outcome] = stage.run(wait_for(call))
+    found: list[Result] = stage.run(wait_for(call))
     return found
 
 
-async def wait_for(call: Call) -> list[Outcome]:
-    outcomes: list[Outcome] = await call.task
+async def wait_for(call: Call) -> list[Result]:
+    outcomes: list[Result] = await call.task
     return outcomes
 
 
@@ -76,7 +77,7 @@ def open_all(stage: Stage, *cameras: FakeCamera) -> None:
         camera.shots = 0
 
 
-def kinds(found: list[Outcome]) -> list[type[Taken] | type[CameraServiceError]]:
+def kinds(found: list[Result]) -> list[type[CaptureResult] | type[CameraServiceError]]:
     return [type(outcome) for outcome in found]
 
 
@@ -90,7 +91,7 @@ def test_all_are_made_ready_before_any_is_triggered(
     ready = begun + COMMAND_S + SLOW_S + COMMAND_S
     assert left.pressed == right.pressed == [pytest.approx(ready, abs=TICK_S)]
     assert skew_s(found) == 0
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
 
 
 def test_one_that_hangs_while_it_is_made_ready_holds_the_others_for_its_own_time_out(
@@ -101,7 +102,9 @@ def test_one_that_hangs_while_it_is_made_ready_holds_the_others_for_its_own_time
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
     assert right.pressed == [pytest.approx(begun + ATTEMPT_S, abs=TICK_S)]
-    assert kinds(found) == [Taken, Taken], "the one that hung comes later, on its own"
+    assert kinds(found) == [CaptureResult, CaptureResult], (
+        "the one that hung comes later, on its own"
+    )
     assert left.pressed[0] > right.pressed[0]
     skew = skew_s(found)
     assert skew == pytest.approx(left.pressed[0] - right.pressed[0])
@@ -115,7 +118,7 @@ def test_one_that_hangs_while_it_is_opened_holds_the_others_for_its_own_time_out
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
     assert right.pressed == [pytest.approx(begun + OPEN_S, abs=TICK_S)]
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
 
 
 def test_one_whose_camera_stays_away_is_not_waited_for(
@@ -125,7 +128,10 @@ def test_one_whose_camera_stays_away_is_not_waited_for(
     left.script = ["error"] * 8
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
-    assert kinds(found) == [CameraUnavailable, Taken] or kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CameraUnavailable, CaptureResult] or kinds(found) == [
+        CaptureResult,
+        CaptureResult,
+    ]
     assert right.pressed[0] - begun < 1, "as soon as it is known, not after the time to open it"
 
 
@@ -140,7 +146,7 @@ def test_one_that_fails_for_good_is_not_waited_for(
     left.script = [deed]
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
-    assert kinds(found) == [error, Taken]
+    assert kinds(found) == [error, CaptureResult]
     assert right.pressed[0] - begun < 2 * COMMAND_S + TICK_S
     assert not left.pressed
 
@@ -151,7 +157,7 @@ def test_one_that_fails_once_is_waited_for_no_more_and_tried_again(
     open_all(stage, left, right)
     left.script = ["error", "slow"]
     found = outcomes(stage, left, right)
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
     assert left.pressed[0] - right.pressed[0] > SLOW_S - 2 * COMMAND_S
 
 
@@ -165,7 +171,7 @@ def test_one_whose_worker_dies_while_it_waits_for_the_others_is_tried_again(
     assert left.worker is not None
     left.worker.die()
     found = stage.run(wait_for(call))
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
     assert (left.shots, right.shots) == (1, 1)
 
 
@@ -177,7 +183,7 @@ def test_one_that_is_refused_at_once_does_not_keep_the_others(
     stage.wait(COMMAND_S / 2)
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
-    assert kinds(found) == [CameraBusy, Taken]
+    assert kinds(found) == [CameraBusy, CaptureResult]
     assert right.pressed == [pytest.approx(begun + COMMAND_S, abs=TICK_S)]
 
 
@@ -191,7 +197,7 @@ def test_two_groups_in_opposite_order_both_end(
         begin(stage, left, right, order=WAITING),
     ]
     for call in calls:
-        assert kinds(stage.run(wait_for(call))) == [Taken, Taken]
+        assert kinds(stage.run(wait_for(call))) == [CaptureResult, CaptureResult]
     assert left.pressed == right.pressed
     assert len(left.pressed) == 3
 
@@ -205,7 +211,7 @@ def test_a_group_waits_for_a_camera_in_use_with_the_others_ready(
     stage.wait(COMMAND_S)
     found = outcomes(stage, right, left, order=WAITING)
     assert single.task.done()
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
     assert left.pressed[1:] == right.pressed
 
 
@@ -226,7 +232,7 @@ def test_a_group_whose_client_leaves_before_the_trigger_presses_no_shutter(
     assert len(left.workers) == 1
     states = [record.state for record in stage.archive.records.values()]
     assert states.count(CaptureState.CANCELLED) + states.count(CaptureState.FAILED) == 2
-    assert kinds(outcomes(stage, left, right)) == [Taken, Taken]
+    assert kinds(outcomes(stage, left, right)) == [CaptureResult, CaptureResult]
 
 
 def test_the_last_to_be_ready_presses_no_shutter_when_the_client_has_left(
@@ -258,13 +264,13 @@ def test_one_that_fails_when_the_client_has_left_is_not_tried_again(
 def test_without_a_deadline_one_waits_for_the_others_longer_than_its_own_worst_case(
     stage: Stage, right: FakeCamera
 ) -> None:
-    options = CameraOptions("quick", "fake", attempts=1, attempt_timeout_s=2, open_timeout_s=2)
+    options = camera_options("quick", attempts=1, attempt_timeout_s=2.0, open_timeout_s=2.0)
     quick = FakeCamera(stage, options)
-    assert quick.actor.worst_case_s() < SLOW_S
+    assert worst_case_s(options) < SLOW_S
     open_all(stage, quick, right)
     right.script = ["slow"]
     stage.begin(right.actor.capture(WAITING), 1000)
-    assert kinds(outcomes(stage, quick, right, order=WAITING)) == [Taken, Taken]
+    assert kinds(outcomes(stage, quick, right, order=WAITING)) == [CaptureResult, CaptureResult]
 
 
 def test_the_same_ids_again_are_replayed_and_measure_no_skew(
@@ -273,7 +279,9 @@ def test_the_same_ids_again_are_replayed_and_measure_no_skew(
     order = Order(Shot(), "a")
     first = outcomes(stage, left, right, order=order)
     again = outcomes(stage, left, right, order=order)
-    assert [o.replayed for o in first + again if isinstance(o, Taken)] == [False] * 2 + [True] * 2
+    assert [o.replayed for o in first + again if isinstance(o, CaptureResult)] == [False] * 2 + [
+        True
+    ] * 2
     assert (left.shots, right.shots) == (1, 1)
     assert skew_s(first) is not None
     assert skew_s(again) is None
@@ -285,11 +293,11 @@ def test_only_what_is_missing_of_a_group_is_taken_again(
     order = Order(Shot(), "a")
     open_all(stage, left, right)
     left.script = ["error"] * 200
-    assert kinds(outcomes(stage, left, right, order=order)) == [CameraUnavailable, Taken]
+    assert kinds(outcomes(stage, left, right, order=order)) == [CameraUnavailable, CaptureResult]
     stage.wait(60)
     left.script.clear()
     stage.wait(60)
-    assert kinds(outcomes(stage, left, right, order=order)) == [Taken, Taken]
+    assert kinds(outcomes(stage, left, right, order=order)) == [CaptureResult, CaptureResult]
     assert (left.shots, right.shots) == (1, 1)
 
 
@@ -303,7 +311,7 @@ def test_a_group_joins_the_capture_under_way_of_one_of_its_ids(
     stage.wait(1)
     begun = stage.loop.time()
     found = outcomes(stage, left, right, order=order)
-    assert kinds(found) == [Taken, Taken]
+    assert kinds(found) == [CaptureResult, CaptureResult]
     assert left.shots == 1
     assert right.pressed == [pytest.approx(begun + COMMAND_S, abs=TICK_S)], "it waits for nobody"
 
@@ -319,7 +327,10 @@ def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(
     stage.archive.lookup_s = 0.0
     stage.run(left.actor.capture(order))
     found = stage.run(wait_for(call))
-    assert [outcome.replayed for outcome in found if isinstance(outcome, Taken)] == [True, False]
+    assert [outcome.replayed for outcome in found if isinstance(outcome, CaptureResult)] == [
+        True,
+        False,
+    ]
     assert (left.shots, right.shots) == (1, 1)
 
 
@@ -343,7 +354,7 @@ def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
     stage.run(leave())
     stage.wait(10)
     stage.check_calls()
-    assert kinds(call.task.result())[1] is Taken
+    assert kinds(call.task.result())[1] is CaptureResult
 
 
 def test_another_request_under_an_id_is_refused_and_the_others_are_taken(
@@ -351,7 +362,7 @@ def test_another_request_under_an_id_is_refused_and_the_others_are_taken(
 ) -> None:
     stage.run(left.actor.capture(Order(Shot(), "a")))
     order = Order(Shot(format="PNG"), "a")
-    assert kinds(outcomes(stage, left, right, order=order)) == [RequestIdReused, Taken]
+    assert kinds(outcomes(stage, left, right, order=order)) == [RequestIdReused, CaptureResult]
 
 
 def test_a_deadline_ends_the_whole_group(stage: Stage, left: FakeCamera, right: FakeCamera) -> None:

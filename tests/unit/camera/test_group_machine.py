@@ -12,24 +12,25 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from camsvc.camera.capture import Order, Taken
-from camsvc.camera.group import Member, Outcome, capture_group
-from camsvc.camera.ports import CameraOptions
-from camsvc.camera.recovery import Rung
+from camsvc.camera.capture import CaptureResult, Order
+from camsvc.camera.deadline import worst_case_s
+from camsvc.camera.group import GroupItem, Result, capture_group
+from camsvc.camera.recovery import Step
 from camsvc.model.lifecycle import State
 from camsvc.model.values import Shot
 from tests.support.fakeworkers import MISDEEDS, TICK_S, WELL, FakeCamera, Stage
+from tests.support.options import camera_options
 
 LOOKUP_S = 0.001
 QUEUE_LIMIT = 3
 NAMES = ("a", "b", "c")
 OPTIONS = [
-    CameraOptions(
-        name, "fake", attempts=2, attempt_timeout_s=10, open_timeout_s=15, queue_limit=QUEUE_LIMIT
+    camera_options(
+        name, attempts=2, attempt_timeout_s=10.0, open_timeout_s=15.0, queue_limit=QUEUE_LIMIT
     )
     for name in NAMES
 ]
-WORST_S = OPTIONS[0].worst_case_s() * (QUEUE_LIMIT + 2)
+WORST_S = worst_case_s(OPTIONS[0]) * (QUEUE_LIMIT + 2)
 TIMEOUTS = st.none() | st.sampled_from([0.05, 1.0, 30.0])
 REQUEST_IDS = st.sampled_from(["", "", "one", "two"])
 
@@ -40,7 +41,7 @@ class Groups(RuleBasedStateMachine):
         self.stage = Stage()
         self.stage.archive.lookup_s = LOOKUP_S
         self.cameras = [FakeCamera(self.stage, options) for options in OPTIONS]
-        self.groups: list[tuple[asyncio.Task[list[Outcome]], dict[str, int]]] = []
+        self.groups: list[tuple[asyncio.Task[list[Result]], dict[str, int]]] = []
         """With how often each camera had been away when it began."""
 
     @rule(
@@ -54,7 +55,7 @@ class Groups(RuleBasedStateMachine):
         self, chosen: list[int], size: int, request_id: str, wait: bool, timeout_s: float | None
     ) -> None:
         order = Order(Shot(), request_id, wait=wait)
-        members = [Member(self.cameras[index].actor, order) for index in chosen[:size]]
+        members = [GroupItem(self.cameras[index].actor, order) for index in chosen[:size]]
         # Each waits for its camera, and for the others that do.
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
         call = self.stage.begin(capture_group(members, timeout_s), bound_s + 10 * LOOKUP_S)
@@ -102,8 +103,8 @@ class Groups(RuleBasedStateMachine):
 
     def aways(self) -> dict[str, int]:
         """Return how often each camera has been waited for."""
-        ladders = [camera.actor.supervisor.ladder for camera in self.cameras]
-        counts = [ladder.statistics[Rung.BACK_OFF].count for ladder in ladders]
+        views = [camera.view for camera in self.cameras]
+        counts = [view.recoveries[Step.BACK_OFF].count for view in views]
         return dict(zip(NAMES, counts, strict=True))
 
     @invariant()
@@ -119,7 +120,7 @@ class Groups(RuleBasedStateMachine):
             times = [
                 outcome.record.acquisition_time_ns / 1e9
                 for outcome in task.result()
-                if isinstance(outcome, Taken)
+                if isinstance(outcome, CaptureResult)
                 and outcome.record.attempts == 1
                 and outcome.record.recoveries == 0
                 # A camera that was away comes later.
@@ -139,12 +140,12 @@ class Groups(RuleBasedStateMachine):
             camera.script.clear()
         self.stage.wait(60)
         for camera in self.cameras:
-            if camera.actor.supervisor.state is State.FAULTED:
+            if camera.view.state is State.FAULTED:
                 self.stage.run(camera.actor.reset())
             camera.shots = 0
-        members = [Member(camera.actor, Order(Shot())) for camera in self.cameras]
+        members = [GroupItem(camera.actor, Order(Shot())) for camera in self.cameras]
         found: list[Any] = self.stage.run(capture_group(members, 5))
-        assert all(isinstance(outcome, Taken) for outcome in found), found
+        assert all(isinstance(outcome, CaptureResult) for outcome in found), found
         assert [camera.shots for camera in self.cameras] == [1, 1, 1]
         self.stage.close()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from camsvc.camera.capture import Order, Taken
+from camsvc.camera.capture import CaptureResult, Order
 from camsvc.model.errors import CameraBusy, CaptureTimeout, QueueFull
 from camsvc.model.records import CaptureState, EventType
 from camsvc.model.values import Shot
@@ -76,7 +76,7 @@ def test_one_that_leaves_lets_those_behind_it_move_up(rig: Rig) -> None:
     assert positions(rig) == [[], [1], [2, 1], [3, 2]]
     gone = list(rig.archive.records.values())[2]
     assert gone.state is CaptureState.CANCELLED
-    assert rig.actor.queued == 2
+    assert rig.view.queued == 2
 
 
 def test_a_full_line_refuses_and_says_its_limit(rig: Rig) -> None:
@@ -120,8 +120,8 @@ def test_a_waiter_is_told_as_soon_as_its_deadline_cannot_be_met_any_more(rig: Ri
     assert record.failure is not None
     assert record.failure.reason == "CAMERA_BUSY"
     rig.wait(20)
-    assert isinstance(holder.task.result(), Taken)
-    assert isinstance(ahead.task.result(), Taken)
+    assert isinstance(holder.task.result(), CaptureResult)
+    assert isinstance(ahead.task.result(), CaptureResult)
     assert rig.shots == 2
 
 
@@ -133,7 +133,7 @@ def test_one_that_is_joined_by_a_client_with_more_time_waits_on(rig: Rig) -> Non
     patient = begin(rig, order, 30)
     rig.wait(20)
     assert isinstance(short.task.exception(), CaptureTimeout | CameraBusy)
-    assert isinstance(patient.task.result(), Taken)
+    assert isinstance(patient.task.result(), CaptureResult)
     assert rig.shots == 2
 
 

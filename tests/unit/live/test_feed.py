@@ -111,16 +111,16 @@ def test_a_status_makes_what_was_not_fetched_before_it_history(flowing: LiveRig)
 def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: LiveRig) -> None:
     (watching,) = flowing.watching
     seen = watching.frames[-1]
-    assert flowing.live.statistics.frames == FPS
+    assert flowing.view.live.frames == FPS
     flowing.begin(flowing.actor.capture(Order(Shot())))
     status = watching.statuses[-1]
     assert (status.state, status.reason) == (LiveState.PAUSED, "a still is being taken")
     assert status.last_frame_ns == seen.acquisition_time_ns
     flowing.wait(0.2)
-    assert flowing.live.statistics.frames == 0
+    assert flowing.view.live.frames == 0
     flowing.flow(0.5)
     assert watching.states == ["STARTING", "LIVE", "PAUSED", "LIVE"]
-    assert flowing.live.statistics.frames == FPS / 2
+    assert flowing.view.live.frames == FPS / 2
     assert watching.frames[-1].sequence == seen.sequence + FPS / 2
 
 
@@ -233,7 +233,7 @@ def test_frames_read_before_the_camera_was_lost_are_not_taken_for_its_return(
     flowing.script = ["error", "error", "error", "error", "error"]
     flowing.begin(flowing.actor.set_controls({}))
     flowing.wait(0.101)
-    assert flowing.supervisor.state is State.RECOVERING
+    assert flowing.view.state is State.RECOVERING
     count = len(watching.frames)
     image = m.LiveImage([1], 0, 7, "image/jpeg", 1, 1)
     flowing.deliver(m.LiveFrames(int(2e18), [image], 0.001, 0))
@@ -259,7 +259,7 @@ def test_reading_that_fails_is_told_with_its_error_until_frames_flow_again(
         assert watching.states[-1] == "STARTING"
         flowing.wait(4)
     flowing.wait(1.1)
-    assert flowing.supervisor.state is State.READY
+    assert flowing.view.state is State.READY
     heartbeats(flowing, 1.5)  # the camera is back, and its first frame is not there yet
     flowing.flow(0.5)
     assert watching.states[-1] == "LIVE"

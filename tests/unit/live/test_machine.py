@@ -92,7 +92,7 @@ class Viewers(RuleBasedStateMachine):
 
     @rule(timeout_s=st.sampled_from([0.5, 5.0]))
     def get_frame(self, timeout_s: float) -> None:
-        frame = self.rig.live.frame(LiveSpec(), max_age_s=None, timeout_s=timeout_s)
+        frame = self.rig.actor.get_frame(LiveSpec(), None, timeout_s)
         due = self.rig.loop.time() + timeout_s + TICK_S
         self.frames_due.append((self.rig.begin(frame), due))
 
@@ -121,15 +121,15 @@ class Viewers(RuleBasedStateMachine):
             at, item = watching.items[-1]
             if not isinstance(item, LiveStatus) or item.state is LiveState.LIVE:
                 assert self.rig.loop.time() - at <= max(NOTICED_S, 1 / (watching.fps or 30))
-                assert self.rig.supervisor.state in ATTENDED
+                assert self.rig.view.state in ATTENDED
 
     @invariant()
     def the_worker_reads_exactly_while_somebody_watches(self) -> None:
-        live, worker = self.rig.live, self.rig.worker
+        live, worker = self.rig.view.live, self.rig.worker
         assert live.viewers == len(self.present)
         assert live.variants <= MAX_VARIANTS
-        assert (live.variants > 0) == live.watched
-        if self.rig.supervisor.state in ATTENDED:
+        assert live.variants > 0 or not self.present
+        if self.rig.view.state in ATTENDED:
             assert worker is not None
             assert len(worker.reading) == live.variants
 
@@ -150,10 +150,10 @@ class Viewers(RuleBasedStateMachine):
             rig.script.clear()
             rig.command_s = 0.1
             rig.wait(60)
-            if rig.supervisor.state is State.FAULTED:
+            if rig.view.state is State.FAULTED:
                 rig.begin(rig.actor.reset())
             watching = rig.watch() if not self.present else self.present[0]
-            for _ in range(100):  # the ladder may wait up to 30 s, and it takes a frame to end it
+            for _ in range(100):  # a back-off may take up to 30 s, and it takes a frame to end it
                 rig.wait(1 / 3)
                 rig.frame()
             counts = [len(watching.frames) for watching in self.present]

@@ -44,7 +44,7 @@ def test_the_worker_is_told_exactly_what_is_wanted() -> None:
     (wanted,) = variants.wanted()
     assert (wanted.max_width_px, wanted.max_height_px) == (640, 480)
     assert (wanted.quality_percent, wanted.max_fps) == (70, None)
-    assert variants.picture(wanted.id) == LiveSpec(640, 480, 70)
+    assert variants.encoding(wanted.id) == LiveSpec(640, 480, 70)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_variant_goes_with_its_last_viewer_and_its_id_is_never_used_again() ->
         variants.remove(picture, LiveSpec(640, max_fps=5))
         assert len(variants) == 0
         assert variants.wanted() == []
-        assert variants.picture(new) is None, "a frame still on its way finds nobody"
+        assert variants.encoding(new) is None, "a frame still on its way finds nobody"
     assert len(seen) == 3
 
 
@@ -131,9 +131,9 @@ def test_however_viewers_come_and_go_variants_are_bounded_and_each_has_a_viewer(
             viewers.append((variants.add(spec), spec))
         assert len(variants) <= MAX_VARIANTS
         watched = {picture for picture, _ in viewers}
-        assert {variants.picture(id_) for id_ in ids(variants)} == watched
+        assert {variants.encoding(id_) for id_ in ids(variants)} == watched
         for id_ in ids(variants):
-            picture = variants.picture(id_)
+            picture = variants.encoding(id_)
             assert picture is not None
             assert used.setdefault(id_, picture) == picture, "an id means one picture for ever"
     for viewer in viewers:

@@ -1,13 +1,15 @@
 """Live view in virtual time: who watches what, who is refused, and one frame for who asks."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
-from camsvc.live.variants import LiveSpec
+from camsvc.live.variants import MAX_VARIANTS, LiveSpec
+from camsvc.live.viewer import LiveFrame
 from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
 from camsvc.model.lifecycle import State
 from camsvc.model.pacing import Pacer
@@ -52,7 +54,7 @@ def test_the_worker_reads_only_while_somebody_watches(flowing: LiveRig) -> None:
     assert [variant.max_width_px for variant in worker.reading] == [320]
     other.leave()
     assert worker.reading == []
-    assert flowing.live.variants == 0
+    assert flowing.view.live.variants == 0
     flowing.frame()
     again = flowing.watch()
     assert again.states == ["STARTING"], "what was read before is not shown as new"
@@ -105,16 +107,25 @@ def test_viewers_of_different_rates_each_get_their_own(flowing: LiveRig) -> None
         assert len(watching.frames) == pytest.approx(4 * rate, abs=1.5)
 
 
+def frames_in_memory(rig: LiveRig) -> int:
+    """Count the frames that are kept, but for those that the tests' viewers remember."""
+    gc.collect()
+    remembered = sum(len(watching.frames) for watching in rig.watching)
+    return sum(isinstance(each, LiveFrame) for each in gc.get_objects()) - remembered
+
+
 def test_1000_viewers_come_and_go_and_leave_nothing(flowing: LiveRig) -> None:
-    tasks = len(asyncio.all_tasks(flowing.loop))
+    tasks, frames = len(asyncio.all_tasks(flowing.loop)), frames_in_memory(flowing)
     for number in range(1000):
         watching = flowing.watch(max_width_px=100 + number % 20, max_fps=[None, 5.0][number % 2])
         flowing.frame()
         watching.leave()
-    assert flowing.live.viewers == 1
-    assert flowing.live.variants == 1
+        flowing.watching.remove(watching)
+        del watching
+    assert flowing.view.live.viewers == 1
+    assert flowing.view.live.variants == 1
     assert len(asyncio.all_tasks(flowing.loop)) == tasks
-    assert len(flowing.live._latest) <= 8
+    assert frames_in_memory(flowing) <= frames + MAX_VARIANTS
 
 
 def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: LiveRig) -> None:
@@ -127,7 +138,7 @@ def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: L
     rig.watching.remove(watching)
     with pytest.raises(Unsupported, match="allowed: Capture"):
         rig.watch()
-    assert rig.supervisor.state is State.READY
+    assert rig.view.state is State.READY
     rig.run(rig.actor.capture(Order(Shot())))
     assert rig.workers == 1
 
@@ -142,7 +153,7 @@ def test_an_idle_camera_closes_after_its_last_viewer_whatever_it_was_at(
         rig.wait(leaves_after_s)
         watching.leave()
         rig.wait(4)
-        assert rig.supervisor.state is State.CLOSED
+        assert rig.view.state is State.CLOSED
 
 
 def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
@@ -153,9 +164,9 @@ def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
         rig.watch()
         rig.open()
         rig.flow(0.5)
-        calls = [rig.live.frame(LiveSpec(), max_age_s=None, timeout_s=5) for _ in range(5)]
+        calls = [rig.actor.get_frame(LiveSpec(), None, 5) for _ in range(5)]
         callers = [rig.begin(call) for call in calls]
-        assert rig.live.viewers == 1
+        assert rig.view.live.viewers == 1
         rig.frame(age_s=0.02)
         assert not any(task.done() for task in callers), "taken before they asked"
         rig.frame()
@@ -173,7 +184,7 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
     newest = flowing.watching[0].frames[-1]
     flowing.begin(flowing.actor.capture(Order(Shot())))
     flowing.wait(0.5)
-    task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=max_age_s, timeout_s=5))
+    task = flowing.begin(flowing.actor.get_frame(LiveSpec(), max_age_s, 5))
     assert task.done() != waits
     flowing.frame()
     assert (task.result() is newest) != waits
@@ -182,12 +193,12 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
 def test_one_frame_is_waited_for_no_longer_than_asked(flowing: LiveRig) -> None:
     before = flowing.loop.time()
     with pytest.raises(CaptureTimeout, match=r"no frame of camera 'cam' came within 0\.7 s"):
-        flowing.run(flowing.live.frame(LiveSpec(), max_age_s=None, timeout_s=0.7))
+        flowing.run(flowing.actor.get_frame(LiveSpec(), None, 0.7))
     assert flowing.loop.time() == pytest.approx(before + 0.7, abs=0.01)
-    assert flowing.live.viewers == 1
+    assert flowing.view.live.viewers == 1
 
 
 def test_one_frame_of_a_camera_that_faults_meanwhile_is_refused_at_once(flowing: LiveRig) -> None:
-    task = flowing.begin(flowing.live.frame(LiveSpec(), max_age_s=None, timeout_s=60))
+    task = flowing.begin(flowing.actor.get_frame(LiveSpec(), None, 60))
     flowing.deliver(m.Lost(m.Failed("DriverFault", "the lens fell off")))
     assert isinstance(task.exception(), CameraFaulted)

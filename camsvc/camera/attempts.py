@@ -1,0 +1,102 @@
+"""The retry loop: a call's attempts, each on a camera that is ready."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from camsvc.camera.call import Attempt, Call
+from camsvc.camera.ports import CameraWorker
+from camsvc.camera.supervisor import Supervisor
+from camsvc.live.feed import LiveFeed
+from camsvc.model.errors import (
+    CameraLost,
+    CameraServiceError,
+    DriverFault,
+    WorkerTimeout,
+)
+from camsvc.model.options import CameraOptions
+from camsvc.model.retry_hint import CaptureTimes
+
+R = TypeVar("R")
+
+
+class Attempts:
+    """Makes the attempts of one camera's calls, each in its turn."""
+
+    def __init__(
+        self,
+        options: CameraOptions,
+        supervisor: Supervisor,
+        live: LiveFeed,
+        times: CaptureTimes,
+    ) -> None:
+        self._options = options
+        self._supervisor = supervisor
+        self._live = live
+        self._times = times
+
+    async def run(self, call: Call[Any], work: Callable[[Attempt], Awaitable[R]]) -> R:
+        """Do a call's work, as often as the settings allow and it is wanted.
+
+        Raises:
+            CameraUnavailable: all attempts failed.
+            CameraFaulted: an operator must act.
+            Unsupported, InvalidRequest, StorageFull: by the work; the camera is well.
+        """
+        supervisor, failure = self._supervisor, "nothing"
+        while call.attempts < self._options.attempts and call.is_wanted:
+            call.attempts += 1
+            call.on_attempt()
+            try:
+                worker = await supervisor.ready()
+                return await self._once(call, work, worker)
+            except TimeoutError:
+                failure = f"it was not open within {self._options.open_timeout_s:g} s"
+            except DriverFault as fault:
+                raise supervisor.refusal() from fault
+            except CameraLost as error:
+                failure = str(error)
+                call.recoveries += 1
+            call.on_attempt_failed(
+                supervisor.unavailable(f"failed in attempt {call.attempts}: {failure}")
+            )
+        raise supervisor.unavailable(
+            f"failed in {call.attempts} of {self._options.attempts} attempts; the last: {failure}",
+            capture_id=call.ticket.id,
+            attempts=str(call.attempts),
+        )
+
+    async def _once(
+        self, call: Call[Any], work: Callable[[Attempt], Awaitable[R]], worker: CameraWorker
+    ) -> R:
+        supervisor, ticket = self._supervisor, call.ticket
+        if supervisor.device is not None:
+            self._times.guess_s = supervisor.device.expected_capture_s
+        timeout_s = self._options.attempt_timeout_s + ticket.extra_s
+        attempt = call.attempt = Attempt(call.attempts, worker, timeout_s, call.patience_s)
+        self._live.pause()
+        if ticket.is_capture:
+            supervisor.begin_capture()
+        try:
+            result = await work(attempt)
+        except DriverFault as fault:
+            supervisor.on_driver_fault(worker, fault)
+            raise
+        except CameraLost as error:
+            supervisor.on_worker_failed(worker, error)
+            raise
+        except (CameraServiceError, asyncio.CancelledError):
+            if attempt.interrupted:
+                supervisor.on_worker_failed(worker, WorkerTimeout("its call was cancelled"))
+            supervisor.end_capture()
+            raise
+        else:
+            supervisor.end_capture()
+            supervisor.confirm_working()
+            if ticket.is_capture:
+                seconds = asyncio.get_running_loop().time() - attempt.called
+                self._times.add(max(0.0, seconds - ticket.extra_s))
+            return result
+        finally:
+            call.attempt = None
+            self._live.resume()

@@ -1,0 +1,75 @@
+"""How long a call may take: the one home of its bound.
+
+A call has one deadline, set when it arrives. It is the client's, or, where that is later or there
+is none, the worst case that the camera publishes: every attempt in full, each after an opening.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from camsvc.model.errors import CaptureTimeout
+from camsvc.model.options import CameraOptions
+from camsvc.model.values import ControlValue
+
+EXPOSURE = "exposure_duration_us"
+
+_LONGEST_EXPOSURE_S = 86_400.0
+"""The most time that an exposure asked for adds to a call's bound: only the camera knows what it
+takes, and before it has refused an absurd value, others are given this call's expected end."""
+
+
+def exposure_s(controls: Mapping[str, ControlValue]) -> float:
+    """Return the exposure that control values ask for, in seconds; 0 where they ask for none."""
+    value = controls.get(EXPOSURE, 0)
+    if not isinstance(value, int | float) or value <= 0:
+        return 0.0
+    return min(value / 1e6, _LONGEST_EXPOSURE_S)
+
+
+def worst_case_s(options: CameraOptions, exposure_s: float = 0.0) -> float:
+    """Return the longest a capture may take, in seconds."""
+    return options.attempts * (options.open_timeout_s + options.attempt_timeout_s + exposure_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a call ends at the latest, in the event loop's time; `limit_s` after it arrived."""
+
+    at: float
+    limit_s: float
+    by_client: bool
+
+    @classmethod
+    def after(cls, timeout_s: float | None, worst_case_s: float) -> "Deadline":
+        """Return the deadline of a call that arrives now."""
+        by_client = timeout_s is not None and timeout_s <= worst_case_s
+        limit_s = timeout_s if timeout_s is not None and by_client else worst_case_s
+        return cls(asyncio.get_running_loop().time() + limit_s, limit_s, by_client)
+
+    def extended(self, seconds: float) -> "Deadline":
+        """Return a later deadline, unless it is the client's."""
+        if self.by_client:
+            return self
+        return replace(self, at=self.at + seconds, limit_s=self.limit_s + seconds)
+
+    @property
+    def client_at(self) -> float:
+        """When the client gives up; infinity where it does not say."""
+        return self.at if self.by_client else math.inf
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left, at least 0."""
+        return max(0.0, self.at - asyncio.get_running_loop().time())
+
+    def exceeded(
+        self, camera: str, what: str = "had not finished", **metadata: str
+    ) -> CaptureTimeout:
+        """Return the error of a call that this has ended."""
+        whose = "the call's deadline" if self.by_client else "its worst case"
+        return CaptureTimeout(
+            f"camera {camera!r} {what} after {self.limit_s:.3g} s, which is {whose}",
+            metadata={"camera": camera, **metadata},
+        )

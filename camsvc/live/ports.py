@@ -1,0 +1,63 @@
+"""What live view needs of the camera that it shows, and what it is given by it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from camsvc.model.errors import CameraServiceError
+from camsvc.model.lifecycle import State
+from camsvc.model.values import DeviceInfo, LiveVariant
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """One encoding of a live frame, for the variants whose ids are named."""
+
+    variants: Sequence[int]
+    mime_type: str
+    width_px: int
+    height_px: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFrame:
+    """One frame as the camera delivers it, in each encoding that is wanted.
+
+    `acquisition_time_ns` is Unix time, `encode_s` what encoding took; `skipped` frames before it
+    were read and not encoded.
+    """
+
+    acquisition_time_ns: int
+    images: Sequence[EncodedImage]
+    encode_s: float
+    skipped: int
+
+
+class LiveSource(Protocol):
+    """The camera behind a live view."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def device(self) -> DeviceInfo | None: ...
+    @property
+    def fault(self) -> CameraServiceError | None: ...
+
+    def open(self) -> None:
+        """Begin opening a closed camera."""
+
+    def raise_if_unavailable(self) -> None:
+        """Raise CameraFaulted or CameraUnavailable while the camera does not come back soon."""
+
+    def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
+        """Read frames in these variants; none: nobody watches."""
+
+    def on_live_failed(self, error: Exception) -> None:
+        """The camera has failed while live frames were read."""
+
+    def on_stall(self, why: str) -> None:
+        """The ready camera has stopped delivering frames."""
+
+    def confirm_working(self) -> None:
+        """The camera works: the next failure is a new one."""

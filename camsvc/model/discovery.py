@@ -1,0 +1,36 @@
+"""What is attached to this machine."""
+
+import json
+from dataclasses import dataclass
+
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import Device
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device attached to this machine.
+
+    `camera` is the id of the camera that it is configured as, or one that is free.
+    """
+
+    driver: str
+    device: Device
+    camera: str
+
+    @property
+    def settings_snippet(self) -> str:
+        """A table for the settings file, ready to paste."""
+        place = "" if self.driver in BUILTIN else "options."
+        chosen = {f"{place}{key}": value for key, value in self.device.settings.items()}
+        values = {"id": self.camera, "driver": self.driver, **chosen}
+        # JSON's strings and integers are TOML's.
+        return "\n".join(["[[cameras]]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What was found, and the drivers that could not look, with the reason."""
+
+    devices: list[FoundDevice]
+    failures: dict[str, str]

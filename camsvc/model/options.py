@@ -1,0 +1,39 @@
+"""What a camera and its worker are run with, resolved from the settings."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from camsvc.model.values import ControlValue
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """A camera's settings as plain values; the names are those of the settings file."""
+
+    id: str
+    driver: str
+    driver_settings: Mapping[str, object]
+    controls: Mapping[str, ControlValue]
+    attempts: int
+    attempt_timeout_s: float
+    open_timeout_s: float
+    queue_limit: int
+    idle_close_s: float
+    stall_timeout_s: float
+    max_viewers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What makes one worker process differ from another; workers of one launch are alike."""
+
+    driver: str
+    """The dotted path "package.module:Class"."""
+    python: str = sys.executable
+    env: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, driver: str, python: str | None, env: Mapping[str, str]) -> "Launch":
+        """Return the launch for a driver, an interpreter (None: this one) and variables."""
+        return cls(driver, python or sys.executable, tuple(sorted(env.items())))
