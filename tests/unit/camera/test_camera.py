@@ -316,3 +316,37 @@ def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
     rig.take_worker = take
     with pytest.raises(CameraFaulted, match=r"settings' controls\[gain\]"):
         rig.run(rig.actor.capture(Order(Shot())))
+
+
+@pytest.mark.parametrize(("timeout_s", "bound_s"), [(None, 75.0), (35.0, 35.0), (100.0, 75.0)])
+def test_one_deadline_bounds_the_look_up_and_the_shot_together(
+    rig: Rig, timeout_s: float | None, bound_s: float
+) -> None:
+    rig.archive.lookup_s = 70.0
+    rig.script = [WELL, "hang"] * OPTIONS.attempts
+    assert worst_case_s(OPTIONS) == 75.0
+    with pytest.raises(CaptureTimeout, match=rf"after {bound_s:g} s"):
+        rig.run(rig.actor.capture(Order(Shot()), timeout_s))
+    assert rig.loop.time() == pytest.approx(bound_s, abs=TICK_S)
+
+
+@pytest.mark.parametrize("deeds", list(itertools.product(["fault", "die", WELL], repeat=3)))
+@pytest.mark.parametrize("pause_s", [0.0, 0.05, 0.1])
+def test_resets_in_a_row_while_the_worker_fails_end_ready(
+    rig: Rig, deeds: tuple[str, ...], pause_s: float
+) -> None:
+    """What a revival reports that was replaced meanwhile is not the camera's any more."""
+    calls = []
+    for deed in deeds:
+        rig.script.append(deed)
+        calls.append(rig.begin(rig.actor.reset(), bound_s=OPTIONS.open_timeout_s))
+        if rig.worker is not None and deed == "die":
+            rig.worker.die()
+        rig.wait(pause_s)
+    rig.wait(60)
+    rig.stage.check_calls()
+    fault = rig.view.fault
+    assert fault is None or "internal error" not in fault.message
+    rig.script.clear()
+    rig.run(rig.actor.reset())
+    assert rig.view.state is State.READY
