@@ -18,11 +18,10 @@ import structlog
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.recovery import RecoverySteps, Step
+from camsvc.camera.worker_reports import WorkerReports
 from camsvc.camera.worker_slot import WorkerSlot
 from camsvc.ipc import messages as m
-from camsvc.ipc.errors import error_of
 from camsvc.ipc.observer import WorkerObserver
-from camsvc.live.ports import CameraFrame, EncodedImage
 from camsvc.model import lifecycle
 from camsvc.model.errors import (
     CameraFaulted,
@@ -132,6 +131,11 @@ class Supervisor:
         elif isinstance(error, WorkerLost):
             self._slot.drop("it is lost")
         self._revive(Event.LOST, lambda: self._recover(error, device_open=True))
+
+    def on_worker_ended(self, worker: CameraWorker) -> None:
+        """Recover an idle camera, as its worker has ended."""
+        if self._state is State.READY:  # otherwise a call is under way, and meets it
+            self.on_worker_failed(worker, WorkerLost("the worker ended while the camera was idle"))
 
     def on_driver_fault(self, worker: CameraWorker, fault: DriverFault) -> None:
         """Stop trying, as an operator must act; without effect for a worker of the past."""
@@ -323,7 +327,7 @@ class Supervisor:
         return worker is self._slot.worker and self._state in _IN_USE
 
     def _observe(self, worker: CameraWorker) -> WorkerObserver:
-        return _WorkerReports(self, self._slot, self._observer, worker)
+        return WorkerReports(worker, self._slot, self._observer, self.on_worker_ended)
 
     def _note_loss(self, error: CameraLost) -> None:
         self._fault = CameraUnavailable(str(error))
@@ -345,55 +349,6 @@ class Supervisor:
         self._changed.set()
         self._changed = asyncio.Event()
         self._observer.on_state_changed(self._options.id, self._state)
-
-
-class _WorkerReports(WorkerObserver):
-    """Hands on what the camera's worker says; what one says that is not the camera's is dropped."""
-
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        slot: WorkerSlot,
-        observer: CameraObserver,
-        worker: CameraWorker,
-    ) -> None:
-        self._supervisor = supervisor
-        self._slot = slot
-        self._observer = observer
-        self._worker = worker
-
-    @property
-    def _is_current(self) -> bool:
-        return self._worker is self._slot.worker
-
-    def on_live_frames(self, frames: m.LiveFrames) -> None:
-        if not self._is_current:
-            return
-        pictures = self._worker.take_live(frames.images)
-        images = [
-            EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
-            for i, data in zip(frames.images, pictures, strict=True)
-        ]
-        self._observer.on_live_frame(
-            CameraFrame(frames.acquisition_time_ns, images, frames.encode_s, frames.skipped)
-        )
-
-    def on_live_lost(self, failure: m.Failed) -> None:
-        if self._is_current:
-            self._observer.on_live_failed(error_of(failure))
-
-    def on_device_changed(self, device: DeviceInfo) -> None:
-        if self._is_current:
-            self._slot.device = device
-
-    def on_progress(self, percent: int) -> None:
-        if self._is_current:
-            self._observer.on_progress(percent)
-
-    def on_ended(self) -> None:
-        if self._supervisor.state is State.READY:  # otherwise a call is under way, and sees it
-            why = "the worker ended while the camera was idle"
-            self._supervisor.on_worker_failed(self._worker, WorkerLost(why))
 
 
 def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
