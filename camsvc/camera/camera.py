@@ -3,7 +3,8 @@
 Invariants:
 
 - Every public coroutine ends in bounded time, whatever the worker does; see `deadline`.
-- Of one request id there is at most one capture under way, and at most one kept.
+- Of one request id there is at most one capture under way, and at most one kept; see
+  `idempotency`.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from camsvc.camera.capture_events import CaptureEvents
 from camsvc.camera.control_call import ControlCall
 from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
 from camsvc.camera.executor import Executor, Running
+from camsvc.camera.idempotency import RequestIds
 from camsvc.camera.idle import IdleTimer
 from camsvc.camera.observer import CameraObserver, CameraObservers
 from camsvc.camera.ports import CameraWorker, CaptureArchive
@@ -33,7 +35,7 @@ from camsvc.live.feed import LiveFeed
 from camsvc.live.ports import CameraFrame
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
-from camsvc.model.errors import CameraServiceError, RequestIdReused
+from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State
 from camsvc.model.options import CameraOptions
 from camsvc.model.records import CaptureRecord, fingerprint
@@ -65,6 +67,7 @@ class Camera:
         )
         self._queue = CaptureQueue(options.id, options.queue_limit, self._times)
         self._executor = Executor(options.id, self._queue, self._times, self._observers)
+        self._request_ids = RequestIds(options.id, archive, self._executor)
         self._attempts = Attempts(options, self._supervisor, self._live, self._times)
         self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
         for observer in (
@@ -119,21 +122,7 @@ class Camera:
             RequestIdReused, StorageFull, CaptureTimeout.
         """
         with self._refusing(order):
-            if self._executor.find(order.request_id) is not None:
-                return None  # to join it needs no room on the disk
-            try:
-                async with asyncio.timeout_at(deadline.at):
-                    await self._archive.wait_for_backlog()
-                    record = await self._archive.find_by_request_id(
-                        self._options.id, order.request_id
-                    )
-            except TimeoutError:
-                what = "had no answer from the service's disk"
-                raise deadline.exceeded(self._options.id, what) from None
-            if record is None:
-                return None
-            self._refuse_reuse(order, record.capture_id, record.fingerprint)
-            return CaptureResult(record, replayed=True)
+            return await self._request_ids.find_kept(order, deadline)
 
     def enqueue(
         self, order: Order, deadline: Deadline, barrier: Barrier | None = None
@@ -143,10 +132,9 @@ class Camera:
         Raises: as `capture`, what refuses it at once.
         """
         with self._refusing(order):
-            running = self._executor.find(order.request_id)
+            running = self._request_ids.find_under_way(order)
             if running is not None:
                 ticket = running.call.ticket
-                self._refuse_reuse(order, ticket.id, ticket.fingerprint)
                 ticket.deadline = max(ticket.deadline, deadline.client_at)
                 return running
             self._supervisor.raise_if_unavailable()
@@ -316,19 +304,6 @@ class Camera:
         except CameraServiceError as error:
             self._observers.on_rejected(error, order.request_id)
             raise
-
-    def _refuse_reuse(self, order: Order, capture_id: str, known: str) -> None:
-        if known != fingerprint(order.shot, order.labels):
-            raise RequestIdReused(
-                f"request id {order.request_id!r} stands for capture {capture_id!r}, which "
-                "was requested with another image, controls or labels; send the same ones, or a "
-                "new id",
-                metadata={
-                    "camera": self._options.id,
-                    "request_id": order.request_id,
-                    "capture_id": capture_id,
-                },
-            )
 
 
 class _LiveObserver(CameraObserver):

@@ -10,10 +10,11 @@ Invariants:
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
 
 from camsvc.live.ports import CameraFrame, LiveSource
+from camsvc.live.stall import StallDetector
+from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import (
@@ -31,34 +32,8 @@ from camsvc.model.retry_hint import SERVICE_RESTART_S, VIEWER_LEAVES_S
 HEARTBEAT_S = 1.0
 """A status is repeated this often while no frames flow."""
 
-_FPS_WINDOW_S = 3.0
-
 _LEAST_SLEEP_S = 0.005
 """A clock's rounding may let the loop wake up a moment before a heartbeat is due."""
-
-
-@dataclass(slots=True)
-class LiveStatistics:
-    """`frames` and what follows restart after each still and each recovery, the totals never."""
-
-    frames: int = 0
-    last_frame_ns: int = 0
-    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
-    frames_total: int = 0
-    dropped_total: int = 0
-    skipped_total: int = 0
-    encode_s_total: float = 0.0
-
-    def fps(self) -> float:
-        """Frames per second over the last few seconds."""
-        now = time.monotonic()
-        recent = [at for at in self.arrivals if now - at < _FPS_WINDOW_S]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
-
-    def reset_rates(self) -> None:
-        """Restart `frames` and the rate."""
-        self.frames = 0
-        self.arrivals.clear()
 
 
 class LiveFeed:
@@ -69,7 +44,7 @@ class LiveFeed:
     ) -> None:
         self._source = source
         self._camera = camera
-        self._stall_timeout_s = stall_timeout_s
+        self._stall = StallDetector(stall_timeout_s)
         self._max_viewers = max_viewers
         self.statistics = LiveStatistics()
         self._viewers: set[Viewer] = set()
@@ -79,9 +54,7 @@ class LiveFeed:
         self._state = LiveState.STARTING
         self._sequence = 0
         self._latest: OrderedDict[LiveSpec, LiveFrame] = OrderedDict()
-        self._busy = 0
         self._flowing_since = 0.0
-        self._progress_at = 0.0
         self._heartbeat_at = 0.0
         self._fault: CameraServiceError | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -129,7 +102,7 @@ class LiveFeed:
         if len(self._viewers) == 1:
             self._state = LiveState.STARTING
             self._plan_heartbeat()
-            self._progress_at = asyncio.get_running_loop().time()
+            self._stall.progress()
             self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
             self._source.open()
             self.on_state(self._source.state)
@@ -183,12 +156,11 @@ class LiveFeed:
 
     def pause(self) -> None:
         """The camera has a command to carry out: no frames until `resume`."""
-        self._busy += 1
+        self._stall.command_began()
 
     def resume(self) -> None:
         """It has done so."""
-        self._busy -= 1
-        self._progress_at = asyncio.get_running_loop().time()
+        self._stall.command_ended()
         if self._viewers:
             self._update_worker()  # its reading may have failed meanwhile, and stopped
 
@@ -231,7 +203,7 @@ class LiveFeed:
             case State.READY:
                 # Nothing is live before the first frame; a still or a recovery reset the count.
                 self.statistics.reset_rates()
-                self._progress_at = asyncio.get_running_loop().time()
+                self._stall.progress()
                 if (unsupported := self._unsupported()) is None:
                     self._update_worker()
                 else:
@@ -251,7 +223,7 @@ class LiveFeed:
 
     def on_failed(self, error: Exception) -> None:
         """The camera has stopped delivering frames, while no command was under way."""
-        if self._source.state is not State.READY or self._busy:
+        if self._source.state is not State.READY or self._stall.busy:
             return  # the call under way meets the same
         if isinstance(error, DriverFault | DriverError):
             self._source.on_live_failed(error)
@@ -289,20 +261,14 @@ class LiveFeed:
                     self.statistics.dropped_total += dropped
 
     def _count(self, event: CameraFrame) -> None:
-        now = asyncio.get_running_loop().time()
-        self._progress_at = now
+        self._stall.progress()
         self._sequence += 1 + event.skipped
-        statistics = self.statistics
-        statistics.frames += 1
-        statistics.frames_total += 1
-        statistics.skipped_total += event.skipped
-        statistics.encode_s_total += event.encode_s
-        statistics.last_frame_ns = event.acquisition_time_ns
-        statistics.arrivals.append(time.monotonic())
+        self.statistics.count(event.acquisition_time_ns, event.encode_s, event.skipped)
         if event.skipped:
             for viewer in self._viewers:
                 viewer.dropped += event.skipped
-        if now - self._flowing_since > self._stall_timeout_s:
+        flowing_s = asyncio.get_running_loop().time() - self._flowing_since
+        if flowing_s > self._stall.timeout_s:
             self._source.confirm_working()
 
     def _keep(self, encoding: LiveSpec, frame: LiveFrame) -> None:
@@ -343,15 +309,14 @@ class LiveFeed:
         """Repeat the status while no frames flow, and notice when they stop."""
         loop = asyncio.get_running_loop()
         while True:
-            interval_s = min(HEARTBEAT_S, self._stall_timeout_s) / 4
+            interval_s = min(HEARTBEAT_S, self._stall.timeout_s) / 4
             if self._state is not LiveState.LIVE:
                 interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
             await asyncio.sleep(interval_s)
-            silent = loop.time() - self._progress_at > self._stall_timeout_s
-            if silent and not self._busy and self._source.state is State.READY:
-                self._source.on_stall(f"no live frame came within {self._stall_timeout_s:g} s")
+            if self._stall.stalled and self._source.state is State.READY:
+                self._source.on_stall(f"no live frame came within {self._stall.timeout_s:g} s")
             elif self._state is LiveState.LIVE:
-                if silent:  # a call lasts: the driver does one thing at a time
+                if self._stall.silent:  # a call lasts: the driver does one thing at a time
                     self._become(LiveState.PAUSED)
             elif loop.time() >= self._heartbeat_at:
                 self._become(self._state)

@@ -6,7 +6,7 @@ from enum import Enum
 
 from camsvc.live.variants import LiveSpec
 from camsvc.model.errors import CameraServiceError
-from camsvc.model.pacing import Pacer
+from camsvc.model.frame_rate import FrameRateLimiter
 
 
 class LiveState(Enum):
@@ -57,7 +57,7 @@ class Viewer:
         self.sent = 0
         """How many frames it has fetched."""
         self.dropped = 0
-        self._pacer = Pacer(spec.max_fps)
+        self._pacer = FrameRateLimiter(spec.max_fps)
         self._frame: LiveFrame | None = None
         self._status: LiveStatus | None = None
         self._ended: CameraServiceError | None = None

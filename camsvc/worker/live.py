@@ -15,7 +15,7 @@ from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
 from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
 from camsvc.model import errors
-from camsvc.model.pacing import Pacer
+from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.values import Frame, LiveVariant
 
 _BAD_FRAMES = 5
@@ -35,7 +35,7 @@ class LiveReader:
     def __init__(self, block: SharedBlock, send: Callable[[m.LiveEvent], None]) -> None:
         self._block = block
         self._send = send
-        self._variants: dict[LiveVariant, Pacer] = {}
+        self._variants: dict[LiveVariant, FrameRateLimiter] = {}
         self._free = set(LIVE_SLOTS)
         self._started = False
         self._bad = 0
@@ -50,7 +50,9 @@ class LiveReader:
     def want(self, variants: list[LiveVariant], driver: Driver | None) -> None:
         """Read in these variants from now on; none: stop."""
         known = self._variants
-        self._variants = {v: known.get(v) or Pacer(v.max_fps) for v in variants} if driver else {}
+        self._variants = (
+            {v: known.get(v) or FrameRateLimiter(v.max_fps) for v in variants} if driver else {}
+        )
         self._bad = 0
         if not self._variants:
             with contextlib.suppress(Exception):  # the device's next use will tell

@@ -11,8 +11,8 @@ from camsvc.ipc import messages as m
 from camsvc.live.variants import MAX_VARIANTS, LiveSpec
 from camsvc.live.viewer import LiveFrame
 from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
+from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.lifecycle import State
-from camsvc.model.pacing import Pacer
 from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
 
@@ -83,7 +83,7 @@ def test_a_viewer_who_joins_others_of_its_rate_gets_every_frame_that_they_get(
     """The worker selects already; another selection behind it would not be even."""
     first = rig.watch(max_fps=max_fps)
     rig.open()
-    worker, pacer = rig.worker, Pacer(max_fps)
+    worker, pacer = rig.worker, FrameRateLimiter(max_fps)
     assert worker is not None
     late = None
     for index in range(10 * FPS):

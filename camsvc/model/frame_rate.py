@@ -3,7 +3,7 @@
 _SMOOTHING = 0.1
 
 
-class Pacer:
+class FrameRateLimiter:
     """Says which frames to take. Without a rate: all.
 
     Frames are taken by a schedule of due times, not by the time since the last one taken: 20 of 30

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from camsvc.model.pacing import Pacer
+from camsvc.model.frame_rate import FrameRateLimiter
 
 FRAMES = 400
 NOW_S = 1_700_000_000.0
@@ -22,7 +22,7 @@ def moments(camera_fps: float, jitter: float = 0.0, seed: int = 0) -> list[float
 
 
 def taken(times: list[float], max_fps: float | None) -> list[float]:
-    pacer = Pacer(max_fps)
+    pacer = FrameRateLimiter(max_fps)
     return [time for time in times if pacer.takes(time)]
 
 
@@ -104,7 +104,7 @@ def test_whatever_the_camera_and_the_viewer_frames_are_as_many_as_wanted_and_eve
 def test_after_a_pause_frames_are_taken_at_once_and_not_made_up_for(max_fps: float) -> None:
     before = moments(30)
     after = [time + 60 for time in before]
-    pacer = Pacer(max_fps)
+    pacer = FrameRateLimiter(max_fps)
     assert [time for time in before if pacer.takes(time)]
     resumed = [time for time in after if pacer.takes(time)]
     assert resumed[0] == after[0]
@@ -113,7 +113,7 @@ def test_after_a_pause_frames_are_taken_at_once_and_not_made_up_for(max_fps: flo
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_frames() -> None:
-    pacer = Pacer(10)
+    pacer = FrameRateLimiter(10)
     assert len([time for time in moments(30) if pacer.takes(time)]) == pytest.approx(134, abs=2)
     back = [time - 3600 for time in moments(30)]
     resumed = [time for time in back if pacer.takes(time)]

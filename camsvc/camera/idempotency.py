@@ -1,0 +1,69 @@
+"""Request ids: of one there is at most one capture under way, and at most one kept.
+
+A client that repeats a request under its id joins the capture under way, or is given the one that
+was kept. So a lost reply, a retry or a restart never presses the shutter twice.
+"""
+
+import asyncio
+
+from camsvc.camera.capture import CaptureResult, Order
+from camsvc.camera.deadline import Deadline
+from camsvc.camera.executor import Executor, Running
+from camsvc.camera.ports import CaptureArchive
+from camsvc.model.errors import RequestIdReused
+from camsvc.model.records import fingerprint
+
+
+class RequestIds:
+    """The request ids of one camera."""
+
+    def __init__(self, camera: str, archive: CaptureArchive, executor: Executor) -> None:
+        self._camera = camera
+        self._archive = archive
+        self._executor = executor
+
+    async def find_kept(self, order: Order, deadline: Deadline) -> CaptureResult | None:
+        """Return what an order's request id has led to; None: it has to be taken, or joined.
+
+        Raises:
+            RequestIdReused: the id stands for another request.
+            StorageFull: it has to be taken, and there is no room for a picture.
+            CaptureTimeout: the disk did not answer by the deadline.
+        """
+        if self._executor.find(order.request_id) is not None:
+            return None  # to join it needs no room on the disk
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._archive.wait_for_backlog()
+                record = await self._archive.find_by_request_id(self._camera, order.request_id)
+        except TimeoutError:
+            what = "had no answer from the service's disk"
+            raise deadline.exceeded(self._camera, what) from None
+        if record is None:
+            return None
+        self._refuse_reuse(order, record.capture_id, record.fingerprint)
+        return CaptureResult(record, replayed=True)
+
+    def find_under_way(self, order: Order) -> Running[CaptureResult] | None:
+        """Return the capture that an order joins.
+
+        Raises:
+            RequestIdReused: the id stands for another request.
+        """
+        running = self._executor.find(order.request_id)
+        if running is not None:
+            ticket = running.call.ticket
+            self._refuse_reuse(order, ticket.id, ticket.fingerprint)
+        return running
+
+    def _refuse_reuse(self, order: Order, capture_id: str, known: str) -> None:
+        if known != fingerprint(order.shot, order.labels):
+            raise RequestIdReused(
+                f"request id {order.request_id!r} stands for capture {capture_id!r}, which was "
+                "requested with another image, controls or labels; send the same ones, or a new id",
+                metadata={
+                    "camera": self._camera,
+                    "request_id": order.request_id,
+                    "capture_id": capture_id,
+                },
+            )

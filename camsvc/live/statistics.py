@@ -1,0 +1,40 @@
+"""What a live view counts."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+_FPS_WINDOW_S = 3.0
+
+
+@dataclass(slots=True)
+class LiveStatistics:
+    """`frames` and the rate restart after each still and each recovery, the totals never."""
+
+    frames: int = 0
+    last_frame_ns: int = 0
+    frames_total: int = 0
+    dropped_total: int = 0
+    skipped_total: int = 0
+    encode_s_total: float = 0.0
+    _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+
+    def count(self, acquisition_time_ns: int, encode_s: float, skipped: int) -> None:
+        """Count a frame, and those that the worker skipped before it."""
+        self.frames += 1
+        self.frames_total += 1
+        self.skipped_total += skipped
+        self.encode_s_total += encode_s
+        self.last_frame_ns = acquisition_time_ns
+        self._arrivals.append(time.monotonic())
+
+    def fps(self) -> float:
+        """Frames per second over the last few seconds."""
+        now = time.monotonic()
+        recent = [at for at in self._arrivals if now - at < _FPS_WINDOW_S]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def reset_rates(self) -> None:
+        """Restart `frames` and the rate."""
+        self.frames = 0
+        self._arrivals.clear()
