@@ -1,7 +1,6 @@
 """A browser, and the example backend in front of a real service."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import time
@@ -15,6 +14,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.clients.python.rig import Rig
 from tests.e2e.backend import BUILT, FOLDER, Backend
 from tests.e2e.page import CameraPage
+from tests.support.left_out import lacking
 
 StartBackend = Callable[..., Awaitable[Backend]]
 StartRig = Callable[[str], Awaitable[Rig]]
@@ -26,16 +26,10 @@ _BROWSER_START_S = 60.0
 
 @pytest.fixture(scope="session", autouse=True)
 def _what_it_needs() -> None:
-    needs = {
-        "node (make install)": shutil.which("node"),
-        "chromium (apt-get install chromium)": shutil.which("chromium"),
-        f"{FOLDER.name} (npm ci && npm run build, there and in the client)": BUILT.exists(),
-    }
-    missing = [name for name, there in needs.items() if not there]
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"the browser's tests need {', '.join(missing)}", pytrace=False)
-    if missing:
-        pytest.skip(f"the browser's tests need {', '.join(missing)}")
+    if not shutil.which("chromium"):
+        lacking("there is no browser", "apt-get install chromium fonts-dejavu-core")
+    if not shutil.which("node") or not BUILT.exists():
+        lacking(f"{FOLDER.name} is not built", "make test, which builds it")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import NEVER, AsyncCameraClient, ServiceUnreachable, Tls, Unimplemented
 
 from tests.clients.python import fake
+from tests.support.left_out import lacking
 
 
 async def test_a_token_goes_with_every_call() -> None:
@@ -74,7 +75,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     try:
         subprocess.run(made_by, check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("there is no openssl to make a certificate with")
+        lacking("there is no openssl to make a certificate with", "apt-get install openssl")
     return key, cert
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.rigs import running
 from tests.rigs.running import RigMissing
 from tests.rigs.v4l2.guest import PORT, Guest
+from tests.support import left_out
 
 _SILENCE_S = 300.0
 """The longest that the guest may say nothing: a test's own time-out there, and the boot."""
@@ -98,7 +98,7 @@ def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
 
 def _missing(item: pytest.Item, why: RigMissing) -> pytest.TestReport:
     """Return the report of a test whose rig cannot run: skipped, but failed in CI."""
-    if running.required():
+    if left_out.refused():
         return _made(item, "failed", str(why))
     path, line, _ = item.location
     return _made(item, "skipped", (path, line or 0, str(why)))
