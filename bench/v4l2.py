@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import beside
 from bench import live_servers as servers
-from tests.rigs.running import CACHE, RigMissing
+from tests.rigs.running import RigMissing
 from tests.rigs.v4l2.guest import PORT, Guest
 from tests.rigs.v4l2.webcam import Webcam, make_frames
 from tests.support.scenes import camera
@@ -28,8 +28,8 @@ _SIZE, _FPS = (640, 480), 5
 are 50 for this one."""
 _PLAN = beside.Plan(rounds=3, seconds=8.0, pause_s=1 / _FPS, call_s=120.0)
 
-_CACHE = CACHE / "v4l2"
-_FRAMES = _CACHE / "frames"
+_FRAMES = "BENCH_FRAMES"
+"""The variable that names the webcams' frames, in the guest."""
 _INSIDE = "--inside"
 _RESULT = "["
 """What the line begins with that is not for people."""
@@ -39,7 +39,8 @@ _SILENCE_S = 600.0
 
 async def measure(plan: beside.Plan) -> list[beside.Ratio]:
     """Start both servers on a webcam each, measure, stop them. To be run in the guest."""
-    with Webcam("A1", _FRAMES) as ours, Webcam("B1", _FRAMES) as theirs:
+    frames = Path(os.environ[_FRAMES])
+    with Webcam("A1", frames) as ours, Webcam("B1", frames) as theirs:
         ours.plug()
         theirs.plug()
         settings = camera(
@@ -68,15 +69,16 @@ def in_guest(plan: beside.Plan) -> None:
         print(json.dumps([asdict(ratio) for ratio in ratios]))
 
 
-def on_host() -> None:
-    """Boot the guest, have it measure, and print what it says."""
-    make_frames(_FRAMES)
+def on_host(folder: Path) -> None:
+    """Boot the guest, have it measure, and print what it says; `folder` is an empty one."""
+    frames = folder / "frames"
+    make_frames(frames)
     ratios: list[beside.Ratio] = []
     guest = Guest(
-        _CACHE,
+        folder,
         [sys.executable, "-m", "bench.v4l2", *sys.argv[1:], _INSIDE],
         folder=servers.ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": "/root"},
+        env={"PATH": os.environ["PATH"], "HOME": "/root", _FRAMES: str(frames)},
         silence_s=_SILENCE_S,
     )
     print("in an emulated machine, some ten times as slow as this one", flush=True)
@@ -100,6 +102,7 @@ if __name__ == "__main__":
         in_guest(plan)
     else:
         try:
-            on_host()
+            with tempfile.TemporaryDirectory() as own:
+                on_host(Path(own))
         except RigMissing as why:
             sys.exit(str(why))

@@ -14,9 +14,6 @@ import pytest
 
 from tests.support import left_out
 
-CACHE = Path(__file__).parents[2] / ".cache/rigs"
-"""What is fetched and made once; a folder for each rig."""
-
 _STEP_S = 600.0
 """For each command; a slow mirror takes some minutes for 90 MB."""
 
@@ -58,17 +55,6 @@ def needed() -> Iterator[None]:
         if left_out.refused():
             pytest.fail(reason(why), pytrace=False)
         pytest.skip(reason(why))
-
-
-def update_apt() -> None:
-    """Have apt learn anew what there is to fetch.
-
-    Raises:
-        RigMissing: only root can.
-    """
-    if os.geteuid() != 0:
-        raise RigMissing("apt-get knows no packages, or old ones: sudo apt-get update")
-    run("apt-get", "update", "-qq")
 
 
 def reason(why: RigMissing) -> str:

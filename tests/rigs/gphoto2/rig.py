@@ -1,20 +1,19 @@
 """libgphoto2's virtual cameras for a test, behind a port library that can make them fail.
 
-The port library is compiled when it is missing or older than its source, into `.cache/rigs`.
+The port library is compiled once for each state of its source (`tests/rigs/kept.py`).
 """
 
 import importlib.util
-import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from tests.rigs import kept
 from tests.rigs.gphoto2.control import Control
-from tests.rigs.running import CACHE, RigMissing
+from tests.rigs.running import RigMissing, run
 
 SOURCES = sorted(Path(__file__).with_name("port").iterdir())
 MODEL = "Nikon DSC D750"
@@ -22,7 +21,7 @@ SERIALS = ("000000600001", "000000600002")
 PORTS = ("usb:001,001", "usb:001,002")
 _LIVE_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 15]
 STILL_PX, LIVE_PX = (800, 600), (640, 480)
-_COMPILE_S = 60
+_COMPILER = ("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC")
 
 
 def _check() -> None:
@@ -32,9 +31,7 @@ def _check() -> None:
         RigMissing: it cannot.
     """
     if not shutil.which("gcc"):
-        raise RigMissing(
-            "no gcc to compile its port library with (Debian: apt-get install gcc libc6-dev)"
-        )
+        raise RigMissing("no gcc to compile its port library with", "apt-get install gcc libc6-dev")
     if importlib.util.find_spec("gphoto2") is None:
         raise RigMissing(
             "gphoto2 is not installed (make install; PyPI has wheels for Linux and macOS)"
@@ -46,17 +43,17 @@ def _check() -> None:
 
 
 def compiled() -> Path:
-    """Return the folder with the port library, which is made when needed."""
-    library = CACHE / "gphoto2/iolibs" / "faulty_port.so"
-    newest = max(source.stat().st_mtime for source in SOURCES)
-    if not library.exists() or library.stat().st_mtime < newest:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        made = library.with_suffix(f".{os.getpid()}")
-        command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-        units = [source for source in SOURCES if source.suffix == ".c"]
-        subprocess.run([*command, "-o", made, *units, "-ldl"], check=True, timeout=_COMPILE_S)
-        made.rename(library)  # whole, whoever makes it at the same time
-    return library.parent
+    """Return the folder with the port library, which is compiled when needed.
+
+    Raises:
+        RigMissing: it could not be.
+    """
+    units = [source for source in SOURCES if source.suffix == ".c"]
+
+    def compile_(folder: Path) -> None:
+        run(*_COMPILER, "-o", folder / "faulty_port.so", *units, "-ldl")
+
+    return kept.rig("gphoto2", SOURCES, compile_, facts=_COMPILER)
 
 
 class Rig:

@@ -10,38 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.running import CACHE
 from tests.rigs.v4l2 import remote
-from tests.rigs.v4l2.webcam import Webcam, make_frames
+from tests.rigs.v4l2.webcam import Webcam
 
 _FOLDER = Path(__file__).parent
 _ROOT = _FOLDER.parents[2]
-_CACHE = CACHE / "v4l2"
-_FRAMES = _CACHE / "frames"
 
 _BOOT_AND_TEST_S = 400
 
 _GUESTS = pytest.StashKey["remote.Run"]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the time that the guest may take to boot, or to say nothing."""
-    if remote.INSIDE not in os.environ:
+    """Keep the tests in one process; give each the time that the guest may take to boot."""
+    if remote.FRAMES not in os.environ:
         for item in items:
             if item.path.is_relative_to(_FOLDER):
                 item.add_marker(pytest.mark.timeout(_BOOT_AND_TEST_S))
+                item.add_marker(pytest.mark.xdist_group(remote.GROUP))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Take a test's reports from the guest, where it runs."""
-    if remote.INSIDE in os.environ or not item.path.is_relative_to(_FOLDER):
+    if remote.FRAMES in os.environ or not item.path.is_relative_to(_FOLDER):
         return None
     stash = item.session.stash
     if _GUESTS not in stash:
-        ours = [i.nodeid for i in item.session.items if i.path.is_relative_to(_FOLDER)]
-        make_frames(_FRAMES)
-        stash[_GUESTS] = remote.Run(_ROOT, _CACHE, ours)
+        ours = [i for i in item.session.items if i.path.is_relative_to(_FOLDER)]
+        stash[_GUESTS] = remote.Run(_ROOT, [remote.node_id(i) for i in ours])
     run = stash[_GUESTS]
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in run.reports(item):
@@ -57,14 +55,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def _first_webcam() -> Iterator[Webcam]:
-    with Webcam("A1", _FRAMES) as webcam:
+def _frames() -> Path:
+    return Path(os.environ[remote.FRAMES])
+
+
+@pytest.fixture(scope="session")
+def _first_webcam(_frames: Path) -> Iterator[Webcam]:
+    with Webcam("A1", _frames) as webcam:
         yield webcam
 
 
 @pytest.fixture(scope="session")
-def _second_webcam() -> Iterator[Webcam]:
-    with Webcam("B1", _FRAMES) as webcam:
+def _second_webcam(_frames: Path) -> Iterator[Webcam]:
+    with Webcam("B1", _frames) as webcam:
         yield webcam
 
 

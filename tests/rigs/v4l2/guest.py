@@ -33,18 +33,19 @@ class Guest:
 
     def __init__(
         self,
-        cache: Path,
+        own: Path,
         command: Sequence[str],
         *,
         folder: Path,
         env: Mapping[str, str],
         silence_s: float,
     ) -> None:
-        """`cache` keeps what is downloaded; `silence_s` is the longest wait for a line.
+        """`own` is an empty folder for this guest; `silence_s` is the longest wait for a line.
 
         `command` is run in `folder`, with `env` and nothing else in its environment.
         """
-        self._cache = cache
+        self._own = own
+        self._log = own / "console.log"
         variables = [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
         go_there = f"cd {shlex.quote(str(folder))}"
         self._script = "\n".join([*variables, go_there, f"exec {shlex.join(command)}", ""])
@@ -56,13 +57,11 @@ class Guest:
         return self._log.read_text(errors="replace")
 
     def __enter__(self) -> Self:
-        root = packages.unpacked(self._cache)
-        self._log = self._cache / "console.log"
-        run = self._cache / "run.sh"
+        rig = packages.unpacked()
+        root = rig / "root"
+        run = self._own / "run.sh"
         run.write_text(self._script)
-        kernel, disk = self._cache / "kernel", self._cache / "initramfs"
-        if not kernel.exists():
-            kernel.write_bytes(packages.kernel(root))
+        disk = self._own / "initramfs"
         disk.write_bytes(initramfs.make(root, _FOLDER / "inside.sh"))
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(self._silence_s)
@@ -80,7 +79,7 @@ class Guest:
                     *("-cpu", "Nehalem", "-smp", "2", "-m", str(_MEMORY_MB)),
                     *("-nodefaults", "-nic", "none", "-vga", "none", "-display", "none"),
                     *("-no-reboot", "-serial", "stdio"),
-                    *("-kernel", str(kernel), "-initrd", str(disk)),
+                    *("-kernel", str(rig / "kernel"), "-initrd", str(disk)),
                     *("-append", self._arguments(root, run)),
                     *(
                         "-fsdev",

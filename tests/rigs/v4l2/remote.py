@@ -4,9 +4,12 @@ Inside, this is a plug-in of pytest (`-p tests.rigs.v4l2.remote`) that writes ea
 of JSON to the host. Outside, `Run` has the guest and gives them back, one test after the other.
 """
 
+import importlib.util
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.running import RigMissing
+from tests.rigs.running import RigMissing, reason
 from tests.rigs.v4l2.guest import PORT, Guest
+from tests.rigs.v4l2.webcam import make_frames
 from tests.support import left_out
 
 _SILENCE_S = 300.0
@@ -23,11 +27,17 @@ _SILENCE_S = 300.0
 
 _LAST_WORDS = 3000
 
-INSIDE = "CAMSVC_RIG_INSIDE"
-"""The variable that says, in the guest, that this is it."""
+FRAMES = "CAMSVC_RIG_FRAMES"
+"""The variable that names the webcams' frames, in the guest and nowhere else."""
+
+GROUP = "v4l2"
+"""The group of pytest-xdist that all tests are in: one process has the one guest."""
 
 _TEST_S = 240
-_OPTIONS = ("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}")
+_OPTIONS = (
+    *("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}"),
+    *(("-n", "0") if importlib.util.find_spec("xdist") else ()),
+)
 
 
 class _Reporter:
@@ -51,16 +61,21 @@ def pytest_configure(config: pytest.Config) -> None:
 class Run:
     """A guest that runs pytest. `close` ends it."""
 
-    def __init__(self, root: Path, cache: Path, tests: Sequence[str]) -> None:
+    def __init__(self, root: Path, tests: Sequence[str]) -> None:
         """`root` is the repository's folder, `tests` are their node ids."""
         self._stack = ExitStack()
         self._why_not: RigMissing | None = None
         self._lines: Iterator[str] = iter(())
+        self._own = Path(tempfile.mkdtemp(prefix="camsvc-rig-v4l2-"))
+        """What is this run's alone: frames, scripts, the guest's console."""
+        self._kept = False
+        frames = self._own / "frames"
+        make_frames(frames)
         self._guest = Guest(
-            cache,
+            self._own,
             [sys.executable, "-m", "pytest", *_OPTIONS, *tests],
             folder=root,
-            env={"PATH": os.environ["PATH"], "HOME": "/root", INSIDE: "yes"},
+            env={"PATH": os.environ["PATH"], "HOME": "/root", FRAMES: str(frames)},
             silence_s=_SILENCE_S,
         )
         try:
@@ -69,25 +84,34 @@ class Run:
             self._why_not = error
 
     def close(self) -> None:
-        """End the guest."""
+        """End the guest, and remove its folder unless it was lost."""
         self._stack.close()
+        if not self._kept:
+            shutil.rmtree(self._own)
 
     def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
         """Yield a test's reports as they come; the tests come in their order."""
         try:
             while self._why_not is None:
                 found = _report(item.config, json.loads(next(self._lines)))
-                assert found.nodeid == item.nodeid, f"the guest runs {found.nodeid}"
+                assert found.nodeid == node_id(item), f"the guest runs {found.nodeid}"
+                found.nodeid = item.nodeid
                 yield found
                 if found.when == "teardown":
                     return
         except RigMissing as error:
             self._why_not = error
         except (StopIteration, TimeoutError, AssertionError) as error:
-            said = self._guest.console[-_LAST_WORDS:]
+            self._kept = True
+            said = f"{self._guest.console[-_LAST_WORDS:]}\nThe whole console is in {self._own}"
             yield _made(item, "failed", f"the guest ended or hangs: {error!r}\n{said}")
             return
         yield _missing(item, self._why_not)
+
+
+def node_id(item: pytest.Item) -> str:
+    """Return a test's node id as the guest has it: pytest-xdist adds the group to its own."""
+    return item.nodeid.removesuffix(f"@{GROUP}")
 
 
 def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
@@ -99,9 +123,9 @@ def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
 def _missing(item: pytest.Item, why: RigMissing) -> pytest.TestReport:
     """Return the report of a test whose rig cannot run: skipped, but failed in CI."""
     if left_out.refused():
-        return _made(item, "failed", str(why))
+        return _made(item, "failed", reason(why))
     path, line, _ = item.location
-    return _made(item, "skipped", (path, line or 0, str(why)))
+    return _made(item, "skipped", (str(path), line or 0, reason(why)))
 
 
 def _made(item: pytest.Item, outcome: str, text: object) -> pytest.TestReport:
