@@ -11,7 +11,7 @@ TS := clients/typescript
 BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts test-py test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean
+.PHONY: help install demo serve backend test test-ts test-py rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,11 @@ test-ts: install $(TS)/node_modules/.package-lock.json ## Run the TypeScript cli
 test-py: $(BACKEND)/dist/src/main.js ## Run all other tests but the rigs'
 	@$(WITH_NODE) $(PY) -m pytest -m "not rig" $(ARGS)
 
-test-rigs: install ## Run the tests on cameras' real libraries, fetched once into .cache/rigs
-	@$(PY) -m pytest -m rig $(ARGS)
+rigs: install ## Fetch and make what test-rigs needs, once, in ~/.cache/camsvc-rigs
+	@$(PY) -m tests.rigs
+
+test-rigs: rigs ## Run the tests on cameras' real libraries, which need no hardware (ARGS="-k name")
+	@$(PY) -m pytest -m rig -n 2 --dist loadgroup $(ARGS)
 
 test-endurance: install ## Run the tests of kills, readers, scan, full disk and rigs at full length (an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/process/test_{kills,many_readers,scan,small_disk}.py tests/rigs/{gphoto2/test_{stills,faults},picamera2/test_{scan,faults}}.py $(ARGS)
@@ -117,5 +120,8 @@ bench-picamera2: install ## Measure the service beside Picamera2 by itself, on i
 bench-v4l2: install ## Measure the service beside OpenCV by itself, on its rig (eight minutes)
 	@$(PY) -m bench.v4l2 $(ARGS)
 
-clean: ## Remove what was installed and made
+clean-rigs: ## Remove the rigs of all checkouts
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/camsvc-rigs"
+
+clean: ## Remove what was installed and made here; the rigs stay
 	rm -rf $(VENV) $(TS)/{node_modules,dist,build} $(BACKEND)/{node_modules,dist} .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-output
