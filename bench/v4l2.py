@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import beside
 from bench import live_servers as servers
 from tests.rigs.running import RigMissing
-from tests.rigs.v4l2.guest import PORT, Guest
+from tests.rigs.v4l2.guest import HOST_CLOCK, PORT, Guest
 from tests.rigs.v4l2.webcam import Webcam, make_frames
 from tests.support.scenes import camera
 
@@ -80,6 +80,7 @@ def on_host(folder: Path) -> None:
         folder=servers.ROOT,
         env={"PATH": os.environ["PATH"], "HOME": "/root", _FRAMES: str(frames)},
         silence_s=_SILENCE_S,
+        clock=HOST_CLOCK,
     )
     print("in an emulated machine, some ten times as slow as this one", flush=True)
     with guest:

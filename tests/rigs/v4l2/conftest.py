@@ -16,7 +16,7 @@ from tests.rigs.v4l2.webcam import Webcam
 _FOLDER = Path(__file__).parent
 _ROOT = _FOLDER.parents[2]
 
-_BOOT_AND_TEST_S = 400
+_BOOT_AND_TEST_S = remote.SILENCE_S + 100
 
 _GUESTS = pytest.StashKey["remote.Run"]()
 

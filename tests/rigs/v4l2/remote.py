@@ -4,7 +4,6 @@ Inside, this is a plug-in of pytest (`-p tests.rigs.v4l2.remote`) that writes ea
 of JSON to the host. Outside, `Run` has the guest and gives them back, one test after the other.
 """
 
-import importlib.util
 import json
 import os
 import shutil
@@ -22,10 +21,13 @@ from tests.rigs.v4l2.guest import PORT, Guest
 from tests.rigs.v4l2.webcam import make_frames
 from tests.support import left_out
 
-_SILENCE_S = 300.0
-"""The longest that the guest may say nothing: a test's own time-out there, and the boot."""
+SILENCE_S = 1200.0
+"""The longest that the guest may say nothing: a test's own time-out there, or the boot, on a host
+so busy that the guest gets a fifth of a processor."""
 
 _LAST_WORDS = 3000
+
+_ORDER = "with pytest-xdist, the rigs need --dist loadgroup"
 
 FRAMES = "CAMSVC_RIG_FRAMES"
 """The variable that names the webcams' frames, in the guest and nowhere else."""
@@ -36,7 +38,7 @@ GROUP = "v4l2"
 _TEST_S = 240
 _OPTIONS = (
     *("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}"),
-    *(("-n", "0") if importlib.util.find_spec("xdist") else ()),
+    *("-n", "0"),
 )
 
 
@@ -76,7 +78,7 @@ class Run:
             [sys.executable, "-m", "pytest", *_OPTIONS, *tests],
             folder=root,
             env={"PATH": os.environ["PATH"], "HOME": "/root", FRAMES: str(frames)},
-            silence_s=_SILENCE_S,
+            silence_s=SILENCE_S,
         )
         try:
             self._lines = self._stack.enter_context(self._guest).lines()
@@ -94,7 +96,7 @@ class Run:
         try:
             while self._why_not is None:
                 found = _report(item.config, json.loads(next(self._lines)))
-                assert found.nodeid == node_id(item), f"the guest runs {found.nodeid}"
+                assert found.nodeid == node_id(item), f"the guest runs {found.nodeid}: {_ORDER}"
                 found.nodeid = item.nodeid
                 yield found
                 if found.when == "teardown":

@@ -1,8 +1,8 @@
 """The whole service on two kernel devices, one of which fails; the other is to notice nothing.
 
-A guest takes ten times as long for everything as a machine, and more while that has other work: a
-worker's imports 5 to 20 s in place of 0.2, an answer up to 0.5 s in place of 0.002. So starting and
-opening may take long here, and an answer too; what is measured is printed.
+By its own clock, which stands still while the host does other things, a guest takes some three
+times as long for everything as a machine: a worker's imports 1 to 3 s in place of 0.2. So starting
+and opening may take long here, and an answer too; what is measured is printed.
 """
 
 import asyncio
