@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.rigs.picamera2.rig import RigCamera, cameras
+from tests.rigs.side_by_side import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 from tests.support.left_out import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.support.service import Service, shared_memory_left, worker_memory
 

@@ -21,14 +21,12 @@ _BOOT_AND_TEST_S = remote.SILENCE_S + 100
 _GUESTS = pytest.StashKey["remote.Run"]()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests in one process; give each the time that the guest may take to boot."""
+    """Give each test the time that the guest may take to boot, or to say nothing."""
     if remote.FRAMES not in os.environ:
         for item in items:
             if item.path.is_relative_to(_FOLDER):
                 item.add_marker(pytest.mark.timeout(_BOOT_AND_TEST_S))
-                item.add_marker(pytest.mark.xdist_group(remote.GROUP))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,8 +36,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         return None
     stash = item.session.stash
     if _GUESTS not in stash:
-        ours = [i for i in item.session.items if i.path.is_relative_to(_FOLDER)]
-        stash[_GUESTS] = remote.Run(_ROOT, [remote.node_id(i) for i in ours])
+        ours = [i.nodeid for i in item.session.items if i.path.is_relative_to(_FOLDER)]
+        stash[_GUESTS] = remote.Run(_ROOT, ours)
     run = stash[_GUESTS]
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in run.reports(item):

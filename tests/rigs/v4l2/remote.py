@@ -32,9 +32,6 @@ _ORDER = "with pytest-xdist, the rigs need --dist loadgroup"
 FRAMES = "CAMSVC_RIG_FRAMES"
 """The variable that names the webcams' frames, in the guest and nowhere else."""
 
-GROUP = "v4l2"
-"""The group of pytest-xdist that all tests are in: one process has the one guest."""
-
 _TEST_S = 240
 _OPTIONS = (
     *("-p", "tests.rigs.v4l2.remote", "-p", "no:cacheprovider", f"--timeout={_TEST_S}"),
@@ -96,8 +93,7 @@ class Run:
         try:
             while self._why_not is None:
                 found = _report(item.config, json.loads(next(self._lines)))
-                assert found.nodeid == node_id(item), f"the guest runs {found.nodeid}: {_ORDER}"
-                found.nodeid = item.nodeid
+                assert found.nodeid == item.nodeid, f"the guest runs {found.nodeid}: {_ORDER}"
                 yield found
                 if found.when == "teardown":
                     return
@@ -109,11 +105,6 @@ class Run:
             yield _made(item, "failed", f"the guest ended or hangs: {error!r}\n{said}")
             return
         yield _missing(item, self._why_not)
-
-
-def node_id(item: pytest.Item) -> str:
-    """Return a test's node id as the guest has it: pytest-xdist adds the group to its own."""
-    return item.nodeid.removesuffix(f"@{GROUP}")
 
 
 def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
