@@ -19,8 +19,8 @@ from google.protobuf.duration_pb2 import Duration
 from camsvc_client import captures, groups, live
 from camsvc_client.aio_history import QUICK_S, HistoryCalls
 from camsvc_client.calls import Caller
+from camsvc_client.connection import Lines
 from camsvc_client.images import Frame, Picture
-from camsvc_client.line import Lines
 from camsvc_client.retry import Repeat, Retry
 from camsvc_client.streams import Stream
 from camsvc_client.target import Option, Target, Tls, Token

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from camsvc_client.channel import RpcErrorInfo, error_info
+from camsvc_client.connection import Lines, Silent
 from camsvc_client.errors import (
     CamsvcError,
     CaptureTimeout,
@@ -18,7 +19,6 @@ from camsvc_client.errors import (
     ServiceUnreachable,
     from_info,
 )
-from camsvc_client.line import Lines, Silent
 from camsvc_client.retry import Patience, Repeat, Retry
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from camapi.v1 import camera_service_pb2 as api
 
 from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
+from camsvc_client.connection import Silent
 from camsvc_client.errors import ImageDamaged
 from camsvc_client.images import Image
-from camsvc_client.line import Silent
 from camsvc_client.retry import Repeat
 
 OnProgress = Callable[[int, int], None]

@@ -13,7 +13,7 @@ from camapi.v1.camera_pb2 import CaptureEvent
 from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
 from camsvc_client.errors import CamsvcError, EventsMissed, InvalidRequest
-from camsvc_client.following import Following
+from camsvc_client.resume import Following
 from camsvc_client.streams import Mark, Stream
 
 OnConnection = Callable[[CamsvcError | None], None]

@@ -13,11 +13,11 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from camsvc_client.calls import Caller
+from camsvc_client.connection import Lines
 from camsvc_client.errors import CamsvcError, from_status
-from camsvc_client.following import Following
 from camsvc_client.images import Frame
-from camsvc_client.line import Lines
 from camsvc_client.newest import Newest
+from camsvc_client.resume import Following
 from camsvc_client.streams import Mark
 from camsvc_client.values import utc
 

@@ -8,7 +8,7 @@ import {
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Connection } from "./connection.js";
 import { CameraService } from "./gen/camapi/v1/camera_service_pb.js";
-import { namingTheLost } from "./lost.js";
+import { namingTheLost } from "./unreachable.js";
 import { type ClientOptions, checked } from "./options.js";
 import { retrying } from "./retry.js";
 

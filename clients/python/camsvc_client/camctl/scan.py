@@ -32,7 +32,7 @@ from camsvc_client.scanner import (
     Scan,
     SimulatedStage,
     Stage,
-    contact,
+    contact_sheet,
     cylinder,
     grid,
 )
@@ -162,7 +162,7 @@ async def _run(
         )
     else:
         say(f"[bold]{escape(str(folder))}[/]: {result.pictures} pictures, manifest.csv and .json")
-        if not contact.possible():
+        if not contact_sheet.possible():
             hint("no contact sheet without Pillow: pip install 'camsvc-client[scan]'")
         for (point, camera), why in sorted(result.missing.items()):
             output.complain(f"point {point}, {camera}: {why}")

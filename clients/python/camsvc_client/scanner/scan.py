@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camsvc_client.aio import AsyncCameraClient
-from camsvc_client.scanner import contact, manifest
+from camsvc_client.scanner import contact_sheet, manifest
 from camsvc_client.scanner.ledger import Key, Ledger
 from camsvc_client.scanner.plan import Plan
 from camsvc_client.scanner.run import PICTURES, Run
@@ -104,10 +104,12 @@ class Scan:
             finally:
                 manifest.write(self.folder, ledger)
             sheet = None
-            if contact.possible():
+            if contact_sheet.possible():
                 # Raw files only the service can make pictures of.
                 thumbnails = await run.thumbnails() if self.plan.format == "raw" else {}
-                sheet = await asyncio.to_thread(contact.write, self.folder, ledger, thumbnails)
+                sheet = await asyncio.to_thread(
+                    contact_sheet.write, self.folder, ledger, thumbnails
+                )
             return ScanResult(self.folder, len(ledger.saved), dict(ledger.failed), sheet)
 
     def _told(self, done: int) -> None:

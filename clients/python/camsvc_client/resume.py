@@ -12,8 +12,8 @@ import grpc
 from google.protobuf.message import Message
 
 from camsvc_client.calls import Caller
+from camsvc_client.connection import Silent
 from camsvc_client.errors import CameraUnavailable, CamsvcError, QueueFull, ServiceUnreachable
-from camsvc_client.line import Silent
 from camsvc_client.retry import Pause, Repeat
 
 if TYPE_CHECKING:
