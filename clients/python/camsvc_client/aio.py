@@ -19,9 +19,9 @@ from google.protobuf.duration_pb2 import Duration
 from camsvc_client import captures, groups, live
 from camsvc_client.aio_history import QUICK_S, HistoryCalls
 from camsvc_client.calls import Caller
-from camsvc_client.connection import Lines
+from camsvc_client.connection import ConnectionPool
 from camsvc_client.images import Frame, Picture
-from camsvc_client.retry import Repeat, Retry
+from camsvc_client.retry import Retry, RetryOn
 from camsvc_client.streams import Stream
 from camsvc_client.target import Option, Target, Tls, Token
 from camsvc_client.values import (
@@ -68,14 +68,18 @@ class AsyncCameraClient(HistoryCalls):
         if silence_s <= 0:
             raise ValueError(f"silence_s is {silence_s:g}; allowed: above 0")
         self._target = Target(address, tls, token, tuple(options))
-        self._silence_s = silence_s
-        self._caller = Caller(Lines(self._target, silence_s), retry)
+        self._caller = Caller(ConnectionPool(self._target, silence_s), retry)
         self._streams = WeakSet()
 
     @property
     def address(self) -> str:
         """Where the service is, as it was given."""
         return self._target.address
+
+    @property
+    def silence_s(self) -> float:
+        """How long the service may be silent while calls wait, in seconds."""
+        return self._caller.connections.silence_s
 
     async def close(self) -> None:
         """Close the connection; streams end, and calls under way are cancelled.
@@ -84,7 +88,7 @@ class AsyncCameraClient(HistoryCalls):
         """
         for stream in list(self._streams):
             await stream.close()
-        await self._caller.lines.close()
+        await self._caller.connections.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,9 +197,9 @@ class AsyncCameraClient(HistoryCalls):
         """Show what a camera sees: frames, and a status whenever they do not flow.
 
         Lives through stills, faults and restarts of the service, until closed; each frame is
-        fresh, a reader that is too slow misses some. While the service is gone, it yields the
-        status LOST about once a second. Raises only when the service refuses, or cannot be reached
-        at the beginning for `retry.reconnect_s`.
+        fresh, a reader that is too slow misses some. While the service cannot be
+        reached, it yields the status UNREACHABLE about once a second. Raises only when the service
+        refuses, or cannot be reached at the beginning for `retry.reconnect_s`.
 
         Example:
             async with client.live_view("sim0", max_width_px=640, max_fps=10) as view:
@@ -212,8 +216,8 @@ class AsyncCameraClient(HistoryCalls):
             max_height_px=max_height_px,
             quality_percent=quality_percent,
         )
-        lines = Lines(self._target, self._silence_s, live_view=True)
-        return self._noted(Stream(live.live_view(self._caller, lines, request)))
+        connections = ConnectionPool(self._target, self.silence_s, live_view=True)
+        return self._noted(Stream(live.live_view(self._caller, connections, request)))
 
     async def get_frame(
         self,
@@ -273,7 +277,7 @@ class AsyncCameraClient(HistoryCalls):
         """
         request = api.ResetCameraRequest(camera=camera)
         response = await self._caller.call(
-            lambda stub: stub.ResetCamera, request, timeout=timeout, repeat=Repeat.NOTHING
+            lambda stub: stub.ResetCamera, request, timeout=timeout, retry_on=RetryOn.NOTHING
         )
         return response.camera
 

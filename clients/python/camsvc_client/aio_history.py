@@ -13,7 +13,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import download, events
 from camsvc_client.calls import Caller
 from camsvc_client.images import Image
-from camsvc_client.retry import Repeat
+from camsvc_client.retry import RetryOn
 from camsvc_client.streams import Mark, Stream
 from camsvc_client.values import CaptureState, state_values, timestamp
 
@@ -130,7 +130,7 @@ class HistoryCalls:
             lambda stub: stub.DeleteCapture,
             request,
             timeout=timeout,
-            repeat=Repeat.BUSY | Repeat.UNAVAILABLE,
+            retry_on=RetryOn.BUSY | RetryOn.UNAVAILABLE,
         )
 
     async def download_image(

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from camsvc_client.channel import RpcErrorInfo, error_info
-from camsvc_client.connection import Lines, Silent
+from camsvc_client.connection import ConnectionPool
 from camsvc_client.errors import (
     CamsvcError,
     CaptureTimeout,
@@ -19,7 +19,8 @@ from camsvc_client.errors import (
     ServiceUnreachable,
     from_info,
 )
-from camsvc_client.retry import Patience, Repeat, Retry
+from camsvc_client.retry import Retry, RetryOn, RetrySchedule
+from camsvc_client.watchdog import ServiceSilent
 
 if TYPE_CHECKING:
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub as Stub
@@ -32,10 +33,10 @@ Unary = Callable[["Stub"], grpc.aio.UnaryUnaryMultiCallable[Q, R]]
 
 
 class Caller:
-    """Makes unary calls by the line in use."""
+    """Makes unary calls on the connection in use."""
 
-    def __init__(self, lines: Lines, retry: Retry) -> None:
-        self.lines = lines
+    def __init__(self, connections: ConnectionPool, retry: Retry) -> None:
+        self.connections = connections
         self.retry = retry
 
     async def call(
@@ -44,50 +45,53 @@ class Caller:
         request: Q,
         *,
         timeout: float | None,
-        repeat: Repeat = Repeat.ALL,
+        retry_on: RetryOn = RetryOn.ALL,
         request_id: str | None = None,
     ) -> R:
         """Make a call, again where that helps, until its time-out in seconds.
 
-        A service that is gone is tried again; one that has fallen silent is not, as there is no
-        telling when or whether it goes on.
+        A service that cannot be reached is tried again; one that has fallen silent is not, as
+        nobody can say when or whether it goes on.
 
         Raises:
             CamsvcError: what the last attempt ended with.
         """
-        patience = self.patience(repeat, timeout)
+        schedule = self.schedule(retry_on, timeout)
         refusal: CamsvcError | None = None
         while True:
             try:
-                return await self._attempt(method, request, patience.time_left_s())
-            except (grpc.aio.AioRpcError, Silent) as raised:
+                return await self._attempt(method, request, schedule.time_left_s())
+            except (grpc.aio.AioRpcError, ServiceSilent) as raised:
                 error = self.error(raised, request, timeout, request_id)
                 # The service, too, watches the call's deadline, and may be the first to see it.
-                its_deadline = isinstance(error, CaptureTimeout) and patience.is_over()
+                its_deadline = isinstance(error, CaptureTimeout) and schedule.is_over()
                 if its_deadline or isinstance(error, DeadlineExceeded):
                     error = _out_of_time(request, timeout, request_id, refusal)
-                wait = None if isinstance(raised, Silent) else patience.wait_s(error)
+                wait = None if isinstance(raised, ServiceSilent) else schedule.wait_s(error)
                 if wait is None:
                     raise error from raised
                 refusal = error
             await asyncio.sleep(wait)
 
-    def patience(self, repeat: Repeat, timeout: float | None) -> Patience:
-        """Return a new call's patience."""
-        return Patience(self.retry, repeat, timeout, asyncio.get_running_loop().time)
+    def schedule(
+        self, retry_on: RetryOn, timeout: float | None, retry: Retry | None = None
+    ) -> RetrySchedule:
+        """Return the schedule of a new call; `retry` is the client's own unless given."""
+        now = asyncio.get_running_loop().time
+        return RetrySchedule(retry or self.retry, retry_on, timeout, now)
 
     def error(
         self,
-        raised: grpc.aio.AioRpcError | Silent,
+        raised: grpc.aio.AioRpcError | ServiceSilent,
         request: Message,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> CamsvcError:
-        """Return the exception for what an attempt ended with, in words for people."""
-        if isinstance(raised, Silent):
-            silence_s = self.lines.silence_s
+        """Return the exception for the way an attempt ended, with a text for people."""
+        if isinstance(raised, ServiceSilent):
+            silence_s = self.connections.silence_s
             return self.unreachable(
-                f"does not answer: nothing was heard of it for {silence_s:g} s", request_id
+                f"does not answer: nothing was received for {silence_s:g} s", request_id
             )
         error = from_info(error_info(raised), request_id=request_id)
         if isinstance(error, ServiceUnreachable):
@@ -98,14 +102,15 @@ class Caller:
 
     def unreachable(self, what: str, request_id: str | None = None) -> ServiceUnreachable:
         """Return the exception for a service of which `what` is true."""
-        text = f"the camera service at {self.lines.target.address} {what}"
+        text = f"the camera service at {self.connections.target.address} {what}"
         info = RpcErrorInfo(grpc.StatusCode.UNAVAILABLE, None, text)
         return ServiceUnreachable(info, request_id=request_id)
 
     async def _attempt(self, method: Unary[Q, R], request: Q, time_left_s: float | None) -> R:
-        line = self.lines.get()
-        metadata = self.lines.target.metadata()
-        return await line.answer(method(line.stub)(request, timeout=time_left_s, metadata=metadata))
+        connection = self.connections.get()
+        metadata = self.connections.target.metadata()
+        call = method(connection.stub)(request, timeout=time_left_s, metadata=metadata)
+        return await connection.answer(call)
 
 
 def _out_of_time(

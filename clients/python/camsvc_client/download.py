@@ -11,10 +11,10 @@ from camapi.v1 import camera_service_pb2 as api
 
 from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
-from camsvc_client.connection import Silent
 from camsvc_client.errors import ImageDamaged
 from camsvc_client.images import Image
-from camsvc_client.retry import Repeat
+from camsvc_client.retry import RetryOn
+from camsvc_client.watchdog import ServiceSilent
 
 OnProgress = Callable[[int, int], None]
 """Told how many bytes are there, and of how many."""
@@ -68,21 +68,21 @@ async def download(
         CamsvcError: as `Caller.call`.
     """
     parts = _Parts(on_progress)
-    patience = caller.patience(Repeat.ALL, timeout)
+    schedule = caller.schedule(RetryOn.ALL, timeout)
     while True:
         before = parts.received
         request.read_offset = before
         try:
-            await _receive(caller, request, patience.time_left_s(), parts)
+            await _receive(caller, request, schedule.time_left_s(), parts)
             return parts.image()
-        except (grpc.aio.AioRpcError, Silent) as raised:
+        except (grpc.aio.AioRpcError, ServiceSilent) as raised:
             error = caller.error(raised, request, timeout)
             advanced = parts.received > before
             if advanced:
-                patience.progress()
-            # Silence in the middle may be a broken line; at once again, it is the service.
-            gone = isinstance(raised, Silent) and not advanced
-            wait = None if gone else patience.wait_s(error)
+                schedule.reset()
+            # Silence in the middle may be a broken connection; at once again, it is the service.
+            frozen = isinstance(raised, ServiceSilent) and not advanced
+            wait = None if frozen else schedule.wait_s(error)
             if wait is None:
                 raise error from raised
         await asyncio.sleep(wait)
@@ -91,11 +91,11 @@ async def download(
 async def _receive(
     caller: Caller, request: api.DownloadImageRequest, time_left_s: float | None, parts: _Parts
 ) -> None:
-    line = caller.lines.get()
-    metadata = caller.lines.target.metadata()
-    call = line.stub.DownloadImage(request, timeout=time_left_s, metadata=metadata)
+    connection = caller.connections.get()
+    metadata = caller.connections.target.metadata()
+    call = connection.stub.DownloadImage(request, timeout=time_left_s, metadata=metadata)
     try:
-        while (message := await line.read(call)) is not None:
+        while (message := await connection.read(call)) is not None:
             parts.add(message)
     finally:
         call.cancel()

@@ -1,4 +1,4 @@
-"""Live view: frames, and a word on why there are none, through stills, faults and restarts."""
+"""Live view: frames, and statuses while there are none, through stills, faults and restarts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from camsvc_client.calls import Caller
-from camsvc_client.connection import Lines
-from camsvc_client.errors import CamsvcError, from_status
+from camsvc_client.connection import ConnectionPool
+from camsvc_client.errors import CamsvcError, ServiceUnreachable, from_status
 from camsvc_client.images import Frame
 from camsvc_client.newest import Newest
-from camsvc_client.resume import Following
+from camsvc_client.resume import ResumingStream
 from camsvc_client.streams import Mark
 from camsvc_client.values import utc
 
-_REPEATED_S = 1.0
-"""How often a viewer is told that the service is still lost."""
+STATUS_REPEAT_S = 1.0
+"""How often a viewer gets the status again while the stream is lost."""
 
 
 class LiveState(enum.Enum):
     """What a viewer may expect.
 
     Example:
-        if item.state is LiveState.LOST:
+        if item.state is LiveState.UNREACHABLE:
             print("no connection")
     """
 
@@ -43,9 +43,9 @@ class LiveState(enum.Enum):
     """The service brings the camera back; frames will go on by themselves."""
     OFFLINE = "offline"
     """Nothing will come until somebody acts: `LiveStatus.error` says what to do."""
-    LOST = "lost"
-    """The service itself cannot be reached. The client tries on; frames will go on by
-    themselves."""
+    UNREACHABLE = "unreachable"
+    """The service itself cannot be reached, or does not answer. The client keeps trying; frames
+    will go on by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class LiveStatus:
     """Why there are no frames, or that there are some again.
 
     `reason` is for people. `last_frame_time` is when the camera's last good frame was taken, by
-    the service's clock. `error` is there in RECOVERING, OFFLINE and LOST.
+    the service's clock. `error` is there in RECOVERING, OFFLINE and UNREACHABLE.
 
     Example:
         async for item in client.live_view("sim0"):
@@ -68,16 +68,16 @@ class LiveStatus:
 
 
 async def live_view(
-    caller: Caller, lines: Lines, request: api.LiveViewRequest
+    caller: Caller, connections: ConnectionPool, request: api.LiveViewRequest
 ) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
     """Yield what a camera shows, for ever: to a slow reader the newest frame and newest status.
 
-    `lines` are this viewer's own, and closed at the end.
+    `connections` are this viewer's own, and closed at the end.
 
     Raises:
-        CamsvcError: as `Following.messages`.
+        CamsvcError: as `ResumingStream.messages`.
     """
-    own = Caller(lines, caller.retry)
+    own = Caller(connections, caller.retry)
     missed = 0
     try:
         async with aclosing(Newest(_items(own, request), type)) as items:
@@ -88,36 +88,38 @@ async def live_view(
                 else:
                     yield item
     finally:
-        await lines.close()
+        await connections.close()
 
 
 async def _items(
     caller: Caller, request: api.LiveViewRequest
 ) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
     """Yield everything that comes."""
-    following = Following(caller, lambda stub: stub.LiveView, lambda: request)
+    resuming = ResumingStream(caller, lambda stub: stub.LiveView, lambda: request)
     last_frame_time: datetime | None = None
-    told_at: float | None = None
+    reported: tuple[LiveState, float] | None = None
     dropped_before = dropped = 0
-    async with aclosing(following.messages()) as messages:
+    async with aclosing(resuming.messages()) as messages:
         async for message in messages:
             if message is None:
-                dropped_before += dropped  # the service counts anew on each connection
+                dropped_before += dropped  # the service counts per connection
                 dropped = 0
                 yield Mark.READY
             elif isinstance(message, CamsvcError):
+                unreachable = isinstance(message, ServiceUnreachable)
+                state = LiveState.UNREACHABLE if unreachable else LiveState.RECOVERING
                 now = time.monotonic()
-                if told_at is None or now - told_at >= _REPEATED_S:
-                    told_at = now
-                    yield LiveStatus(LiveState.LOST, str(message), last_frame_time, message)
+                if reported is None or reported[0] != state or now - reported[1] >= STATUS_REPEAT_S:
+                    reported = state, now
+                    yield LiveStatus(state, str(message), last_frame_time, message)
             elif message.HasField("frame"):
-                told_at = None
+                reported = None
                 frame = Frame.of(message.frame)
                 dropped = frame.dropped
                 last_frame_time = frame.acquired_at
                 yield replace(frame, dropped=dropped_before + dropped)
             else:
-                told_at = None
+                reported = None
                 yield _status(message.status)
 
 

@@ -1,4 +1,4 @@
-"""Streams that outlive their connection: what live view and events have in common."""
+"""Streams that go on after their connection was lost: what live view and events have in common."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import grpc
 from google.protobuf.message import Message
 
 from camsvc_client.calls import Caller
-from camsvc_client.connection import Silent
-from camsvc_client.errors import CameraUnavailable, CamsvcError, QueueFull, ServiceUnreachable
-from camsvc_client.retry import Pause, Repeat
+from camsvc_client.errors import CamsvcError, ServiceUnreachable
+from camsvc_client.retry import FOR_EVER, RetryOn
+from camsvc_client.watchdog import ServiceSilent
 
 if TYPE_CHECKING:
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub as Stub
@@ -25,10 +25,10 @@ R = TypeVar("R", bound=Message)
 _log = logging.getLogger("camsvc_client")
 
 
-class Following(Generic[Q, R]):
+class ResumingStream(Generic[Q, R]):
     """One endless stream, connected again and again.
 
-    `request` is asked before each connection, so that it can say where to go on.
+    `request` is called before each connection, so that it can say where to go on.
     """
 
     def __init__(
@@ -40,18 +40,17 @@ class Following(Generic[Q, R]):
         self._caller = caller
         self._method = method
         self._request = request
-        self._connected_once = False
         self._lost = False
 
     async def messages(self) -> AsyncGenerator[R | CamsvcError | None, None]:
         """Yield what comes; None when a connection has begun; an error whenever it is lost.
 
         Raises:
-            CamsvcError: the service refused, so that trying again would not help, or could not be
-                reached for long enough at the first.
+            CamsvcError: the service refused, so that trying again would not help, or it could not
+                be reached, or had no room, for too long before the stream was connected once.
         """
-        patience = self._caller.patience(Repeat.LOST | Repeat.UNAVAILABLE, None)
-        pause = Pause()
+        schedule = self._caller.schedule(RetryOn.ALL, None)
+        for_ever = self._caller.schedule(RetryOn.ALL, None, FOR_EVER)
         while True:
             request = self._request()
             begun = False
@@ -60,21 +59,17 @@ class Following(Generic[Q, R]):
                     async for message in connection:
                         begun = True
                         if message is not None:
+                            schedule = for_ever
+                            schedule.reset()
                             self._is_back()
-                            pause = Pause()
                         yield message
                 raised: Exception | None = None
                 error: CamsvcError = self._caller.unreachable("has ended the stream")
-            except (grpc.aio.AioRpcError, Silent) as caught:
+            except (grpc.aio.AioRpcError, ServiceSilent) as caught:
                 raised, error = caught, self._caller.error(caught, request)
             if begun and isinstance(error, ServiceUnreachable):
-                self._connected_once = True  # and quiet: a refusal, too, may look like a beginning
-            if not self._connected_once:
-                wait = patience.wait_s(error)
-            elif isinstance(error, ServiceUnreachable):
-                wait = pause.next_s()
-            else:
-                wait = error.retry_after_s if _passes(error) else None
+                schedule = for_ever  # connected, though nothing came; a refusal may begin so, too
+            wait = schedule.wait_s(error)
             if wait is None:
                 raise error from raised
             self._is_lost(error)
@@ -82,13 +77,13 @@ class Following(Generic[Q, R]):
             await asyncio.sleep(wait)
 
     async def _connection(self, request: Q) -> AsyncGenerator[R | None, None]:
-        line = self._caller.lines.get()
-        metadata = self._caller.lines.target.metadata()
-        call = self._method(line.stub)(request, metadata=metadata)
+        connection = self._caller.connections.get()
+        metadata = self._caller.connections.target.metadata()
+        call = self._method(connection.stub)(request, metadata=metadata)
         try:
-            if await line.begun(call):
+            if await connection.begun(call):
                 yield None
-            while (message := await line.read(call)) is not None:
+            while (message := await connection.read(call)) is not None:
                 yield message
         finally:
             call.cancel()
@@ -99,12 +94,6 @@ class Following(Generic[Q, R]):
             _log.warning("%s; trying again", error)
 
     def _is_back(self) -> None:
-        self._connected_once = True
         if self._lost:
             self._lost = False
-            _log.info("the camera service at %s is back", self._caller.lines.target.address)
-
-
-def _passes(error: CamsvcError) -> bool:
-    """Whether a refusal is one that passes: the service stops, or its viewers have not left yet."""
-    return isinstance(error, QueueFull | CameraUnavailable)
+            _log.info("the camera service at %s is back", self._caller.connections.target.address)

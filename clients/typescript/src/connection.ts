@@ -1,7 +1,7 @@
 /**
  * The HTTP/2 connection, with a watchdog. Whatever comes from the service is a sign of life. When
- * it is silent for a while although an answer is owed, it is asked; when that has no answer either,
- * the connection is dropped: all calls on it end, and the next one dials anew.
+ * it is silent for a while although an answer is due, it is probed; when that has no answer either,
+ * the connection is dropped: all calls on it end, and the next one connects again.
  *
  * HTTP/2 pings would do that too, but those of connect-node may end the process.
  */
@@ -11,15 +11,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import type { TlsOptions } from "./options.js";
+import { silence } from "./unreachable.js";
 
-// Counted in ticks, not by the clock: who was busy or asleep himself blames nobody else.
-const TICK_MS = 800;
-const ASKED_AFTER = 2;
-const DROPPED_AFTER = 4; // noticed after 3.2 to 4 s
+// Counted in ticks, not by the clock: a process that was busy or suspended itself does not take the
+// service for silent. Noticed after four to five fifths of the time that is allowed.
+const TICKS = 5;
+const PROBED_AFTER = 2;
+const DROPPED_AFTER = 4;
 // A call right after an abort would meet connect-node's half-closed session.
 const CALM_MS = 50;
-// Who calls learns of it now, not after as long again and again.
-const NOT_REPEATED = { "grpc-retry-pushback-ms": "-1" };
 // How much may lie in the transport, of one call and of all. HTTP/2's own 64 KiB would be a third of
 // the frames at a round trip of 20 ms; more than this would make those of a slow line old.
 const STREAM_WINDOW_BYTES = 256 * 1024;
@@ -29,27 +29,29 @@ const SESSION_WINDOW_BYTES = 1024 * 1024;
 export class Connection {
   readonly authority: string;
   readonly #manager: Http2SessionManager;
-  readonly #ask: () => Promise<unknown>;
+  readonly #silenceMs: number;
+  readonly #probe: () => Promise<unknown>;
   #timer: NodeJS.Timeout | undefined;
   #calm: Promise<unknown> = Promise.resolve();
   #closed = false;
   #streams = 0;
-  #owed = false; // an answer, maybe to a call that is over
+  #due = false; // an answer, maybe to a call that is over
   #heard = false; // since the last tick
   #silent = 0; // ticks
 
-  /** `ask` calls something that the service answers at once. */
-  constructor(url: string, tls: TlsOptions, ask: () => Promise<unknown>) {
+  /** `probe` calls something that the service answers at once. */
+  constructor(url: string, tls: TlsOptions, silenceMs: number, probe: () => Promise<unknown>) {
     const settings = { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES };
     this.#manager = new Http2SessionManager(url, undefined, { ...tls, settings });
     this.authority = this.#manager.authority;
-    this.#ask = ask;
+    this.#silenceMs = silenceMs;
+    this.#probe = probe;
   }
 
   async request(...request: Parameters<Http2SessionManager["request"]>) {
     this.#streams++;
-    this.#owed = true;
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref();
+    this.#due = true;
+    this.#timer ??= setInterval(() => this.#tick(), this.#silenceMs / TICKS).unref();
     try {
       await this.#calm;
       if (this.#closed) throw new ConnectError("the client is closed", Code.FailedPrecondition);
@@ -58,6 +60,7 @@ export class Connection {
       return stream.once("response", () => this.#hear()).once("close", () => this.#streams--);
     } catch (error) {
       this.#streams--;
+      this.#silent = 0; // a connection that is refused is not silence
       throw error;
     }
   }
@@ -74,23 +77,23 @@ export class Connection {
 
   #hear(): void {
     this.#heard = true;
-    this.#owed = false;
+    this.#due = false;
   }
 
   #tick(): void {
     this.#silent = this.#heard ? 0 : this.#silent + 1;
     this.#heard = false;
-    if (this.#closed || (this.#streams === 0 && !this.#owed)) {
+    if (this.#closed || (this.#streams === 0 && !this.#due)) {
       clearInterval(this.#timer);
       this.#timer = undefined;
       this.#silent = 0;
-    } else if (this.#silent === ASKED_AFTER) {
-      this.#ask().catch(() => {});
+    } else if (this.#silent === PROBED_AFTER) {
+      this.#probe().catch(() => {});
     } else if (this.#silent === DROPPED_AFTER) {
       this.#silent = 0;
-      this.#owed = false;
+      this.#due = false;
       this.#calm = sleep(CALM_MS);
-      this.#manager.abort(new ConnectError("it does not answer", Code.Unavailable, NOT_REPEATED));
+      this.#manager.abort(silence(this.#silenceMs));
     }
   }
 }

@@ -78,10 +78,8 @@ export function infoOf(error: unknown): ErrorInfo | undefined {
   return error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === DOMAIN);
 }
 
-/** When to come back, in milliseconds; undefined where nobody says it. */
+/** When to come back, in milliseconds; undefined: the service names no time. */
 export function waitMsOf(error: ConnectError): number | undefined {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
-  if (delay) return Math.ceil(Number(delay.seconds) * 1000 + delay.nanos / 1e6);
-  const pushback = error.metadata.get("grpc-retry-pushback-ms");
-  return pushback === null ? undefined : Math.max(0, Number(pushback));
+  return delay && Math.ceil(Number(delay.seconds) * 1000 + delay.nanos / 1e6);
 }

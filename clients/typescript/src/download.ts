@@ -4,8 +4,6 @@ import type { CameraClient } from "./client.js";
 import type { DownloadImageRequest_Variant } from "./gen/camapi/v1/camera_service_pb.js";
 import { resumed, type StreamOptions, stoppable } from "./resume.js";
 
-const PATIENCE_MS = 30_000;
-
 /**
  * Which picture: of which capture, whether its thumbnail, and which one of several files.
  *
@@ -32,8 +30,8 @@ export type DownloadedImage = {
 };
 
 /**
- * Fetches a picture. After a cut it goes on where it was, for up to 30 s without progress. A file
- * that is not what the service promised (SHA-256) is an error, `Code.DataLoss`. The signal ends it,
+ * Fetches a picture. After a cut it goes on where it was, for up to `reconnectMs` without progress. A
+ * file that is not what the service promised (SHA-256) is an error, `Code.DataLoss`. The signal ends it,
  * with its reason as the error.
  *
  * @example
@@ -69,13 +67,11 @@ export function downloadChunks(
     const hash = createHash("sha256");
     let file: Omit<DownloadedImage, "data"> | undefined;
     let offset = 0;
-    let progress = performance.now();
     const rest = () => ({ captureId, variant, part, readOffset: BigInt(offset) });
-    for await (const item of resumed(() => client.downloadImage(rest(), { signal }), signal)) {
-      if (item instanceof ConnectError) {
-        if (performance.now() - progress > PATIENCE_MS) throw item;
-        continue;
-      }
+    const open = () => client.downloadImage(rest(), { signal });
+    const { reconnectMs } = options;
+    for await (const item of resumed(open, signal, { reconnectMs, endless: false })) {
+      if (item instanceof ConnectError) continue;
       const { data, sizeBytes, sha256 = "", mimeType = "" } = item;
       file ??= { mimeType, sizeBytes: Number(sizeBytes), sha256 };
       hash.update(data);
@@ -86,7 +82,7 @@ export function downloadChunks(
       }
       yield { ...file, data, offset };
       if (complete) return;
-      [offset, progress] = [end, performance.now()];
+      offset = end;
     }
     signal.throwIfAborted();
   }, options.signal);

@@ -30,7 +30,7 @@ export interface Holder {
 
 /**
  * The camera takes another still, or its queue is full: come back after `waitMs`. The client has
- * done so by itself for as long as the deadline allowed.
+ * done so by itself for as long as the time-out allowed.
  *
  * @example
  * if (isBusy(error)) console.log(`busy until ${error.holder?.expectedEndTime}`, error.waitMs);
@@ -70,9 +70,9 @@ export const isStorageFull = (error: unknown): error is CameraError => is(error,
  * The service cannot be reached, was cut off, or does not answer.
  *
  * @example
- * if (isLost(error)) console.error("is the service running?", error.rawMessage);
+ * if (isUnreachable(error)) console.error("is the service running?", error.rawMessage);
  */
-export function isLost(error: unknown): error is ConnectError {
+export function isUnreachable(error: unknown): error is ConnectError {
   return error instanceof ConnectError && error.code === Code.Unavailable && !infoOf(error);
 }
 

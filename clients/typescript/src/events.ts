@@ -10,7 +10,7 @@ import type {
 import { resumed, type StreamOptions, stoppable } from "./resume.js";
 
 /**
- * An event, or the word that some are gone for good.
+ * An event, or the news that some are gone for good.
  *
  * @example
  * if (item.case === "gap") console.log("gone: before", item.value.firstAvailableSequence);
@@ -21,17 +21,17 @@ export type EventItem = Extract<CaptureEventsResponse["payload"], { case: "event
  * What {@link captureEvents} takes beside the request.
  *
  * @example
- * const options: EventOptions = { onLost: (error) => console.error(error.rawMessage) };
+ * const options: EventOptions = { onConnection: (error) => console.error(error?.rawMessage) };
  */
 export interface EventOptions extends StreamOptions {
-  /** Told each time the service was lost, or could again not be reached. Events wait there. */
-  onLost?: ((error: ConnectError) => void) | undefined;
-  /** Told each time the service has begun to tell. From then on nothing is missed. */
+  /** Called with the error when the connection is lost, and with undefined when it is back. */
+  onConnection?: ((error: ConnectError | undefined) => void) | undefined;
+  /** Called each time the service has begun to send. From then on nothing is missed. */
   onReady?: (() => void) | undefined;
 }
 
 /**
- * Tells every step of every capture, each once and in order, for as long as the loop runs: also
+ * Yields every step of every capture, each once and in order, for as long as the loop runs: also
  * those that happened while the connection, or the service, was away. To go on in another process,
  * keep the `sequence` of the last event and give it as `afterSequence`.
  *
@@ -44,21 +44,31 @@ export interface EventOptions extends StreamOptions {
 export function captureEvents(
   client: Pick<CameraClient, "captureEvents">,
   request: MessageInitShape<typeof CaptureEventsRequestSchema> = {},
-  { signal: callers, onLost, onReady: onHeader = () => {} }: EventOptions = {},
+  { signal: callers, reconnectMs, onConnection, onReady }: EventOptions = {},
 ): AsyncGenerator<EventItem, void> {
   return stoppable(async function* (signal) {
     let after = request.afterSequence; // all up to there has been handed out
     let placed = false; // by the service
-    const open = () => {
+    let lost = false;
+    const connection = (error?: ConnectError) => {
+      if (lost !== (error !== undefined)) onConnection?.(error);
+      lost = error !== undefined;
+    };
+    const open = (began: () => void) => {
       const camera = request.camera ?? "";
       const wanted = after === undefined ? { camera } : { camera, afterSequence: after };
+      const onHeader = () => {
+        began();
+        connection();
+        onReady?.();
+      };
       return client.captureEvents(wanted, { signal, onHeader });
     };
     for (;;) {
       try {
-        for await (const item of resumed(open, signal)) {
+        for await (const item of resumed(open, signal, { reconnectMs })) {
           if (item instanceof ConnectError) {
-            onLost?.(item);
+            connection(item);
             continue;
           }
           const { payload } = item;

@@ -14,4 +14,5 @@ export * from "./gen/camapi/v1/camera_pb.js";
 export * from "./gen/camapi/v1/camera_service_pb.js";
 export * from "./live.js";
 export type { ClientOptions, TlsOptions } from "./options.js";
+export { requestIdOf } from "./requestid.js";
 export type { StreamOptions } from "./resume.js";

@@ -2,10 +2,11 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { CameraClient } from "./client.js";
 import { statusOf } from "./details.js";
+import { isUnreachable } from "./errors.js";
 import { type LiveFrame, LiveStatus_State, LiveStatusSchema } from "./gen/camapi/v1/camera_pb.js";
 import type { LiveViewRequestSchema, LiveViewResponse } from "./gen/camapi/v1/camera_service_pb.js";
 import { newest } from "./newest.js";
-import { resumed, type StreamOptions, stoppable } from "./resume.js";
+import { resumed, STATUS_REPEAT_MS, type StreamOptions, stoppable } from "./resume.js";
 
 /**
  * The camera, and the size, rate and quality of its frames.
@@ -16,16 +17,34 @@ import { resumed, type StreamOptions, stoppable } from "./resume.js";
 export type LiveViewInit = MessageInitShape<typeof LiveViewRequestSchema> & { camera: string };
 
 /**
- * A frame, or what has become of the live view while there is none.
+ * The service itself cannot be reached, or does not answer; frames will go on by themselves.
+ *
+ * @example
+ * const show = ({ reason }: Unreachable) => console.error(reason);
+ */
+export interface Unreachable {
+  /** For people. */
+  reason: string;
+  error: ConnectError;
+  /** When the camera's last frame was taken, by the service's clock. Undefined: none so far. */
+  lastFrameTime: LiveFrame["acquisitionTime"];
+}
+
+/**
+ * A frame, or why there is none: the service's status, or that it cannot be reached.
  *
  * @example
  * const data = (item: LiveItem) => (item.case === "frame" ? item.value.data : undefined);
  */
-export type LiveItem = Exclude<LiveViewResponse["payload"], { case: undefined }>;
+export type LiveItem =
+  | Exclude<LiveViewResponse["payload"], { case: undefined }>
+  | { case: "unreachable"; value: Unreachable };
 
 /**
  * Shows what the camera sees, for as long as the loop runs: through stills, faults of the camera
- * and restarts of the service. While the service itself is away, the state is RECOVERING.
+ * and restarts of the service. While the service itself cannot be reached, `unreachable` comes about
+ * once a second. Throws only when the service refuses, or cannot be reached at the beginning for
+ * `reconnectMs`.
  *
  * The newest frame wins: a loop that is too slow misses frames (`framesDropped` says how many)
  * instead of falling behind. If it is always slow, name a `maxFps`: then they are not even sent.
@@ -35,32 +54,48 @@ export type LiveItem = Exclude<LiveViewResponse["payload"], { case: undefined }>
  * @example
  * for await (const { case: kind, value } of liveView(client, { camera: "top", maxFps: 10 })) {
  *   if (kind === "frame") show(value.data, value.mimeType);
- *   else console.log(LiveStatus_State[value.state], value.reason);
+ *   else console.log(kind === "status" ? LiveStatus_State[value.state] : kind, value.reason);
  * }
  */
 export function liveView(
   client: Pick<CameraClient, "liveView">,
   request: LiveViewInit,
-  { signal }: StreamOptions = {},
+  { signal, reconnectMs }: StreamOptions = {},
 ): AsyncGenerator<LiveItem, void> {
-  return stoppable((own) => newest(items(client, request, own), own), signal);
+  return stoppable((own) => newest(items(client, request, own, reconnectMs), own), signal);
 }
 
 async function* items(
   client: Pick<CameraClient, "liveView">,
   request: LiveViewInit,
   signal: AbortSignal,
+  reconnectMs: number | undefined,
 ): AsyncGenerator<LiveItem, void> {
+  const open = (onHeader: () => void) => client.liveView(request, { signal, onHeader });
+  let reported = { kind: "", at: 0 };
   let lastFrameTime: LiveFrame["acquisitionTime"];
   let [dropped, droppedBefore] = [0n, 0n]; // on this connection, and on those before it
-  for await (const item of resumed(() => client.liveView(request, { signal }), signal)) {
+  for await (const item of resumed(open, signal, { reconnectMs })) {
     if (item instanceof ConnectError) {
       [dropped, droppedBefore] = [0n, droppedBefore + dropped];
-      const state = LiveStatus_State.RECOVERING;
-      const [reason, error] = [item.rawMessage, statusOf(item)];
-      const value = create(LiveStatusSchema, { state, reason, error, lastFrameTime });
-      yield { case: "status", value };
-    } else if (item.payload.case === "frame") {
+      const kind = isUnreachable(item) ? "unreachable" : "status";
+      const now = performance.now();
+      if (reported.kind === kind && now - reported.at < STATUS_REPEAT_MS) continue;
+      reported = { kind, at: now };
+      const [reason, state] = [item.rawMessage, LiveStatus_State.RECOVERING];
+      if (kind === "unreachable") {
+        yield { case: kind, value: { reason, error: item, lastFrameTime } };
+        continue;
+      }
+      const error = statusOf(item);
+      yield {
+        case: kind,
+        value: create(LiveStatusSchema, { state, reason, error, lastFrameTime }),
+      };
+      continue;
+    }
+    reported = { kind: "", at: 0 };
+    if (item.payload.case === "frame") {
       const frame = item.payload.value;
       lastFrameTime = frame.acquisitionTime;
       dropped = frame.framesDropped;

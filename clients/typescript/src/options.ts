@@ -1,9 +1,10 @@
-/** What a client may be told, and whether it can be so. */
+/** The options of a client, and their checks. */
 
 import { createSecureContext } from "node:tls";
+import { GIVE_UP_AFTER_MS, RECONNECT_MS } from "./retry.js";
 
 /**
- * What a client may be told.
+ * The options of a client.
  *
  * @example
  * const options: ClientOptions = { tls: true, token: () => readFile("token", "utf8") };
@@ -15,8 +16,15 @@ export interface ClientOptions {
   token?: string | (() => string | Promise<string>) | undefined;
   /** The largest message taken, in bytes. Default 64 MiB; `maxInlineBytes` of captures follows it. */
   readMaxBytes?: number | undefined;
-  /** For how long a failed call without `timeoutMs` is repeated, in milliseconds. Default 30,000. */
-  patienceMs?: number | undefined;
+  /**
+   * For how long a call without `timeoutMs` is made again while the camera is busy or away, in
+   * milliseconds; one with `timeoutMs` goes on until that. Default 30,000.
+   */
+  giveUpAfterMs?: number | undefined;
+  /** For how long a call tries to reach the service, in milliseconds. Default 10,000. */
+  reconnectMs?: number | undefined;
+  /** How long the service may be silent while calls wait, in milliseconds. Default 4,000. */
+  silenceMs?: number | undefined;
 }
 
 /**
@@ -35,12 +43,14 @@ export interface TlsOptions {
   servername?: string | undefined;
 }
 
+export const SILENCE_MS = 4_000;
 const ADDRESS = /^([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i;
 const THIS_MACHINE = /^(localhost|127\.[\d.]+|\[::1\]):/i;
 
 /** The options with their defaults. Throws a TypeError, a RangeError, or what OpenSSL says. */
 export function checked(address: string, options: ClientOptions) {
-  const { tls, token, readMaxBytes = 64 * 2 ** 20, patienceMs = 30_000 } = options;
+  const { tls, token, readMaxBytes = 64 * 2 ** 20, silenceMs = SILENCE_MS } = options;
+  const { giveUpAfterMs = GIVE_UP_AFTER_MS, reconnectMs = RECONNECT_MS } = options;
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
   if (!ADDRESS.test(address) || !URL.canParse(baseUrl)) {
     throw new TypeError(`address "${address}" is not host:port, such as "127.0.0.1:50051"`);
@@ -49,10 +59,12 @@ export function checked(address: string, options: ClientOptions) {
     throw new TypeError(`a token would travel to ${address} unencrypted: set tls, too`);
   }
   bounded("readMaxBytes", readMaxBytes, 1, 2 ** 32 - 1);
-  bounded("patienceMs", patienceMs, 0, Number.MAX_SAFE_INTEGER);
+  bounded("giveUpAfterMs", giveUpAfterMs, 0, Infinity);
+  bounded("reconnectMs", reconnectMs, 0, Infinity);
+  bounded("silenceMs", silenceMs, 1, 2 ** 31 - 1);
   const trust = typeof tls === "object" ? tls : {};
   createSecureContext(trust); // throws here rather than at each call
-  return { baseUrl, tls: trust, token, readMaxBytes, patienceMs };
+  return { baseUrl, tls: trust, token, readMaxBytes, giveUpAfterMs, reconnectMs, silenceMs };
 }
 
 function bounded(name: string, value: number, least: number, most: number): void {

@@ -2,7 +2,12 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { delayMs, passes } from "./retry.js";
+import { isUnreachable } from "./errors.js";
+import { FOR_EVER, GIVE_UP_AFTER_MS, RECONNECT_MS, RetrySchedule } from "./retry.js";
+import { isSilent } from "./unreachable.js";
+
+/** How often a viewer gets the status again while the stream is lost. */
+export const STATUS_REPEAT_MS = 1000;
 
 /**
  * What the streams take beside the request.
@@ -13,30 +18,46 @@ import { delayMs, passes } from "./retry.js";
 export interface StreamOptions {
   /** Ends the stream, and so the loop over it: without an error, unless something was to be whole. */
   signal?: AbortSignal | undefined;
+  /**
+   * For how long it is tried to reach a service that was never reached, in milliseconds; for a
+   * download, how long without progress. Default 10,000; Infinity: for ever.
+   */
+  reconnectMs?: number | undefined;
 }
 
 /**
- * Yields a stream's messages and opens it anew whenever it is lost, for ever; the errors in between
- * are yielded too. Other errors are thrown. An abort ends it quietly.
+ * Yields a stream's messages and opens it again whenever it is lost; the errors in between are
+ * yielded too. Errors that are final are thrown. An abort ends it quietly.
+ *
+ * An endless stream that was connected once is tried for ever; a finite one only while it advances.
  */
 export async function* resumed<T>(
-  open: () => AsyncIterable<T>,
+  open: (onHeader: () => void) => AsyncIterable<T>,
   signal: AbortSignal,
+  { reconnectMs = RECONNECT_MS, endless = true },
 ): AsyncGenerator<T | ConnectError, void> {
-  for (let failures = 0; !signal.aborted; failures++) {
-    let error = new ConnectError("the service ended the stream", Code.Unavailable);
+  let schedule = new RetrySchedule({ reconnectMs, giveUpAfterMs: GIVE_UP_AFTER_MS });
+  const afterwards = endless ? new RetrySchedule(FOR_EVER) : schedule;
+  while (!signal.aborted) {
+    let error = new ConnectError("the camera service has ended the stream", Code.Unavailable);
+    let [begun, advanced] = [false, false];
     try {
-      for await (const message of open()) {
-        failures = 0;
+      for await (const message of open(() => (begun = true))) {
+        advanced = true;
+        schedule = afterwards;
+        schedule.reset();
         yield message;
       }
     } catch (reason) {
       if (signal.aborted) return;
       error = ConnectError.from(reason);
-      if (!passes(error)) throw error;
     }
+    if (begun && isUnreachable(error)) schedule = afterwards;
+    const frozen = !endless && !advanced && isSilent(error);
+    const wait = frozen ? undefined : schedule.waitMs(error);
+    if (wait === undefined) throw error;
     yield error;
-    await sleep(delayMs(error, failures), undefined, { signal }).catch(() => {});
+    await sleep(wait, undefined, { signal }).catch(() => {});
   }
 }
 

@@ -1,70 +1,161 @@
-/** Which failures pass by themselves, when to try again, and the interceptor that does it. */
+/**
+ * Which failed calls are made again, and when.
+ *
+ * By the contract's reasons only, never by a bare code. Where the service says when to come back,
+ * that is when. The figures are those of both clients: `clients/behaviour.json`.
+ */
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clone, isMessage } from "@bufbuild/protobuf";
-import { ConnectError, type Interceptor, type UnaryRequest } from "@connectrpc/connect";
+import { clone, create, type DescMethodUnary, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { reasonOf, waitMsOf } from "./details.js";
-import { isLost } from "./errors.js";
-import * as api from "./gen/camapi/v1/camera_service_pb.js";
+import { isUnreachable } from "./errors.js";
+import type * as api from "./gen/camapi/v1/camera_service_pb.js";
+import { keepRequestId } from "./requestid.js";
+import { isSilent } from "./unreachable.js";
 
-const PASSING = ["CAMERA_BUSY", "QUEUE_FULL", "CAMERA_UNAVAILABLE"];
-// Not the same done twice as done once. All others read, set a state, or have a `request_id`.
-const NOT_REPEATED = ["deleteCapture", "resetCamera"];
-const LEAST_WAIT_MS = 50;
-const MOST_WAIT_MS = 250; // a service that is back is found at once
-const INLINE_MARGIN_BYTES = 64 * 1024; // the rest of a response that has a picture
+export const GIVE_UP_AFTER_MS = 30_000;
+export const RECONNECT_MS = 10_000;
+export const BACKOFF = { initialMs: 100, maxMs: 250, jitter: 0.25 };
+/** The time-out of calls that touch no device; they take milliseconds. */
+export const QUICK_MS = 10_000;
+
+const QUICK = ["deleteCapture", "getCamera", "getCapture", "listCameras", "listCaptures"];
+const REFUSALS = ["CAMERA_BUSY", "QUEUE_FULL", "CAMERA_UNAVAILABLE"];
+// Not the same done twice as done once. All others read, set a state, or have a `requestId`.
+const LOST_IS_FINAL = ["deleteCapture", "resetCamera"];
+const REFUSED_IS_FINAL = ["resetCamera"];
+const LEAST_WAIT_MS = 20;
+const ACCURACY_MS = 50; // by how much the service may see a deadline pass before its client does
 const MOST_TIMEOUT_MS = 99_999_999; // the header has eight digits
+const INLINE_MARGIN_BYTES = 64 * 1024; // the rest of a response that has a picture
 
-/** Whether what failed may go well later, without anybody's doing. */
-export function passes(error: ConnectError): boolean {
-  return isLost(error) || PASSING.includes(reasonOf(error) ?? "");
+/** For how long calls are made again: while a camera is busy or away, and to reach the service. */
+export interface Patience {
+  giveUpAfterMs: number;
+  reconnectMs: number;
 }
 
-/** The time until the next try: the service's own, else growing with the failures (from 0 on). */
-export function delayMs(error: ConnectError, failures: number): number {
-  return Math.max(LEAST_WAIT_MS, waitMsOf(error) ?? Math.min(100 * failures, MOST_WAIT_MS));
+export const FOR_EVER: Patience = { giveUpAfterMs: Infinity, reconnectMs: Infinity };
+
+/** Decides after each failed attempt of one call how long to wait before the next. */
+export class RetrySchedule {
+  readonly #patience: Patience;
+  readonly #endsAt: number;
+  #unreachableSince: number | undefined;
+  #backoffMs = BACKOFF.initialMs;
+  #refusedSince: number | undefined;
+
+  constructor(patience: Patience, timeoutMs = Infinity) {
+    this.#patience = patience;
+    this.#endsAt = performance.now() + timeoutMs;
+  }
+
+  /** How long the next attempt may take; undefined: as long as it takes. */
+  get timeLeftMs(): number | undefined {
+    if (this.#endsAt === Infinity) return undefined;
+    return Math.max(1, Math.min(Math.ceil(this.#endsAt - performance.now()), MOST_TIMEOUT_MS));
+  }
+
+  /** Whether the call's time has passed, within the accuracy of two clocks. */
+  get over(): boolean {
+    return this.#endsAt - performance.now() <= ACCURACY_MS;
+  }
+
+  /** Begins again, as something was received; the call's own time-out stays. */
+  reset(): void {
+    this.#unreachableSince = undefined;
+    this.#backoffMs = BACKOFF.initialMs;
+    this.#refusedSince = undefined;
+  }
+
+  /** How long to wait before the next attempt; undefined: the error is final. */
+  waitMs(error: ConnectError): number | undefined {
+    const wait = isUnreachable(error) ? this.#unreachable() : this.#refused(error);
+    return wait === undefined || performance.now() + wait >= this.#endsAt ? undefined : wait;
+  }
+
+  #unreachable(): number | undefined {
+    this.#unreachableSince ??= performance.now();
+    if (performance.now() - this.#unreachableSince >= this.#patience.reconnectMs) return undefined;
+    const base = this.#backoffMs;
+    this.#backoffMs = Math.min(BACKOFF.maxMs, 2 * base);
+    return base * (1 + BACKOFF.jitter * (2 * Math.random() - 1));
+  }
+
+  #refused(error: ConnectError): number | undefined {
+    this.#unreachableSince = undefined;
+    this.#backoffMs = BACKOFF.initialMs;
+    const named = waitMsOf(error);
+    if (named === undefined || !REFUSALS.includes(reasonOf(error) ?? "")) return undefined;
+    const wait = Math.max(LEAST_WAIT_MS, named);
+    this.#refusedSince ??= performance.now();
+    const refusedMs = performance.now() + wait - this.#refusedSince;
+    const late = this.#endsAt === Infinity && refusedMs > this.#patience.giveUpAfterMs;
+    return late ? undefined : wait;
+  }
 }
 
-/** Repeats unary calls until their deadline; without one, for `patienceMs` after the first failure. */
-export function retrying(patienceMs: number, readMaxBytes: number): Interceptor {
-  return (next) => async (request) => {
-    if (request.stream) return next(request);
-    const call = { ...request, message: identified(request, readMaxBytes) };
-    const timeout = call.header.get("grpc-timeout"); // "<n>m", as connect writes it
-    let end = timeout === null ? undefined : performance.now() + Number.parseFloat(timeout);
-    for (let failures = 0; ; failures++) {
-      if (timeout !== null && end !== undefined) {
-        const left = Math.ceil(Math.min(end - performance.now(), MOST_TIMEOUT_MS));
-        call.header.set("grpc-timeout", `${Math.max(left, 1)}m`);
+/** A transport whose unary calls are made again where that helps, until their deadline. */
+export function retrying(transport: Transport, patience: Patience, maxBytes: number): Transport {
+  return {
+    stream: (...call) => transport.stream(...call),
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
+      const { localName } = method;
+      const given = timeoutMs ?? (QUICK.includes(localName) ? QUICK_MS : 0);
+      const schedule = new RetrySchedule(patience, given > 0 ? given : Infinity);
+      const request = identified(method, input, maxBytes);
+      let before = "";
+      for (;;) {
+        try {
+          const left = schedule.timeLeftMs;
+          return await transport.unary(method, signal, left, header, request, contextValues);
+        } catch (reason) {
+          const error = inTime(ConnectError.from(reason));
+          keepRequestId(error, request);
+          const lost = isUnreachable(error);
+          const final = lost ? LOST_IS_FINAL.includes(localName) || isSilent(error) : false;
+          const wait =
+            final || (!lost && REFUSED_IS_FINAL.includes(localName))
+              ? undefined
+              : schedule.waitMs(error);
+          if (wait === undefined) throw error;
+          before = `; before that: ${error.rawMessage}`;
+          await sleep(wait, undefined, { signal }).catch(() => {
+            throw ConnectError.from(signal?.reason, Code.Canceled);
+          });
+        }
       }
-      try {
-        return await next(call);
-      } catch (reason) {
-        const error = ConnectError.from(reason);
-        const wait = delayMs(error, failures);
-        const refused = Number(error.metadata.get("grpc-retry-pushback-ms")) < 0;
-        end ??= performance.now() + patienceMs;
-        const repeated = passes(error) && !refused && !NOT_REPEATED.includes(call.method.localName);
-        if (!repeated || performance.now() + wait >= end) throw error;
-        await sleep(wait, undefined, { signal: call.signal });
+
+      /** The service, too, watches the call's deadline, and may be the first to see it. */
+      function inTime(error: ConnectError): ConnectError {
+        if (error.code !== Code.DeadlineExceeded || signal?.aborted) return error;
+        if (reasonOf(error) !== undefined && !schedule.over) return error;
+        const within = given > 0 ? `within ${Number((given / 1000).toPrecision(3))} s` : "in time";
+        const message = `${method.name} had no answer ${within}${before}`;
+        return new ConnectError(message, Code.DeadlineExceeded);
       }
-    }
+    },
   };
 }
 
 /** A capture's request with the id that makes all tries one capture. The caller's own stays as is. */
-function identified({ message }: UnaryRequest, readMaxBytes: number): UnaryRequest["message"] {
-  if (isMessage(message, api.CaptureRequestSchema)) {
-    const capture = clone(api.CaptureRequestSchema, message);
+function identified<I extends DescMethodUnary["input"]>(
+  method: DescMethodUnary<I>,
+  input: MessageInitShape<I>,
+  maxBytes: number,
+): MessageInitShape<I> {
+  if (!["capture", "captureGroup"].includes(method.localName)) return input;
+  const request = clone(method.input, create(method.input, input)) as unknown;
+  if (method.localName === "capture") {
+    const capture = request as api.CaptureRequest;
     capture.requestId ||= randomUUID();
-    capture.maxInlineBytes ??= BigInt(Math.max(1, readMaxBytes - INLINE_MARGIN_BYTES));
-    return capture;
+    capture.maxInlineBytes ??= BigInt(Math.max(1, maxBytes - INLINE_MARGIN_BYTES));
+  } else {
+    for (const capture of (request as api.CaptureGroupRequest).requests) {
+      capture.requestId ||= randomUUID();
+    }
   }
-  if (isMessage(message, api.CaptureGroupRequestSchema)) {
-    const group = clone(api.CaptureGroupRequestSchema, message);
-    for (const capture of group.requests) capture.requestId ||= randomUUID();
-    return group;
-  }
-  return message;
+  return request as MessageInitShape<I>;
 }

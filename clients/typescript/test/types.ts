@@ -14,6 +14,7 @@ import {
   type LiveStatus,
   liveView,
   reasonOf,
+  type Unreachable,
 } from "../src/index.js";
 
 function equal<T>(_: T): void {}
@@ -23,7 +24,7 @@ export async function clients(): Promise<void> {
     tls: { ca: "PEM" },
     token: async () => "secret",
     readMaxBytes: 2 ** 20,
-    patienceMs: 0,
+    giveUpAfterMs: 0,
   });
   createCameraClient("127.0.0.1:50051", { tls: true, token: "secret" });
   // @ts-expect-error an address is needed
@@ -61,7 +62,8 @@ export async function clients(): Promise<void> {
 export async function streams(client: CameraClient, signal: AbortSignal): Promise<void> {
   for await (const item of liveView(client, { camera: "sim0", maxFps: 10 }, { signal })) {
     if (item.case === "frame") equal<LiveFrame>(item.value);
-    else equal<LiveStatus>(item.value);
+    else if (item.case === "status") equal<LiveStatus>(item.value);
+    else equal<Unreachable>(item.value);
     // @ts-expect-error a status has no data
     item.value.data;
   }

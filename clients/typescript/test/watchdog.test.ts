@@ -2,15 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { captureEvents, isLost, type LiveItem, LiveStatus_State, liveView } from "../src/index.js";
+import { captureEvents, isUnreachable, type LiveItem, liveView } from "../src/index.js";
 import { Relay } from "./support/relay.js";
 import { camera, Service } from "./support/service.js";
 import { Recording, sleep } from "./support/waiting.js";
 
 const NOTICED_MS = 5000;
 const isFrame = (item: LiveItem) => item.case === "frame";
-const isRecovering = ({ case: kind, value }: LiveItem) =>
-  kind === "status" && value.state === LiveStatus_State.RECOVERING;
+const isLost = (item: LiveItem) => item.case === "unreachable";
 
 test("a frozen service is noticed within 5 s by all calls, and they go on when it does", async (t) => {
   const service = await Service.start(t, camera("sim0"));
@@ -20,8 +19,8 @@ test("a frozen service is noticed within 5 s by all calls, and they go on when i
   const { signal } = controller;
   const live = new Recording(liveView(client, { camera: "sim0" }, { signal }));
   const lost: number[] = [];
-  const onLost = () => lost.push(performance.now());
-  const events = new Recording(captureEvents(client, {}, { signal, onLost }));
+  const onConnection = (error: unknown) => error && lost.push(performance.now());
+  const events = new Recording(captureEvents(client, {}, { signal, onConnection }));
   await live.first(isFrame);
   await client.capture({ camera: "sim0" });
   await events.first(() => true);
@@ -32,11 +31,14 @@ test("a frozen service is noticed within 5 s by all calls, and they go on when i
     const took = performance.now() - frozen;
     t.diagnostic(`a capture was told after ${took.toFixed()} ms`);
     assert.ok(took < NOTICED_MS, `${took} ms`);
-    assert.ok(isLost(error));
-    assert.match(error.message, /^\[unavailable\] connection to .* failed: it does not answer$/);
+    assert.ok(isUnreachable(error));
+    assert.match(
+      error.message,
+      /^\[unavailable\] the camera service at .* does not answer: nothing was received for 4 s$/,
+    );
     return true;
   });
-  const told = (await live.first(isRecovering, frozen)) - frozen;
+  const told = (await live.first(isLost, frozen)) - frozen;
   t.diagnostic(`live view told it after ${told.toFixed()} ms`);
   assert.ok(told < NOTICED_MS && lost[0] && lost[0] - frozen < NOTICED_MS);
   await assert.rejects(client.listCameras({}, { timeoutMs: 500 }), /deadline_exceeded/);
@@ -65,9 +67,9 @@ test("a network that swallows everything is noticed, also while connecting", asy
   await live.first(isFrame);
   relay.silent = true;
   const silent = performance.now();
-  const told = await live.first(isRecovering, silent);
+  const told = await live.first(isLost, silent);
   assert.ok(told - silent < NOTICED_MS);
-  await live.first(isRecovering, told); // by the next connection, which was not answered either
+  await live.first(isLost, told); // by the next connection, which was not answered either
   relay.silent = false;
   await live.first(isFrame, performance.now());
   assert.ok(relay.connections >= 3);
@@ -99,7 +101,7 @@ test("silence is no fault: rare frames, no events, a long exposure, a viewer at 
   await client.capture({ camera: "slow" });
   await sleep(4000);
   assert.equal(relay.connections, 1);
-  assert.ok(!rare.items.some(({ item }) => isRecovering(item)));
+  assert.ok(!rare.items.some(({ item }) => isLost(item)));
   assert.ok(events.items.length >= 2);
   await still.return();
 });
@@ -114,5 +116,5 @@ test("a process that was busy itself blames nobody", async (t) => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6000);
   await live.first(isFrame, performance.now());
   assert.equal(relay.connections, 1);
-  assert.ok(!live.items.some(({ item }) => isRecovering(item)));
+  assert.ok(!live.items.some(({ item }) => isLost(item)));
 });

@@ -11,6 +11,7 @@ import pytest
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import (
+    NEVER,
     AsyncCameraClient,
     CameraClient,
     CameraFaulted,
@@ -277,10 +278,21 @@ async def test_what_the_service_refuses_is_raised(start_service: StartService) -
             await anext(client.live_view("nono"))
         with pytest.raises(CameraNotFound):
             await anext(client.capture_events("nono"))
-        async with client.live_view("sim0") as view:
+        async with (
+            client.live_view("sim0") as view,
+            AsyncCameraClient(service.address, retry=NEVER) as impatient,
+        ):
             await anext(view)
             with pytest.raises(QueueFull):
-                await anext(client.live_view("sim0"))
+                await anext(impatient.live_view("sim0"))
+            refused = client.live_view("sim0")
+            status = await anext(refused)
+            assert isinstance(status, LiveStatus)
+            assert status.state is LiveState.RECOVERING
+            assert isinstance(status.error, QueueFull)
+            await view.close()
+            while not isinstance(await anext(refused), Frame):
+                pass  # it gets in when there is room
 
 
 async def test_inside_async_with_no_event_is_missed(client: AsyncCameraClient) -> None:

@@ -34,7 +34,7 @@ _STATE_STYLES = {
     "rejected": "yellow",
     "cancelled": "yellow",
     "live": "green",
-    "lost": "bold red",
+    "unreachable": "bold red",
     "offline": "bold red",
 }
 

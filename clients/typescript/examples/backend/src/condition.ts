@@ -4,10 +4,9 @@ import {
   type Camera,
   Camera_State,
   type CameraClient,
-  errorFrom,
-  isLost,
   type LiveStatus,
   LiveStatus_State as State,
+  type Unreachable,
 } from "@camsvc/client";
 import type { Live, StateView } from "../page/wire.js";
 import { ageMsOf, msOf } from "./views.js";
@@ -58,12 +57,18 @@ export class Condition {
 
   /** A status has come. */
   took(status: LiveStatus): void {
-    const lost = status.error !== undefined && isLost(errorFrom(status.error));
-    if (lost) this.outage.began();
-    this.#become(lost ? "unreachable" : LIVE[status.state]);
+    this.#become(LIVE[status.state]);
     this.#status = status;
     this.#publish();
-    if (!lost) this.look();
+    this.look();
+  }
+
+  /** The service cannot be reached. */
+  lost(status: Unreachable): void {
+    this.outage.began();
+    this.#become("unreachable");
+    this.#status = status;
+    this.#publish();
   }
 
   /** There is no live view, and there will be none. */

@@ -1,6 +1,12 @@
 /** The socket of a page: what a camera sees, how it is, and what becomes of its stills. */
 
-import { type CameraClient, captureEvents, liveView } from "@camsvc/client";
+import {
+  type CameraClient,
+  type ConnectError,
+  captureEvents,
+  isUnreachable,
+  liveView,
+} from "@camsvc/client";
 import type { FastifyInstance } from "fastify";
 import type { OfCamera } from "./cameras.js";
 import { Condition, Outage } from "./condition.js";
@@ -44,9 +50,11 @@ export function liveRoute(app: FastifyInstance, client: CameraClient, closing: A
     /** Sends frames at the page's pace: while it draws, newer ones take the place of older. */
     async function show(): Promise<void> {
       const maxWidthPx = widthFor(request.query.width);
-      const view = liveView(client, { camera, maxFps: MAX_FPS, maxWidthPx }, { signal });
+      const wanted = { camera, maxFps: MAX_FPS, maxWidthPx };
+      const view = liveView(client, wanted, { signal, reconnectMs: Infinity });
       for await (const { case: kind, value } of view) {
         if (kind === "status") condition.took(value);
+        else if (kind === "unreachable") condition.lost(value);
         else {
           const ageMs = value.acquisitionTime ? ageMsOf(value.acquisitionTime) : 0;
           await viewer.show(value.data, ageMs, Number(value.framesDropped));
@@ -55,13 +63,14 @@ export function liveRoute(app: FastifyInstance, client: CameraClient, closing: A
     }
 
     async function narrate(): Promise<void> {
-      const onLost = () => outage.began();
       const onReady = () => {
         outage.over();
         viewer.tell({ type: "ready" });
         condition.look();
       };
-      for await (const item of captureEvents(client, { camera }, { signal, onLost, onReady })) {
+      const onConnection = (error?: ConnectError) => isUnreachable(error) && outage.began();
+      const options = { signal, reconnectMs: Infinity, onConnection, onReady };
+      for await (const item of captureEvents(client, { camera }, options)) {
         const step = item.case === "event" && stepView(item.value);
         if (step) viewer.tell({ type: "step", step });
         condition.look();

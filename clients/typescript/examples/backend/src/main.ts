@@ -5,10 +5,10 @@ import { createApp } from "./app.js";
 import { readSettings, type Settings, SettingsError, USAGE } from "./settings.js";
 
 // A page explains a wait better than a call that does not return: only short gaps are bridged here.
-const PATIENCE_MS = 1000;
+const GAP_MS = 1000;
 
 async function run({ service, host, port, origins }: Settings): Promise<void> {
-  const client = createCameraClient(service, { patienceMs: PATIENCE_MS });
+  const client = createCameraClient(service, { giveUpAfterMs: GAP_MS, reconnectMs: GAP_MS });
   const app = await createApp(client, origins);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {

@@ -1,6 +1,6 @@
 /** Errors as the HTTP API tells them: a status and a `ProblemView`. The one place that makes them. */
 
-import { Code, ConnectError, isBusy, isLost, isUnavailable, reasonOf } from "@camsvc/client";
+import { Code, ConnectError, isBusy, isUnavailable, isUnreachable, reasonOf } from "@camsvc/client";
 import type { FastifyError, FastifyInstance } from "fastify";
 import type { ProblemView } from "../page/wire.js";
 
@@ -52,7 +52,7 @@ export function explained(error: unknown): { status: number; problem: ProblemVie
     const { statusCode: status, reason, message } = error;
     return { status, problem: { ...problem, reason, message } };
   }
-  if (isLost(error)) {
+  if (isUnreachable(error)) {
     // Its own message has the service's address.
     const message = "the camera service cannot be reached";
     const reason = "SERVICE_UNREACHABLE";
