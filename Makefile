@@ -11,7 +11,7 @@ TS := clients/typescript
 BACKEND := $(TS)/examples/backend
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts test-py rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
+.PHONY: help install demo serve backend test test-ts test-py rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram behaviour bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ breaking: install ## Fail when the contract breaks clients of the main branch
 
 diagram: install ## Draw the lifecycle and the rooms into ARCHITECTURE.md
 	@$(PY) -m scripts.diagram
+
+behaviour: install ## Write the table of the clients' behaviour into docs/clients.md
+	@$(PY) -m scripts.behaviour
 
 bench: install ## Measure the overhead of a capture
 	@$(PY) -m bench.capture

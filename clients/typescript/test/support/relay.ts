@@ -39,6 +39,11 @@ export class Relay {
     return typeof address === "object" && address ? address.port : 0;
   }
 
+  /** Cuts every connection now. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   /** Swallows from now on what the connections that there are carry; new ones work. */
   forget(): void {
     this.#dead = new Set(this.#sockets);
