@@ -182,10 +182,10 @@ async def test_it_ends_at_once_though_pages_watch_and_wait(
 
 SETTINGS = [
     (["--service", "nowhere"], 2, 'service "nowhere" is not HOST:PORT'),
-    (["--port", "x"], 2, 'port "x" is no number from 0 to 65535'),
-    (["--port", "99999"], 2, 'port "99999" is no number'),
+    (["--port", "x"], 2, 'port "x" is not a number from 0 to 65535'),
+    (["--port", "99999"], 2, 'port "99999" is not a number'),
     (["--origin", "cams"], 2, 'origin "cams" is not like http://'),
-    (["--host", "a b"], 2, 'host "a b" is no name or IP address'),
+    (["--host", "a b"], 2, 'host "a b" is not a name or IP address'),
     (["--nix"], 2, "--nix"),
     (["--help"], 0, "--service"),
 ]

@@ -1,14 +1,13 @@
 """The client for asyncio: a method for each RPC, in plain values.
 
 Every method that waits for one answer takes `timeout`, in seconds, over all its attempts; None:
-the service's own bounds hold. It raises `CamsvcError`: see `errors` for what there is. A service
-that falls silent ends it within `silence_s`, whatever the time-out.
+the service's own bounds hold. It raises `CamsvcError`: `errors` lists its kinds. When the service
+falls silent, it ends within `silence_s`, whatever the time-out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
@@ -41,10 +40,10 @@ class AsyncCameraClient(HistoryCalls):
     """A camera service, for asyncio. Connects when first used. Use as `async with`, or `close` it.
 
     `address` is host:port. `tls` encrypts the connection. `token` goes with every call as a bearer
-    token; a function is asked for it each time. `retry` is for how long calls are made again.
-    `silence_s` is how long the service may leave those who wait without a sign, in seconds: raise
-    it on lines so slow that they are blocked for seconds. `options` are gRPC's channel options,
-    beside or instead of ours.
+    token; a function is called for it each time. `retry` is for how long calls are made again.
+    `silence_s` is how long the service may be silent while calls wait, in seconds: raise it on
+    networks so slow that they are blocked for seconds. `options` are gRPC's channel options, in
+    addition to or instead of ours.
 
     Raises:
         ValueError: the address is empty, or a token would travel unencrypted to another machine.
@@ -93,12 +92,7 @@ class AsyncCameraClient(HistoryCalls):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def list_cameras(self, *, timeout: float | None = QUICK_S) -> list[pb.Camera]:
@@ -172,8 +166,8 @@ class AsyncCameraClient(HistoryCalls):
     ) -> groups.Group:
         """Take a still with each of several cameras at the same moment.
 
-        A camera that fails, or is busy, has an error in its place and does not spoil the others'
-        pictures. The pictures stay with the service: `download_image` gets them.
+        A camera that fails, or is busy, has an error in its place; the others have their pictures.
+        The pictures stay with the service: `download_image` gets them.
 
         Example:
             group = await client.capture_group(["sim0", Shot(camera="sim1")], timeout=30)
@@ -194,9 +188,9 @@ class AsyncCameraClient(HistoryCalls):
         max_height_px: int | None = None,
         quality_percent: int | None = None,
     ) -> Stream[Frame | live.LiveStatus]:
-        """Show what a camera sees: frames, and a status whenever they do not flow.
+        """Show what a camera sees: frames, and a status whenever there are none.
 
-        Lives through stills, faults and restarts of the service, until closed; each frame is
+        Continues through stills, faults and restarts of the service, until closed; each frame is
         fresh, a reader that is too slow misses some. While the service cannot be
         reached, it yields the status UNREACHABLE about once a second. Raises only when the service
         refuses, or cannot be reached at the beginning for `retry.reconnect_s`.
@@ -217,7 +211,7 @@ class AsyncCameraClient(HistoryCalls):
             quality_percent=quality_percent,
         )
         connections = ConnectionPool(self._target, self.silence_s, live_view=True)
-        return self._noted(Stream(live.live_view(self._caller, connections, request)))
+        return self._tracked(Stream(live.live_view(self._caller, connections, request)))
 
     async def get_frame(
         self,
@@ -270,7 +264,7 @@ class AsyncCameraClient(HistoryCalls):
         return list(response.controls)
 
     async def reset_camera(self, camera: str, *, timeout: float | None = None) -> pb.Camera:
-        """Start a camera anew, whatever it is doing; brings a faulted one back. Not repeated.
+        """Restart a camera, whatever it is doing; brings a faulted one back. Not repeated.
 
         Example:
             camera = await client.reset_camera("sim0")

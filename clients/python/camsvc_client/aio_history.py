@@ -1,4 +1,4 @@
-"""The part of the asynchronous client that is about what is kept: events, captures, pictures."""
+"""The asynchronous client's methods for what the service keeps: events, captures, pictures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class HistoryCalls:
 
     _caller: Caller
     _streams: WeakSet[Stream[Any]]
-    """Those that somebody may still read: closed with the client."""
+    """Streams that may still be read: closed with the client."""
 
-    def _noted(self, stream: S) -> S:
+    def _tracked(self, stream: S) -> S:
         self._streams.add(stream)
         return stream
 
@@ -44,8 +44,9 @@ class HistoryCalls:
         """Follow what happens to captures, of one camera or of all; none is missed or repeated.
 
         Begins after the event of that number (0: with the oldest there is), by default with the
-        next one to come: `async with` tells when it listens. Lives through restarts of the
-        service; `on_connection` is told of them.
+        next one to come: inside `async with` none is missed. Continues through restarts of the
+        service; `on_connection` is called with the error when the connection is lost, and with
+        None when it is back.
 
         Raises, on reading:
             EventsMissed: the history after `after_sequence` is no longer kept.
@@ -58,7 +59,7 @@ class HistoryCalls:
                     if event.type == pb.CaptureEvent.TYPE_SUCCEEDED:
                         break
         """
-        return self._noted(
+        return self._tracked(
             events.EventStream(self._caller, camera or "", after_sequence, on_connection)
         )
 
@@ -73,7 +74,7 @@ class HistoryCalls:
         page_size: int = 0,
         timeout: float | None = QUICK_S,
     ) -> Stream[pb.Capture]:
-        """Go through the captures that are kept, newest first; pages are fetched when needed.
+        """List the captures that are kept, newest first; pages are fetched when needed.
 
         They are those of the camera, with all of the labels, created in [since, until), in one of
         the states. `timeout` is for each page.
@@ -93,7 +94,7 @@ class HistoryCalls:
             states=state_values(states),
             page_size=page_size,
         )
-        return self._noted(Stream(self._pages(request, timeout)))
+        return self._tracked(Stream(self._pages(request, timeout)))
 
     async def _pages(
         self, request: api.ListCapturesRequest, timeout: float | None
@@ -144,8 +145,9 @@ class HistoryCalls:
     ) -> Image:
         """Fetch a picture, or a JPEG of at most 320 pixels of it; checked by its SHA-256.
 
-        Goes on where a lost connection has cut it off. `part` chooses a file of a capture that has
-        several (`Capture.parts`). `on_progress` is told the bytes received and the bytes in all.
+        Resumes where a lost connection has interrupted it. `part` chooses a file of a capture that
+        has several (`Capture.parts`). `on_progress` is called with the bytes received and the
+        bytes in all.
 
         Raises:
             ImageDamaged: what came is not what the service has.

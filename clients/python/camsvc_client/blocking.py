@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import wraps
-from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from camsvc_client.aio import AsyncCameraClient
@@ -27,8 +26,8 @@ T_co = TypeVar("T_co", covariant=True)
 class BlockingStream(Iterator[T_co], Generic[T_co]):
     """Items as they come. Ends when closed; `with` closes it, and so does its last reference.
 
-    Entering `with` waits until the service has begun to tell. `close`, from any thread, ends the
-    iteration of whoever waits for an item.
+    Entering `with` waits until the service has begun to send. `close`, from any thread, ends the
+    iteration of a thread that waits for an item.
 
     Example:
         with client.live_view("sim0") as view:
@@ -60,12 +59,7 @@ class BlockingStream(Iterator[T_co], Generic[T_co]):
         self._portal.run(self._stream.__aenter__())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -164,12 +158,7 @@ class CameraClient(_Client):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     list_cameras = waits(AsyncCameraClient.list_cameras)

@@ -1,4 +1,4 @@
-"""One call, with its attempts: the only place where a failed attempt is followed by another."""
+"""One call, with its attempts: the only place where a unary call is made again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Caller:
         """Make a call, again where that helps, until its time-out in seconds.
 
         A service that cannot be reached is tried again; one that has fallen silent is not, as
-        nobody can say when or whether it goes on.
+        nobody can say when or whether it continues.
 
         Raises:
             CamsvcError: what the last attempt ended with.

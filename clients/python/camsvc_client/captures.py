@@ -12,8 +12,8 @@ from camsvc_client.retry import RetryOn, RetrySchedule
 from camsvc_client.values import WhenBusy
 
 _INLINE_BYTES = 16 * 2**20
-"""Larger pictures are downloaded, as that goes on where a lost connection has cut it off. Less than
-what the channel takes in a message."""
+"""Larger pictures are downloaded, which can be resumed after a lost connection. Less than what the
+channel takes in a message."""
 
 
 async def take(
@@ -42,7 +42,7 @@ async def take(
         too_large = any(v.field == "max_inline_bytes" for v in error.violations)
         if not too_large or error.capture_id is None:
             raise
-        # Taken, and too large to come with the answer.
+        # Taken, but too large for the answer.
         request.delivery = api.CaptureRequest.DELIVERY_REFERENCE
         answer = await _call(caller, request, schedule, retry_on)
         wanted = api.DownloadImageRequest(capture_id=answer.capture.capture_id)

@@ -1,4 +1,4 @@
-"""What a channel to the camera service needs, and what its errors say.
+"""Options for a channel to the camera service, and its errors decoded.
 
 Use: `grpc.aio.insecure_channel("127.0.0.1:50051", options=channel_options())`.
 """
@@ -19,7 +19,7 @@ _DOMAIN = "camsvc"
 _STATUS_TRAILER = "grpc-status-details-bin"
 
 MAX_RECEIVE_BYTES = 64 * 2**20
-"""The largest message that a client takes unless told otherwise, in bytes."""
+"""The largest message that a client takes by default, in bytes."""
 
 # A call repeated under its `request_id`, or one that only reads or sets a state, does no harm.
 # DeleteCapture and ResetCamera are left to the caller, the streams to a loop that resumes them.
@@ -85,18 +85,17 @@ def channel_options(
 ) -> list[tuple[str, int | str]]:
     """Give the options for `grpc.insecure_channel` and its kin, blocking or asyncio.
 
-    For those who use the generated stubs: `AsyncCameraClient` and `CameraClient` set them
-    themselves.
+    For users of the generated stubs; `AsyncCameraClient` and `CameraClient` set them themselves.
 
-    `live_view` is for a channel of LiveView alone, read by somebody who may be slower than the
-    camera. By default gRPC lets some 4 MB of a stream wait in the transport, which at a frame a
-    second are minutes; with it, two or three frames. On a long line that costs throughput: use
-    another channel for DownloadImage.
+    `live_view` is for a channel of LiveView alone, whose reader may be slower than the camera.
+    By default gRPC lets some 4 MB of a stream wait in the transport, which at a frame a second are
+    minutes; with it, two or three frames. On a distant network that costs throughput: use another
+    channel for DownloadImage.
 
     `max_receive_bytes` is the largest message taken, in bytes (gRPC's default is 4 MiB). The
     service does not learn of it: set `CaptureRequest.max_inline_bytes` to 64 KiB less.
 
-    `retries` False is for a caller who repeats calls by himself, by `RpcErrorInfo.reason`.
+    `retries` False is for a caller that repeats calls itself, by `RpcErrorInfo.reason`.
 
     Example:
         with grpc.insecure_channel("127.0.0.1:50051", options=channel_options()) as channel:
@@ -195,7 +194,7 @@ def _details(trailer: str | bytes) -> tuple[ErrorInfo | None, RetryInfo | None, 
     try:
         details = Status.FromString(trailer if isinstance(trailer, bytes) else b"").details
         found = [any(detail.Unpack(kind) for detail in details) for kind in (info, retry, bad)]
-    except DecodeError:  # a broken proxy: what gRPC itself says is still worth having
+    except DecodeError:  # a broken proxy: gRPC's own text is still useful
         return None, None, None
     ours = found[0] and info.domain == _DOMAIN
     return info if ours else None, retry if found[1] else None, bad if found[2] else None

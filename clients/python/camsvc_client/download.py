@@ -1,4 +1,4 @@
-"""A picture fetched in pieces: goes on where it was cut off, and is checked when it is whole."""
+"""Downloads in pieces: resumed where they were interrupted, checked when they are whole."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from camsvc_client.retry import RetryOn
 from camsvc_client.watchdog import ServiceSilent
 
 OnProgress = Callable[[int, int], None]
-"""Told how many bytes are there, and of how many."""
+"""Called with the bytes received, and the bytes in all."""
 
 
 class _Parts:
-    """What has come so far."""
+    """What was received so far."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self._chunks: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions: one class for each reason of the contract, a few of our own.
+"""Exceptions: one class for each reason of the contract, and a few of our own.
 
 All descend from `CamsvcError`. `from_info` alone decides which class an error of gRPC becomes.
 """
@@ -53,7 +53,7 @@ class CamsvcError(Exception):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the contract lists beside the reason, such as `camera`."""
+        """What the contract lists with the reason, such as `camera`."""
         return self.info.metadata
 
     @property
@@ -74,7 +74,7 @@ class CamsvcError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The capture that holds a camera. Times are by the service's clock; None: not told.
+    """The capture that holds a camera. Times are by the service's clock; None: unknown.
 
     Example:
         except CameraBusy as error:
@@ -135,7 +135,7 @@ class CameraNotFound(CamsvcError):
 
     Example:
         except CameraNotFound as error:
-            print(error.camera, "is not there")
+            print(error.camera, "does not exist")
     """
 
     reason_name = "CAMERA_NOT_FOUND"
@@ -157,7 +157,7 @@ class CameraUnavailable(CamsvcError):
 
     Example:
         except CameraUnavailable as error:
-            print(f"{error.camera} is not there: {error}; again in {error.retry_after_s} s")
+            print(f"{error}; try again in {error.retry_after_s} s")
     """
 
     reason_name = "CAMERA_UNAVAILABLE"
@@ -224,7 +224,7 @@ class RequestIdReused(CamsvcError, ValueError):
 
 
 class Unauthenticated(CamsvcError):
-    """The service wants credentials, or others than these.
+    """The service requires credentials, or does not accept these.
 
     Example:
         except Unauthenticated:
@@ -248,7 +248,7 @@ class PermissionDenied(CamsvcError, PermissionError):
 class ServiceUnreachable(CamsvcError, ConnectionError):
     """The service cannot be connected to, went away, or no longer answers.
 
-    A capture under way may go on all the same: ask again under the same `request_id`.
+    A capture under way may continue all the same: ask again under the same `request_id`.
 
     Example:
         except ServiceUnreachable as error:
@@ -259,7 +259,7 @@ class ServiceUnreachable(CamsvcError, ConnectionError):
 class DeadlineExceeded(CamsvcError, TimeoutError):
     """The call's own time-out has passed.
 
-    A still under way goes on and is kept: ask again under the same `request_id`.
+    A still under way continues and is kept: ask again under the same `request_id`.
 
     Example:
         except DeadlineExceeded as error:
@@ -268,7 +268,7 @@ class DeadlineExceeded(CamsvcError, TimeoutError):
 
 
 class Unimplemented(CamsvcError):
-    """The service does not know this call: it is older, or is no camera service.
+    """The service does not know this call: it is older, or not a camera service.
 
     Example:
         except Unimplemented:
@@ -277,7 +277,7 @@ class Unimplemented(CamsvcError):
 
 
 class ServiceFailed(CamsvcError):
-    """An error that the contract does not foresee; `code` and the text are all there is.
+    """An error that the contract does not foresee; only `code` and the text are known.
 
     Example:
         except ServiceFailed as error:
@@ -295,9 +295,9 @@ class ImageDamaged(CamsvcError):
 
 
 class EventsMissed(CamsvcError):
-    """Events were lost to the reader: the history after its place is no longer kept.
+    """The reader missed events: the history after its place is no longer kept.
 
-    `resume_after` is where to go on, as `after_sequence`: with the oldest event there is.
+    `resume_after` is where to continue, as `after_sequence`: with the oldest event that is kept.
 
     Example:
         except EventsMissed as error:

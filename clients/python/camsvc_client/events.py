@@ -17,11 +17,11 @@ from camsvc_client.resume import ResumingStream
 from camsvc_client.streams import Mark, Stream
 
 OnConnection = Callable[[CamsvcError | None], None]
-"""Told when the service is lost, and why, and (None) when it is back."""
+"""Called with the error when the connection is lost, and with None when it is back."""
 
 
 class EventStream(Stream[CaptureEvent]):
-    """Events as they come, each once; reads on through restarts of the service.
+    """Events as they come, each once; continues through restarts of the service.
 
     Example:
         async with client.capture_events("sim0") as events:
@@ -42,9 +42,9 @@ class EventStream(Stream[CaptureEvent]):
 
     @property
     def place(self) -> int | None:
-        """The number of the last event that was read, or need not be; None: not yet told.
+        """The number of the last event that was read, or need not be; None: not yet known.
 
-        Kept by a program, it is the `after_sequence` with which to go on after its own restart.
+        A program that stores it continues with it, as `after_sequence`, after its own restart.
         """
         return self._place.sequence
 
@@ -57,10 +57,10 @@ class _Place:
 async def _events(
     caller: Caller, camera: str, place: _Place, on_connection: OnConnection | None
 ) -> AsyncGenerator[CaptureEvent | Mark, None]:
-    """Yield events, for ever.
+    """Yield events, endlessly.
 
     Raises:
-        EventsMissed: those that were asked for are gone, or the history is another one.
+        EventsMissed: those that were asked for are no longer kept, or the history was replaced.
         CamsvcError: as `ResumingStream.messages`.
     """
     lost = False
@@ -78,11 +78,11 @@ async def _events(
                     lost = True
                     continue
                 if message is None:
-                    # Without a place of its own, a reader has begun only once it is told its place.
+                    # Without a place of its own, a reader has begun only once it knows its place.
                     if place.sequence is not None:
                         yield Mark.READY
                 elif message.HasField("gap"):
-                    raise _missed(place.sequence or 0, message.gap.first_available_sequence)
+                    raise _gap(place.sequence or 0, message.gap.first_available_sequence)
                 elif message.HasField("event"):
                     place.sequence = message.event.sequence
                     yield message.event
@@ -101,7 +101,7 @@ async def _events(
         raise _replaced(place.sequence or 0, newest) from error
 
 
-def _missed(place: int, first: int) -> EventsMissed:
+def _gap(place: int, first: int) -> EventsMissed:
     return _error(
         f"the events after number {place} are no longer kept; the oldest is number {first}",
         resume_after=first - 1,

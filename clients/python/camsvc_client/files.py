@@ -1,4 +1,4 @@
-"""Files that are there whole, or as they were before."""
+"""Files that are written as a whole, or stay as they were."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
-    """Write a file in one step; with `sync` it outlasts a power cut once this returns.
+    """Write a file in one step; with `sync` it survives a power cut once this returns.
 
     Raises:
         OSError: the file cannot be written.

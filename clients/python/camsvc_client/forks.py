@@ -1,4 +1,4 @@
-"""What gRPC and threads do not survive is told, instead of a hang or a crash in the new process."""
+"""Refuses to use a client in a forked process, where gRPC and threads would hang or crash."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def check(process: int) -> None:
-    """Look whether this is still the process (by its number) in which something was opened.
+    """Check that this is still the process (by its id) in which something was opened.
 
     Raises:
         RuntimeError: it is a fork of it.

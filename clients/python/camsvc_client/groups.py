@@ -1,4 +1,4 @@
-"""What became of a CaptureGroup."""
+"""The results of a CaptureGroup."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from camsvc_client.errors import CamsvcError, from_info
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """One camera's part: either `capture` or `error` is there.
+    """One camera's part: either `capture` or `error` is set.
 
-    `replayed` tells that the capture is the stored result of an earlier call.
+    `replayed`: the capture is the stored result of an earlier call.
 
     Example:
         for result in group.results:

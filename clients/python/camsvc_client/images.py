@@ -34,10 +34,10 @@ class Image:
     mime_type: str
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file, which is there whole or, when this fails, as it was before.
+        """Write the picture to a file, which is whole or, when this fails, as it was before.
 
         Raises:
-            ValueError: there are no bytes, as the picture was not fetched.
+            ValueError: the picture was not fetched.
             OSError: the file cannot be written.
         """
         target = Path(path)
@@ -51,7 +51,7 @@ class Image:
 
         Raises:
             ImportError: they are not installed.
-            ValueError: there are no bytes, or Pillow cannot read this format (some raw files).
+            ValueError: it was not fetched, or Pillow cannot read its format (some raw files).
         """
         try:
             import numpy  # noqa: PLC0415 - optional
@@ -76,9 +76,8 @@ class Image:
 class Picture(Image):
     """A still: its description and its bytes.
 
-    `data` is empty when it was asked for with `fetch=False`. `replayed` tells that this is the
-    stored result of an earlier call with the same `request_id`; of a picture of more than 16 MiB
-    that is not known, and False.
+    `data` is empty when it was taken with `fetch=False`. `replayed`: it is the stored result of an
+    earlier call with the same `request_id`; unknown, and False, for a picture of more than 16 MiB.
 
     Example:
         picture = await client.capture("sim0", timeout=30)

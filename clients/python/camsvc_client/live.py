@@ -26,7 +26,7 @@ STATUS_REPEAT_S = 1.0
 
 
 class LiveState(enum.Enum):
-    """What a viewer may expect.
+    """The state of a live view.
 
     Example:
         if item.state is LiveState.UNREACHABLE:
@@ -36,21 +36,21 @@ class LiveState(enum.Enum):
     STARTING = "starting"
     """The camera is being opened, or no frame has arrived yet."""
     LIVE = "live"
-    """Frames flow."""
+    """Frames arrive."""
     PAUSED = "paused"
-    """Frames are held back on purpose, as during a still, and will be back by themselves."""
+    """Frames are held back on purpose, as during a still, and will resume by themselves."""
     RECOVERING = "recovering"
-    """The service brings the camera back; frames will go on by themselves."""
+    """The camera is recovering; frames will resume by themselves."""
     OFFLINE = "offline"
-    """Nothing will come until somebody acts: `LiveStatus.error` says what to do."""
+    """No frame will come until a person acts: `LiveStatus.error` says what to do."""
     UNREACHABLE = "unreachable"
     """The service itself cannot be reached, or does not answer. The client keeps trying; frames
-    will go on by themselves."""
+    will resume by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """Why there are no frames, or that there are some again.
+    """Why there are no frames, or that they have resumed.
 
     `reason` is for people. `last_frame_time` is when the camera's last good frame was taken, by
     the service's clock. `error` is there in RECOVERING, OFFLINE and UNREACHABLE.

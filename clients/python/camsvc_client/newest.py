@@ -52,7 +52,7 @@ class Newest(AsyncIterator[tuple[T, int]], Generic[T]):
         await asyncio.wait([self._reading])
 
     async def _catch_up(self) -> None:
-        """Read what came while the viewer's own work kept the event loop from doing so."""
+        """Read what came while the viewer's own work blocked the event loop."""
         came = -1
         while self._came != came:
             came = self._came

@@ -1,10 +1,11 @@
-"""The way from threads into an event loop, and back."""
+"""Runs coroutines for threads, on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
+import time
 import weakref
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
@@ -27,21 +28,21 @@ class Closed(RuntimeError):
 
 
 class Portal:
-    """An event loop in a thread of its own, which other threads let do things."""
+    """An event loop in a thread of its own, on which other threads run coroutines."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="camsvc-client", daemon=True)
         thread.start()
         self._process = os.getpid()
-        # Also when it was forgotten, and when the interpreter ends.
+        # Also when it is garbage, and when the interpreter ends.
         self._end = weakref.finalize(self, _end, self._loop, thread, self._process)
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Wait for a coroutine. An interrupt (Ctrl-C) cancels it.
 
         Raises:
-            RuntimeError: the portal is closed, or was left behind by a fork.
+            RuntimeError: the portal is closed, or this process is a fork.
         """
         try:
             forks.check(self._process)
@@ -78,9 +79,10 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, process: int
         await asyncio.gather(*tasks, return_exceptions=True)
         await loop.shutdown_asyncgens()
 
+    ends_at = time.monotonic() + _END_S
     with suppress(TimeoutError):
         asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(_END_S)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(_END_S)
+    thread.join(max(0.0, ends_at - time.monotonic()))
     if not loop.is_running():
         loop.close()

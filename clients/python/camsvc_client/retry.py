@@ -28,6 +28,9 @@ Both add up, and a service that is back should be found within a second."""
 BACKOFF_JITTER = 0.25
 """Each back-off is longer or shorter by up to this share, so that clients do not come at once."""
 
+_random = random.SystemRandom()
+"""The system's, as forked processes would have the same jitter by Python's own generator."""
+
 _LEAST_S = 0.02
 """Even where the service says "at once"."""
 
@@ -151,5 +154,5 @@ class Backoff:
     def next_s(self) -> float:
         """Return how long to wait, in seconds."""
         base, self._base = self._base, min(BACKOFF_MAX_S, self._base * 2)
-        share = random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)
+        share = _random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)
         return base * share

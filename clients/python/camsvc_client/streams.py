@@ -1,4 +1,4 @@
-"""What the client's endless answers are read from: an iterator that can be closed at any time."""
+"""The iterator from which streams are read; it can be closed at any time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import enum
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -15,7 +14,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Mark(enum.Enum):
-    """What a source yields beside its items."""
+    """What a source yields in addition to its items."""
 
     READY = enum.auto()
     """The service has begun: nothing is missed from here on."""
@@ -24,8 +23,8 @@ class Mark(enum.Enum):
 class Stream(AsyncIterator[T_co], Generic[T_co]):
     """Items as they come. Ends when closed; `async with` closes it, and so does its last reference.
 
-    Entering `async with` waits until the service has begun to tell, so that nothing is missed of
-    what happens inside. `close`, from wherever, ends the iteration of whoever waits for an item.
+    Entering `async with` waits until the service has begun to send, so that nothing is missed of
+    what happens inside. `close`, from any task, ends the iteration of one that waits for an item.
 
     Example:
         async with client.capture_events("sim0") as events:
@@ -58,12 +57,7 @@ class Stream(AsyncIterator[T_co], Generic[T_co]):
                 self._held.append(item)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -77,7 +71,7 @@ class Stream(AsyncIterator[T_co], Generic[T_co]):
 
     def __del__(self) -> None:
         reading = self._next
-        if reading and not reading.done():  # somebody gave up waiting for it
+        if reading and not reading.done():  # a reader stopped waiting for it
             with suppress(RuntimeError):  # the event loop has ended, and the reading with it
                 reading.get_loop().call_soon_threadsafe(reading.cancel)
 
@@ -88,13 +82,13 @@ class Stream(AsyncIterator[T_co], Generic[T_co]):
             raise RuntimeError("another task waits for this stream's next item already")
         if self._next is None:
             self._next = asyncio.create_task(_anext(self._source), name="next item")
-            self._next.add_done_callback(_seen)
+            self._next.add_done_callback(_retrieved)
         self._waiting = True
         try:
-            # A reader may give up waiting, as by `asyncio.timeout`: the next one gets the item.
+            # A reader may stop waiting, as by `asyncio.timeout`: the next one gets the item.
             item = await asyncio.shield(self._next)
         except asyncio.CancelledError:
-            if self._cut_short():
+            if self._closed_while_waiting():
                 raise StopAsyncIteration from None
             raise
         except BaseException as error:
@@ -108,14 +102,14 @@ class Stream(AsyncIterator[T_co], Generic[T_co]):
         self._begun |= item is Mark.READY
         return item
 
-    def _cut_short(self) -> bool:
-        """Whether it was the stream that was ended, and not the task that reads it."""
+    def _closed_while_waiting(self) -> bool:
+        """Whether the stream was closed, rather than its reader cancelled."""
         task = asyncio.current_task()
         return self._closed and not (task and task.cancelling())
 
 
-def _seen(reading: asyncio.Task[T]) -> None:
-    """Keep asyncio from telling that nobody looked at an error."""
+def _retrieved(reading: asyncio.Task[T]) -> None:
+    """Retrieve an error, so that asyncio does not log that nobody did."""
     if not reading.cancelled():
         reading.exception()
 

@@ -1,4 +1,4 @@
-"""Where the service is and how to get in: address, encryption, token."""
+"""Where the service is and how to connect to it: address, encryption, token."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service, as a client has been told of it."""
+    """A service: its address, and how to connect to it."""
 
     address: str
     tls: Tls | None = None

@@ -59,8 +59,8 @@ class Shot:
         """Return the message.
 
         Raises:
-            TypeError: a control's value is none of bool, int, float, str.
-            ValueError: the format is none of those there are.
+            TypeError: a control's value is not of bool, int, float, str.
+            ValueError: the format does not exist.
         """
         return api.CaptureRequest(
             camera=self.camera,
@@ -101,7 +101,7 @@ def control_settings(values: Mapping[str, ControlValue]) -> list[pb.ControlSetti
     """Return messages that set controls.
 
     Raises:
-        TypeError: a value is none of bool, int, float, str.
+        TypeError: a value is not of bool, int, float, str.
     """
     return [pb.ControlSetting(name=name, value=_message(name, v)) for name, v in values.items()]
 
@@ -134,7 +134,7 @@ def state_values(names: Iterable[CaptureState]) -> list[pb.Capture.State.ValueTy
     """Return the contract's values for states of captures.
 
     Raises:
-        ValueError: one of them is not there.
+        ValueError: one of them does not exist.
     """
     return [pb.Capture.State.Value(f"STATE_{name.upper()}") for name in names]
 
@@ -143,7 +143,7 @@ def _format(name: ImageFormat | None) -> pb.ImageOptions.Format.ValueType:
     if name is None:
         return pb.ImageOptions.FORMAT_UNSPECIFIED
     if name not in _FORMATS:
-        raise ValueError(f"{name!r} is no format; allowed: {', '.join(_FORMATS)}")
+        raise ValueError(f"{name!r} is not a format; allowed: {', '.join(_FORMATS)}")
     return _FORMATS[name]
 
 
@@ -157,4 +157,4 @@ def _message(name: str, value: ControlValue) -> pb.ControlValue:
             return pb.ControlValue(double_value=value)
         case str():
             return pb.ControlValue(string_value=value)
-    raise TypeError(f"{value!r} is no value for {name}; allowed: bool, int, float, str")
+    raise TypeError(f"{value!r} is not a value for {name}; allowed: bool, int, float, str")

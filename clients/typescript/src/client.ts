@@ -13,7 +13,7 @@ import { retrying } from "./retry.js";
 import { namingUnreachable } from "./unreachable.js";
 
 /**
- * The calls of the service, each with `{ timeoutMs, signal }` beside its request, and `close()`.
+ * The calls of the service, each with its request and `{ timeoutMs, signal }`, and `close()`.
  *
  * Those with one answer are made again while the camera is busy or away, or the service cannot be
  * reached: see `ClientOptions` for how long. A capture is given a `requestId` for that, so that

@@ -1,4 +1,4 @@
-/** What an error carries beside its message: a reason, when to come back. */
+/** The details of an error: its reason, and when to come back. */
 
 import { create } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
@@ -24,7 +24,7 @@ export type Reason =
   | ("INVALID_REQUEST" | "REQUEST_ID_REUSED" | "UNAUTHENTICATED" | "PERMISSION_DENIED");
 
 /**
- * An error of the service, its details read: what an error is after `isFaulted` and its kin.
+ * An error of the service, its details read: what an error is after `isFaulted` and its like.
  *
  * @example
  * const show = ({ reason, info }: CameraError) => console.error(reason, info["camera"]);

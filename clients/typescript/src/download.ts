@@ -30,7 +30,7 @@ export type DownloadedImage = {
 };
 
 /**
- * Fetches a picture. After a cut it goes on where it was, for up to `reconnectMs` without progress. A
+ * Fetches a picture. After an interruption it resumes where it was, for up to `reconnectMs` without progress. A
  * file that is not what the service promised (SHA-256) is an error, `Code.DataLoss`. The signal ends it,
  * with its reason as the error.
  *

@@ -1,4 +1,4 @@
-/** What went wrong, by kind. */
+/** The kinds of errors. */
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type CameraError, infoOf, type Reason, waitMsOf } from "./details.js";
@@ -51,7 +51,7 @@ export const isUnavailable = (error: unknown): error is CameraError =>
   is(error, "CAMERA_UNAVAILABLE");
 
 /**
- * The camera needs a person: the message says what to do. Afterwards: `client.resetCamera`.
+ * The camera needs a person: the message says what to do. Afterwards, call `client.resetCamera`.
  *
  * @example
  * if (isFaulted(error)) console.error(error.rawMessage);

@@ -18,7 +18,7 @@ import { resumed, type StreamOptions, stoppable } from "./resume.js";
 export type EventItem = Extract<CaptureEventsResponse["payload"], { case: "event" | "gap" }>;
 
 /**
- * What {@link captureEvents} takes beside the request.
+ * What {@link captureEvents} takes in addition to the request.
  *
  * @example
  * const options: EventOptions = { onConnection: (error) => console.error(error?.rawMessage) };

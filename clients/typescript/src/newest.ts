@@ -1,6 +1,6 @@
 import type { LiveItem } from "./live.js";
 
-/** Reads on while the consumer is busy, and keeps for it the newest of each kind. */
+/** Keeps reading while the consumer is busy, and keeps for it the newest of each kind. */
 export async function* newest(
   source: AsyncIterable<LiveItem>,
   signal: AbortSignal,

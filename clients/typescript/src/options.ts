@@ -18,7 +18,7 @@ export interface ClientOptions {
   readMaxBytes?: number | undefined;
   /**
    * For how long a call without `timeoutMs` is made again while the camera is busy or away, in
-   * milliseconds; one with `timeoutMs` goes on until that. Default 30,000.
+   * milliseconds; one with `timeoutMs` is until that. Default 30,000.
    */
   giveUpAfterMs?: number | undefined;
   /** For how long a call tries to reach the service, in milliseconds. Default 10,000. */

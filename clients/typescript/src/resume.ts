@@ -1,4 +1,4 @@
-/** Streams that go on after the connection, or the service, was lost. */
+/** Streams that continue after the connection, or the service, was lost. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -10,7 +10,7 @@ import { isSilent } from "./unreachable.js";
 export const STATUS_REPEAT_MS = 1000;
 
 /**
- * What the streams take beside the request.
+ * What the streams take in addition to the request.
  *
  * @example
  * const options: StreamOptions = { signal: AbortSignal.timeout(60_000) };

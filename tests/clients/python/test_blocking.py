@@ -179,6 +179,46 @@ print(ours, threads, counts[-1][2] - counts[3][2])
 """
 
 
+BLOCKED = """
+import sys, threading
+from camsvc_client import CameraClient
+
+def token():
+    print("asked", flush=True)
+    threading.Event().wait()
+
+client = CameraClient(sys.argv[1], token=token)
+threading.Thread(target=client.list_cameras, daemon=True).start()
+while client.address and not sys.stdin.readline():
+    pass
+"""
+
+CLEANED_UP = """
+import asyncio, signal, threading
+from camsvc_client.portal import Closed, Portal
+
+async def work():
+    try:
+        if interrupted:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        else:
+            close.start()
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.05)
+        print("cleaned up", flush=True)
+
+for interrupted in (True, False):
+    portal = Portal()
+    close = threading.Thread(target=portal.close)
+    try:
+        portal.run(work())
+    except (Closed, KeyboardInterrupt) as error:
+        print(type(error).__name__, flush=True)
+    portal.close()
+"""
+
+
 def run(script: str, address: str, *, interrupt: bool = False) -> tuple[str, str, int]:
     """Run a program; return what it printed, its errors and its exit code."""
     process = subprocess.Popen(
@@ -208,6 +248,29 @@ async def test_a_program_that_forgets_to_close_ends_cleanly(address: str) -> Non
 async def test_ctrl_c_ends_a_wait_and_the_client_goes_on(address: str) -> None:
     said = await asyncio.to_thread(run, INTERRUPTED, address, interrupt=True)
     assert said == ("interrupted 2\n", "", 0)
+
+
+async def test_a_callback_that_blocks_keeps_no_program_from_ending(address: str) -> None:
+    def use() -> tuple[str, int]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BLOCKED, address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        said = process.stdout.readline()
+        process.communicate("\n", timeout=60)
+        return said, process.returncode
+
+    assert await asyncio.to_thread(use) == ("asked\n", 0)
+
+
+async def test_a_call_that_is_ended_cleans_up_in_its_own_time(address: str) -> None:
+    """Also where the clean-up has to wait; see ADR 17."""
+    out, _, code = await asyncio.to_thread(run, CLEANED_UP, address)
+    assert out.count("cleaned up") == 2
+    assert ("KeyboardInterrupt" in out, "Closed" in out, code) == (True, True, 0)
 
 
 async def test_what_does_not_survive_a_fork_says_so(address: str) -> None:

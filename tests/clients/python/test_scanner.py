@@ -230,7 +230,7 @@ async def test_a_full_disk_ends_the_scan_and_it_goes_on_afterwards(
         code, out, err = await scan("--cylinder", "8x2", "-c", "left", "-c", "right", *FIXED)
         assert (code, out) == (1, "")
         assert "No space left on device" in err
-        assert "go on with: camctl scan" in err
+        assert "resume with: camctl scan" in err
         disk.make_room()
         code, out, err = await scan()
         assert code == 0, err
@@ -344,7 +344,7 @@ async def test_what_cannot_be_done_is_told_before_anything_moves(
         ({"exposure_us": 1}, InvalidRequest, "out of range"),
         ({"controls": {"aperture": 8}}, Unsupported, "aperture"),
         ({"cameras": ["left", "nono"]}, CameraNotFound, "nono"),
-        ({"format": "raw"}, CannotScan, "'left' takes no raw; allowed: jpeg, png"),
+        ({"format": "raw"}, CannotScan, "'left' does not offer raw; allowed: jpeg, png"),
     ]
     async with AsyncCameraClient(service.address) as client:
         for changes, error, words in wrong:
@@ -487,5 +487,5 @@ async def test_ctrl_c_says_how_to_go_on(start_service: StartService, tmp_path: P
     process.send_signal(signal.SIGINT)
     code, out, err = await finished(process, within_s=10)
     assert (code, out) == (130, "")
-    assert re.fullmatch(r"\d+ of 891 pictures are there; go on with: camctl scan vase\n", err)
+    assert re.fullmatch(r"\d+ of 891 pictures are there; resume with: camctl scan vase\n", err)
     check_pictures(tmp_path / "vase", int(err.split()[0]))

@@ -1,4 +1,4 @@
-"""The command line: its options, and its commands from the files beside this one."""
+"""The command line: its options, and its commands from the other files of this folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camsvc_client.camctl import (
     watch,
 )
 from camsvc_client.camctl.output import say
-from camsvc_client.camctl.session import Connection, usage
+from camsvc_client.camctl.session import Service, command, usage
 
 app = typer.Typer(
     help="The camera service on the command line.",
@@ -60,20 +60,20 @@ def _main(
     ] = False,
 ) -> None:
     if ca and not ca.is_file():
-        usage(f"--ca: there is no file {ca}")
-    context.obj = Connection(address, Tls(ca) if tls or ca else None, token)
+        usage(f"--ca: the file {ca} does not exist")
+    context.obj = Service(address, Tls(ca) if tls or ca else None, token)
 
 
-app.command("list")(cameras.list_cameras)
-app.command()(cameras.show)
-app.command()(stills.capture)
-app.command()(live.live)
-app.command()(events.events)
-app.command()(history.history)
-app.command()(stills.download)
-app.command("controls")(controls.show_controls)
-app.command("set")(controls.set_controls)
-app.command()(cameras.reset)
-app.command()(cameras.discover)
-app.command()(watch.watch)
-app.command()(scan.scan)
+app.command("list")(command(cameras.list_cameras))
+app.command()(command(cameras.show))
+app.command()(command(stills.capture))
+app.command()(command(live.live))
+app.command()(command(events.events))
+app.command()(command(history.history))
+app.command()(command(stills.download))
+app.command("controls")(command(controls.show_controls))
+app.command("set")(command(controls.set_controls))
+app.command()(command(cameras.reset))
+app.command()(command(cameras.discover))
+app.command()(command(watch.watch))
+app.command()(command(scan.scan, retry=scan.PATIENT))

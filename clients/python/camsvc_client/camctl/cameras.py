@@ -1,8 +1,7 @@
-"""Commands about cameras as such: list, show, reset, discover."""
+"""The commands list, show, reset and discover."""
 
 from __future__ import annotations
 
-import typer
 from camapi.v1 import camera_pb2 as pb
 from rich.markup import escape
 from rich.text import Text
@@ -11,23 +10,19 @@ from camsvc_client import from_status
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit, plain, say
-from camsvc_client.camctl.session import Address, Json, Session, Timeout, run
+from camsvc_client.camctl.session import Session, Timeout
 from camsvc_client.camctl.tables import Column
 
 _QUICK_S = 5.0
 
 
-def list_cameras(context: typer.Context, address: Address = None, json: Json = False) -> None:
+async def list_cameras(session: Session) -> None:
     """List the cameras, with what each does now."""
-
-    async def work(session: Session) -> None:
-        cameras = await session.client.list_cameras(timeout=_QUICK_S)
-        if json:
-            emit([plain(camera) for camera in cameras])
-        else:
-            output.show(overview(cameras))
-
-    run(context, address, json, work)
+    cameras = await session.client.list_cameras(timeout=_QUICK_S)
+    if session.json:
+        emit([plain(camera) for camera in cameras])
+    else:
+        output.show(overview(cameras))
 
 
 def overview(cameras: list[pb.Camera]) -> Text:
@@ -67,19 +62,13 @@ def remark(camera: pb.Camera) -> str:
     return "; ".join(camera.warnings)
 
 
-def show(
-    context: typer.Context, camera: Camera, address: Address = None, json: Json = False
-) -> None:
+async def show(session: Session, camera: Camera) -> None:
     """Show all about one camera."""
-
-    async def work(session: Session) -> None:
-        shown = await session.client.get_camera(camera, timeout=_QUICK_S)
-        if json:
-            emit(plain(shown))
-        else:
-            output.show(_details(shown))
-
-    run(context, address, json, work)
+    shown = await session.client.get_camera(camera, timeout=_QUICK_S)
+    if session.json:
+        emit(plain(shown))
+    else:
+        output.show(_details(shown))
 
 
 def _details(camera: pb.Camera) -> Text:
@@ -130,60 +119,41 @@ def _recovery(entry: pb.RecoveryStatistics) -> str:
     return f"{entry.count} x {name.replace('_', ' ')} (last {lasted:.2f} s)"
 
 
-def reset(
-    context: typer.Context,
-    camera: Camera,
-    address: Address = None,
-    timeout: Timeout = None,
-    json: Json = False,
-) -> None:
-    """Start a camera anew, whatever it is doing; brings a faulted one back."""
-
-    async def work(session: Session) -> None:
-        shown = await session.client.reset_camera(camera, timeout=timeout)
-        if json:
-            emit(plain(shown))
-        else:
-            say(f"{escape(camera)} is {output.camera_state(shown)}")
-
-    run(context, address, json, work)
+async def reset(session: Session, camera: Camera, timeout: Timeout = None) -> None:
+    """Restart a camera, whatever it is doing; brings a faulted one back."""
+    shown = await session.client.reset_camera(camera, timeout=timeout)
+    if session.json:
+        emit(plain(shown))
+    else:
+        say(f"{escape(camera)} is {output.camera_state(shown)}")
 
 
-def discover(
-    context: typer.Context,
-    address: Address = None,
-    timeout: Timeout = None,
-    json: Json = False,
-) -> None:
+async def discover(session: Session, timeout: Timeout = None) -> None:
     """Find out what is attached to the service's machine, with settings ready to paste."""
-
-    async def work(session: Session) -> None:
-        found = await session.client.discover_cameras(timeout=timeout)
-        if json:
-            emit(plain(found))
-            return
-        rows = [
-            (
-                escape(device.driver),
-                escape(device.address),
-                escape(device.camera) or "[dim]not configured[/]",
-                escape(device.serial),
-                escape(device.name),
-            )
-            for device in found.devices
-        ]
-        columns = (
-            Column("DRIVER"),
-            Column("ADDRESS"),
-            Column("CAMERA"),
-            Column("SERIAL", spare=1),
-            Column("NAME", prose=True),
+    found = await session.client.discover_cameras(timeout=timeout)
+    if session.json:
+        emit(plain(found))
+        return
+    rows = [
+        (
+            escape(device.driver),
+            escape(device.address),
+            escape(device.camera) or "[dim]not configured[/]",
+            escape(device.serial),
+            escape(device.name),
         )
-        output.show(output.table(*columns, rows=rows))
-        for failure in found.failures:
-            output.hint(f"{failure.driver}: {failure.error.message}")
-        for device in found.devices:
-            if not device.camera and device.settings_snippet:
-                say(f"\n[dim]# {escape(device.name)}[/]\n{escape(device.settings_snippet.strip())}")
-
-    run(context, address, json, work)
+        for device in found.devices
+    ]
+    columns = (
+        Column("DRIVER"),
+        Column("ADDRESS"),
+        Column("CAMERA"),
+        Column("SERIAL", spare=1),
+        Column("NAME", prose=True),
+    )
+    output.show(output.table(*columns, rows=rows))
+    for failure in found.failures:
+        output.hint(f"{failure.driver}: {failure.error.message}")
+    for device in found.devices:
+        if not device.camera and device.settings_snippet:
+            say(f"\n[dim]# {escape(device.name)}[/]\n{escape(device.settings_snippet.strip())}")

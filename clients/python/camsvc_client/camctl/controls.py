@@ -14,7 +14,7 @@ from camsvc_client import AsyncCameraClient, ControlValue, control_value
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit, plain
-from camsvc_client.camctl.session import Address, Json, Session, Timeout, pairs, run, usage
+from camsvc_client.camctl.session import Session, Timeout, pairs, usage
 from camsvc_client.camctl.tables import Column
 
 _TRUTHS = {"true": True, "on": True, "yes": True, "1": True} | {
@@ -24,44 +24,34 @@ _TRUTHS = {"true": True, "on": True, "yes": True, "1": True} | {
     "0": False,
 }
 
+_WANTS = {pb.Control.TYPE_BOOL: "true or false", pb.Control.TYPE_INT: "a whole number"}
+
 Settings = Annotated[
     list[str], typer.Argument(metavar="NAME=VALUE...", help="Such as gain=2 focus_mode=manual.")
 ]
 
 
-def show_controls(
-    context: typer.Context,
+async def show_controls(
+    session: Session,
     camera: Camera,
-    address: Address = None,
     timeout: Timeout = None,
-    json: Json = False,
 ) -> None:
     """List a camera's controls, with their values and bounds."""
-
-    async def work(session: Session) -> None:
-        _print(await session.client.list_controls(camera, timeout=timeout), json)
-
-    run(context, address, json, work)
+    _print(await session.client.list_controls(camera, timeout=timeout), session.json)
 
 
-def set_controls(
-    context: typer.Context,
+async def set_controls(
+    session: Session,
     *,
     camera: Camera,
     settings: Settings,
-    address: Address = None,
     timeout: Timeout = None,
-    json: Json = False,
 ) -> None:
     """Set controls, all or none; they hold until set again."""
     wanted = pairs(settings, "set")
-
-    async def work(session: Session) -> None:
-        values = await typed(session.client, camera, wanted, timeout)
-        now = await session.client.set_controls(camera, values, timeout=timeout)
-        _print(now if json else [c for c in now if c.name in wanted], json)
-
-    run(context, address, json, work)
+    values = await typed(session.client, camera, wanted, timeout)
+    now = await session.client.set_controls(camera, values, timeout=timeout)
+    _print(now if session.json else [c for c in now if c.name in wanted], session.json)
 
 
 async def typed(
@@ -71,7 +61,7 @@ async def typed(
     if not wanted:
         return {}
     types = {c.name: c.type for c in await client.list_controls(camera, timeout=timeout)}
-    # One that the camera has not, the service refuses in better words than we have.
+    # A name that the camera lacks is refused by the service, in better words.
     return {name: _value(name, text, types.get(name)) for name, text in wanted.items()}
 
 
@@ -87,11 +77,7 @@ def _value(name: str, text: str, kind: pb.Control.Type.ValueType | None) -> Cont
             case _:
                 return text
     except (ValueError, KeyError):
-        assert kind is not None
-        wants = {
-            pb.Control.TYPE_BOOL: "true or false",
-            pb.Control.TYPE_INT: "a whole number",
-        }.get(kind, "a number")
+        wants = _WANTS.get(kind or pb.Control.TYPE_DOUBLE, "a number")
         usage(f"{name}: {text!r} is not allowed; allowed: {wants}")
 
 

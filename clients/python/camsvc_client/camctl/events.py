@@ -16,7 +16,7 @@ from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
 from camsvc_client.camctl.output import emit, hint, plain
 from camsvc_client.camctl.progress import words
-from camsvc_client.camctl.session import Address, Json, Session, run
+from camsvc_client.camctl.session import Session
 from camsvc_client.camctl.tables import Column
 from camsvc_client.events import OnConnection
 
@@ -28,38 +28,32 @@ _COLUMNS = (
 )
 
 
-def events(
-    context: typer.Context,
+async def events(
+    session: Session,
     *,
     camera: OnlyCamera = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")
+        bool, typer.Option("--follow", "-f", help="Then new ones as they come.")
     ] = False,
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="How many of the past.")] = 20,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="How many past ones.")] = 20,
     after: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", min=0, help="Those after this number instead; 0: all."),
     ] = None,
-    address: Address = None,
-    json: Json = False,
 ) -> None:
     """List what happened to captures. With --json, each on a line of its own."""
-
-    async def work(session: Session) -> None:
-        tell: Callable[[pb.CaptureEvent], None]
-        tell = (lambda event: emit(plain(event))) if json else (lambda e: output.show(_line(e)))
-        newest = await _newest(session.client)
-        if after is None:
-            for event in await _last(session.client, camera, last, newest):
-                tell(event)
-        start = newest if after is None else after
-        on_connection = None if json else _connection
-        async with aclosing(_after(session.client, start, newest, follow, on_connection)) as more:
-            async for event in more:
-                if camera in (None, event.camera):
-                    tell(event)
-
-    run(context, address, json, work)
+    show: Callable[[pb.CaptureEvent], None]
+    show = (lambda event: emit(plain(event))) if session.json else (lambda e: output.show(_line(e)))
+    newest = await _newest(session.client)
+    if after is None:
+        for event in await _last(session.client, camera, last, newest):
+            show(event)
+    start = newest if after is None else after
+    on_connection = None if session.json else _connection
+    async with aclosing(_after(session.client, start, newest, follow, on_connection)) as more:
+        async for event in more:
+            if camera in (None, event.camera):
+                show(event)
 
 
 async def _newest(client: AsyncCameraClient) -> int:

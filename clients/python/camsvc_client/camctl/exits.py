@@ -1,4 +1,4 @@
-"""Exit codes, by kind of error: for scripts that want to know what to do next."""
+"""Exit codes, by kind of error, so that scripts know what to do next."""
 
 from camsvc_client import errors
 
@@ -14,7 +14,7 @@ TABLE: dict[type[errors.CamsvcError], tuple[int, str]] = {
     errors.CaptureNotFound: (3, "no such camera or capture"),
     errors.CameraBusy: (4, "busy: try again"),
     errors.QueueFull: (4, "busy: try again"),
-    errors.CameraUnavailable: (5, "the camera is not there now: try again"),
+    errors.CameraUnavailable: (5, "the camera is away or recovering: try again"),
     errors.CameraFaulted: (6, "the camera needs a person"),
     errors.Unsupported: (7, "this camera or service cannot do that"),
     errors.Unimplemented: (7, "this camera or service cannot do that"),

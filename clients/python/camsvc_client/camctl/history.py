@@ -12,7 +12,7 @@ from rich.markup import escape
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
 from camsvc_client.camctl.output import emit, plain
-from camsvc_client.camctl.session import Address, Json, Session, moment, pairs, run
+from camsvc_client.camctl.session import Session, moment, pairs
 from camsvc_client.camctl.tables import Column
 
 _MOST_PER_PAGE = 1000
@@ -36,8 +36,8 @@ class State(Enum):
     CANCELLED = "cancelled"
 
 
-def history(
-    context: typer.Context,
+async def history(
+    session: Session,
     *,
     camera: OnlyCamera = None,
     label: Annotated[
@@ -54,36 +54,30 @@ def history(
         typer.Option(help="In this state."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="The newest; 0: all.")] = 20,
-    address: Address = None,
-    json: Json = False,
 ) -> None:
     """List captures, newest first. With --json, each on a line of its own."""
     labels = pairs(label, "--label")
     start, end = moment(since, "--since"), moment(until, "--until")
-
-    async def work(session: Session) -> None:
-        found: list[pb.Capture] = []
-        count = 0
-        async with session.client.list_captures(
-            camera,
-            labels=labels,
-            since=start,
-            until=end,
-            states=[chosen.value for chosen in state or ()],
-            page_size=min(limit or _MOST_PER_PAGE, _MOST_PER_PAGE),
-        ) as captures:
-            async for capture in captures:
-                count += 1
-                if json:
-                    emit(plain(capture))
-                else:
-                    found.append(capture)
-                if count == limit:
-                    break
-        if not json:
-            output.show(output.table(*_COLUMNS, rows=map(_row, found)))
-
-    run(context, address, json, work)
+    found: list[pb.Capture] = []
+    count = 0
+    async with session.client.list_captures(
+        camera,
+        labels=labels,
+        since=start,
+        until=end,
+        states=[chosen.value for chosen in state or ()],
+        page_size=min(limit or _MOST_PER_PAGE, _MOST_PER_PAGE),
+    ) as captures:
+        async for capture in captures:
+            count += 1
+            if session.json:
+                emit(plain(capture))
+            else:
+                found.append(capture)
+            if count == limit:
+                break
+    if not session.json:
+        output.show(output.table(*_COLUMNS, rows=map(_row, found)))
 
 
 def _row(capture: pb.Capture) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command `live`: how the live view does, with a preview where the terminal can show one."""
+"""The command `live`: figures of the live view, and a preview where the terminal can show one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit
 from camsvc_client.camctl.screen import Screen
-from camsvc_client.camctl.session import Address, Json, Session, interactive, run
+from camsvc_client.camctl.session import Session, interactive
 from camsvc_client.images import extension
 
 Item = Frame | LiveStatus
@@ -28,8 +28,8 @@ _WINDOW_S = 3.0
 """Over how long the rate is measured."""
 
 
-def live(
-    context: typer.Context,
+async def live(
+    session: Session,
     *,
     camera: Camera,
     max_fps: Annotated[
@@ -50,47 +50,41 @@ def live(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="End after so long.")
     ] = None,
-    address: Address = None,
-    json: Json = False,
 ) -> None:
     """Watch a camera: frames per second, age, drops. With --json, a line for each frame."""
     folder = save
-
-    async def work(session: Session) -> None:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        figures = Figures(camera)
-        view = session.client.live_view(camera, max_fps=max_fps, max_width_px=max_width)
-        ends_at = None if seconds is None else time.monotonic() + seconds
-        try:
-            async with view, _shown(figures, json=json, preview_wanted=show) as tell:
-                async for item in _until(view, ends_at):
-                    figures.add(item)
-                    if isinstance(item, Frame) and folder is not None:
-                        name = f"{camera}-{item.sequence:08d}{extension(item.mime_type)}"
-                        await asyncio.to_thread(item.save, folder / name)
-                    tell(item)
-                    if frames and figures.count >= frames:
-                        break
-        finally:
-            if not json and figures.begun:
-                output.say(figures.line())  # also after Ctrl-C, which is the usual end
-
-    run(context, address, json, work)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    figures = Figures(camera)
+    view = session.client.live_view(camera, max_fps=max_fps, max_width_px=max_width)
+    ends_at = None if seconds is None else time.monotonic() + seconds
+    try:
+        async with view, _shown(figures, json=session.json, preview_wanted=show) as show_item:
+            async for item in _until(view, ends_at):
+                figures.add(item)
+                if isinstance(item, Frame) and folder is not None:
+                    name = f"{camera}-{item.sequence:08d}{extension(item.mime_type)}"
+                    await asyncio.to_thread(item.save, folder / name)
+                show_item(item)
+                if frames and figures.count >= frames:
+                    break
+    finally:
+        if not session.json and figures.begun:
+            output.say(figures.line())  # also after Ctrl-C, which is the usual end
 
 
 @asynccontextmanager
 async def _shown(
     figures: Figures, *, json: bool, preview_wanted: bool
 ) -> AsyncIterator[Callable[[Item], None]]:
-    """Give a function that tells of an item, as the one who reads it wants it."""
+    """Give a function that shows an item, for a program, a terminal or a log."""
     if json:
         yield lambda item: emit(_document(item))
     elif interactive():
         async with Screen(figures.line, preview_wanted=preview_wanted) as screen:
-            yield screen.tell
+            yield screen.show
     else:
-        yield figures.print_now_and_then
+        yield figures.print_each_second
 
 
 async def _until(view: Stream[Item], ends_at: float | None) -> AsyncIterator[Item]:
@@ -103,7 +97,7 @@ async def _until(view: Stream[Item], ends_at: float | None) -> AsyncIterator[Ite
 
 @dataclass
 class Figures:
-    """What there is to say of a live view so far."""
+    """The figures of a live view so far."""
 
     camera: str
     count: int = 0
@@ -134,7 +128,7 @@ class Figures:
         return self._begun
 
     def line(self) -> str:
-        """Return all of it in a line."""
+        """Return all of them in a line."""
         state = output.state(self.status.state.value)
         start = f"{escape(self.camera)}: {state}"
         if self.status.state is not LiveState.LIVE:
@@ -151,7 +145,7 @@ class Figures:
             f"{self.count} frames, {self.dropped} dropped"
         )
 
-    def print_now_and_then(self, item: Item) -> None:
+    def print_each_second(self, item: Item) -> None:
         """Print the line once a second, for a log."""
         now = time.monotonic()
         if now - self._printed_at >= 1.0 or isinstance(item, LiveStatus):

@@ -1,4 +1,4 @@
-"""What people and programs are told: text and tables by Rich, JSON as the contract maps it."""
+"""Output for people and programs: text and tables by Rich, JSON as the contract maps it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def complain(message: str) -> None:
 
 
 def hint(text: str) -> None:
-    """Print what is worth knowing, beside the output."""
+    """Print a note on stderr, apart from the output."""
     err.print(f"[dim]{escape(text)}[/]", soft_wrap=not sys.stderr.isatty())
 
 
@@ -59,16 +59,16 @@ def error(problem: Exception, message: str, *, json: bool) -> None:
     if not json:
         complain(message)
         return
-    told: dict[str, object] = {"reason": None, "message": message}
+    document: dict[str, object] = {"reason": None, "message": message}
     if isinstance(problem, CamsvcError):
-        told |= {
+        document |= {
             "reason": problem.reason,
             "code": problem.code.name,
             "metadata": dict(problem.metadata),
             "retry_after_s": problem.retry_after_s,
             "request_id": problem.request_id,
         }
-    print(json_module.dumps({"error": told}), file=sys.stderr, flush=True)  # noqa: T201
+    print(json_module.dumps({"error": document}), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def emit(document: object) -> None:
@@ -96,7 +96,7 @@ def facts(entries: Mapping[str, str | None]) -> Text:
 
 
 def show(text: Text) -> None:
-    """Print what is broken into lines already."""
+    """Print text that is broken into lines already."""
     out.print(text, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""How far a capture is, told by its events, on a line of the terminal that goes away."""
+"""How far a capture is, by its events, on a transient line of the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from camsvc_client.camctl import output
 from camsvc_client.camctl.session import Session
 
 _WAIT_S = 2.0
-"""How long the capture waits for its events to begin; it goes on without them."""
+"""How long the capture waits for its events to begin; it continues without them."""
 
 
 def wanted(session: Session) -> bool:
@@ -26,7 +26,7 @@ def wanted(session: Session) -> bool:
 
 @asynccontextmanager
 async def shown(session: Session, shots: Sequence[Shot]) -> AsyncIterator[None]:
-    """Show what becomes of captures while they are under way."""
+    """Show the progress of captures while they are under way."""
     if not wanted(session):
         yield
         return
@@ -57,18 +57,18 @@ async def _follow(
                 if event.request_id in ids:
                     status.update(escape(words(event)))
     except CamsvcError:
-        pass  # the capture itself tells what is wrong
+        pass  # the capture itself reports what is wrong
 
 
 def words(event: pb.CaptureEvent) -> str:
-    """Return an event as a person says it."""
+    """Return an event as a sentence."""
     kinds = pb.CaptureEvent
     said = {
         kinds.TYPE_QUEUED: f"waiting, number {event.queue_position} in the queue",
         kinds.TYPE_STARTED: "taking the picture",
         kinds.TYPE_PROGRESS: f"taking the picture, {event.progress_percent} %",
-        kinds.TYPE_RETRYING: f"once more, as {event.error.message}",
-        kinds.TYPE_RECOVERING: f"the camera is brought back, as {event.error.message}",
+        kinds.TYPE_RETRYING: f"trying again: {event.error.message}",
+        kinds.TYPE_RECOVERING: f"the camera is recovering: {event.error.message}",
         kinds.TYPE_SUCCEEDED: "taken",
         kinds.TYPE_CAMERA_AVAILABLE: "the camera is back",
     }

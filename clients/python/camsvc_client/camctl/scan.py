@@ -1,4 +1,4 @@
-"""The command `scan`: a shell of `camsvc_client.scanner`."""
+"""The command `scan`, by `camsvc_client.scanner`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from camsvc_client.camctl import controls, exits, output
 from camsvc_client.camctl.completion import camera_ids
 from camsvc_client.camctl.output import emit, hint, say
 from camsvc_client.camctl.progress import wanted
-from camsvc_client.camctl.session import Address, Json, Session, pairs, run, usage
+from camsvc_client.camctl.session import Session, pairs, usage
 from camsvc_client.scanner import (
     Plan,
     Point,
@@ -37,12 +37,12 @@ from camsvc_client.scanner import (
     grid,
 )
 
-_PATIENT = Retry(give_up_after_s=120.0, reconnect_s=120.0)
-"""A scan is left alone: it waits for a service that is being started anew."""
+PATIENT = Retry(give_up_after_s=120.0, reconnect_s=120.0)
+"""A scan runs unattended: it waits for a service that is being restarted."""
 
 
-def scan(
-    context: typer.Context,
+async def scan(
+    session: Session,
     *,
     folder: Annotated[Path, typer.Argument(help="Where pictures and manifest go.")],
     camera: Annotated[
@@ -84,35 +84,31 @@ def scan(
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long a point is tried.")
     ] = 120.0,
-    address: Address = None,
-    json: Json = False,
 ) -> None:
-    """Scan an object, point by point. The same folder again goes on where it was interrupted.
+    """Scan an object, point by point. The same folder again resumes an interrupted scan.
 
-    Without cameras and pattern, it goes on with those of the folder.
+    Without cameras and pattern, those of the folder are used.
     """
     points = _points(cylindrical, plane, height_mm, step_mm)
     if (points is None) != (not camera):
-        usage("give both a pattern (--cylinder or --grid) and --camera, or neither to go on")
+        usage("give both a pattern (--cylinder or --grid) and --camera, or neither to resume")
     mover = _stage(stage)
     more = pairs(settings, "--set")
-
-    async def work(session: Session) -> None:
-        plan = None
-        if points is not None and camera:
-            values = await controls.typed(session.client, camera[0], more, None)
-            plan = Plan(
-                cameras=camera,
-                points=points,
-                focus_diopters=focus,
-                exposure_us=exposure_us,
-                controls=values,
-                format=format,
-                settle_s=settle,
-            )
-        await _run(session, folder, plan, patience, mover)
-
-    run(context, address, json, work, patient=_PATIENT)
+    async with session.service.client() as client:
+        await client.list_cameras()  # a wrong address is an error at once
+    plan = None
+    if points is not None and camera:
+        values = await controls.typed(session.client, camera[0], more, None)
+        plan = Plan(
+            cameras=camera,
+            points=points,
+            focus_diopters=focus,
+            exposure_us=exposure_us,
+            controls=values,
+            format=format,
+            settle_s=settle,
+        )
+    await _run(session, folder, plan, patience, mover)
 
 
 async def _run(
@@ -136,8 +132,8 @@ async def _run(
         task = bar.add_task("pictures", total=began.total, completed=began.done)
         if not session.json:
             if began.done:
-                hint(f"going on: {began.done} of {began.total} pictures are there")
-            _tell_what_varies(scan.plan)
+                hint(f"resuming: {began.done} of {began.total} pictures are there")
+            _warn_of_variation(scan.plan)
         try:
             result = await scan.run(session.client, mover)
         except (asyncio.CancelledError, CamsvcError, OSError):
@@ -145,7 +141,7 @@ async def _run(
             if now.done and not session.json:
                 hint(
                     f"{now.done} of {now.total} pictures are there; "
-                    f"go on with: camctl scan {folder}"
+                    f"resume with: camctl scan {folder}"
                 )
             raise
     if session.json:
@@ -170,7 +166,7 @@ async def _run(
         raise typer.Exit(exits.INCOMPLETE)
 
 
-def _tell_what_varies(plan: Plan) -> None:
+def _warn_of_variation(plan: Plan) -> None:
     loose = {"focus (--focus)": plan.focus_diopters, "exposure (--exposure-us)": plan.exposure_us}
     for name, value in loose.items():
         if value is None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from rich.console import Group, RenderableType
@@ -17,7 +16,7 @@ from camsvc_client import Frame, LiveStatus
 from camsvc_client.camctl import output, preview
 
 _PER_SECOND = 12
-"""How often the terminal is painted anew, at most."""
+"""How often the terminal is painted again, at most."""
 _BORDER = 3
 """Lines of the terminal that the preview leaves free."""
 
@@ -34,7 +33,7 @@ class Screen:
         self._preview = preview_wanted and preview.possible(output.out)
         self._live = Live(console=output.out, auto_refresh=False, transient=True)
         self._thread = ThreadPoolExecutor(1, "paint")
-        self._told = asyncio.Event()
+        self._changed = asyncio.Event()
         self._frame: Frame | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,26 +41,21 @@ class Screen:
         self._painting = asyncio.create_task(self._paint_on(), name="paint")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._painting.cancel()
         await asyncio.wait([self._painting])
         await self._in_thread(self._live.stop)  # after what is being painted
         self._thread.shutdown()
 
-    def tell(self, item: Frame | LiveStatus) -> None:
+    def show(self, item: Frame | LiveStatus) -> None:
         """Have an item painted."""
         self._frame = item if isinstance(item, Frame) else None
-        self._told.set()
+        self._changed.set()
 
     async def _paint_on(self) -> None:
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._changed.wait()
+            self._changed.clear()
             await self._in_thread(partial(self._paint, self._frame, self._line()))
             await asyncio.sleep(1 / _PER_SECOND)
 

@@ -1,20 +1,24 @@
-"""What every command has: the connection, the choice of output, and the end by an error."""
+"""What every command has: the service's address, the choice of output, and exit codes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, NoReturn
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
 
 import typer
 
 from camsvc_client import DEFAULT_ADDRESS, AsyncCameraClient, CamsvcError, Retry, Tls
 from camsvc_client.camctl import exits, output
 from camsvc_client.camctl.output import complain
+
+P = ParamSpec("P")
 
 Address = Annotated[
     str | None,
@@ -31,63 +35,83 @@ Timeout = Annotated[
 ]
 
 RETRY = Retry(give_up_after_s=30.0, reconnect_s=1.0)
-"""A person at the terminal wants to know soon that the service is not there."""
+"""A person at the terminal wants to know soon that the service cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """How the command line says to reach the service."""
+class Service:
+    """The service, as the command line names it."""
 
     address: str = DEFAULT_ADDRESS
     tls: Tls | None = None
     token: str | None = None
 
-    def client(self, address: str | None = None, retry: Retry = RETRY) -> AsyncCameraClient:
-        """Make a client; a command's own address goes before."""
-        return AsyncCameraClient(
-            address or self.address, tls=self.tls, token=self.token, retry=retry
-        )
+    def client(self, retry: Retry = RETRY) -> AsyncCameraClient:
+        """Make a client."""
+        return AsyncCameraClient(self.address, tls=self.tls, token=self.token, retry=retry)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A command's connection, and whether a program reads what it says."""
+    """A command's service and client, and whether a program reads its output."""
 
+    service: Service
     client: AsyncCameraClient
     json: bool
 
 
-def run(
-    context: typer.Context,
-    address: str | None,
-    json: bool,
-    work: Callable[[Session], Awaitable[None]],
-    *,
-    patient: Retry | None = None,
-) -> None:
-    """Do a command's work; end the process with the exit code of its error, if any.
+def command(
+    work: Callable[Concatenate[Session, P], Awaitable[None]], *, retry: Retry = RETRY
+) -> Callable[..., None]:
+    """Make a command of a coroutine: with its parameters, --address and --json.
 
-    One that is `patient` with the service later on wants it to be there at the beginning.
+    The command ends the process with the exit code of its error, if any.
     """
 
-    async def connected() -> None:
-        if patient:
-            async with connection.client(address) as client:
-                await client.list_cameras()
-        async with connection.client(address, patient or RETRY) as client:
-            await work(Session(client, json))
+    def run(context: typer.Context, address: str | None, json: bool, **arguments: Any) -> None:
+        given = context.obj if isinstance(context.obj, Service) else Service()
+        service = replace(given, address=address or given.address)
 
-    connection = context.obj if isinstance(context.obj, Connection) else Connection()
-    # Commands tell themselves what the client would log.
+        async def connected() -> None:
+            async with service.client(retry) as client:
+                await work(Session(service, client, json), **arguments)  # type: ignore[call-arg]
+
+        with _errors_as_exits(json=json):
+            asyncio.run(connected())
+
+    kinds = {"context": typer.Context, **get_type_hints(work, include_extras=True)}
+    kinds |= {"address": Address, "json": Json}
+    defaults = {name: p.default for name, p in signature(work).parameters.items()}
+    defaults |= {"address": None, "json": False}
+    del kinds["session"], kinds["return"]
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(
+                name,
+                Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, Parameter.empty),
+                annotation=kind,
+            )
+            for name, kind in kinds.items()
+        ]
+    )
+    run.__annotations__ = kinds
+    run.__doc__, run.__name__ = work.__doc__, work.__name__
+    return run
+
+
+@contextmanager
+def _errors_as_exits(*, json: bool) -> Iterator[None]:
+    # Commands print themselves what the client would log.
     logging.getLogger("camsvc_client").addHandler(logging.NullHandler())
     try:
-        asyncio.run(connected())
+        yield
     except CamsvcError as error:
         _end(error, str(error), exits.code_of(error), json=json)
     except KeyboardInterrupt:
         raise typer.Exit(exits.INTERRUPTED) from None
     except BrokenPipeError:
-        raise  # whoever read our output has left; click ends quietly
+        raise  # the reader of our output has ended; click ends quietly
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _end(error, what or type(error).__name__, exits.OTHER, json=json)
@@ -101,7 +125,7 @@ def _end(problem: Exception, message: str, code: int, *, json: bool) -> NoReturn
 
 
 def usage(message: str) -> NoReturn:
-    """End the command: what was typed is wrong."""
+    """End the command: its arguments are wrong."""
     complain(message)
     raise typer.Exit(exits.USAGE)
 
@@ -128,7 +152,9 @@ def moment(text: str | None, option: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
-        usage(f"{option}: {text!r} is no time; allowed: 2026-05-17T14:00, or 90s, 15m, 2h, 7d ago")
+        usage(
+            f"{option}: {text!r} is not a time; allowed: 2026-05-17T14:00, or 90s, 15m, 2h, 7d ago"
+        )
 
 
 def interactive() -> bool:

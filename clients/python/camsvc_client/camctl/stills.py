@@ -17,7 +17,7 @@ from camsvc_client import CamsvcError, DeadlineExceeded, Image, Shot, WhenBusy
 from camsvc_client.camctl import controls, exits, names, output, progress
 from camsvc_client.camctl.completion import Cameras
 from camsvc_client.camctl.output import emit, plain, say
-from camsvc_client.camctl.session import Address, Json, Session, Timeout, pairs, run, usage
+from camsvc_client.camctl.session import Session, Timeout, pairs, usage
 
 _EXPLAIN_S = 2.0
 
@@ -32,8 +32,8 @@ Output = Annotated[
 ]
 
 
-def capture(
-    context: typer.Context,
+async def capture(
+    session: Session,
     *,
     cameras: Cameras,
     output_path: Output = None,
@@ -65,46 +65,36 @@ def capture(
         typer.Option(metavar="UUID", help="The same again gives the same picture, taken once."),
     ] = None,
     save: Annotated[bool, typer.Option(help="Whether to fetch the picture.")] = True,
-    address: Address = None,
     timeout: Timeout = None,
-    json: Json = False,
 ) -> None:
     """Take a still and save it; with several cameras, at the same moment."""
     noted = pairs(label, "--label")
     wanted = pairs(settings, "--set")
     several = len(cameras) > 1
     if several and output_path is not None and not output_path.is_dir():
-        usage(
-            f"--output: for several cameras it has to be a folder that is there, not {output_path}"
-        )
+        usage(f"--output: for several cameras it has to be a folder that exists, not {output_path}")
     if several and request_id:
         usage("--request-id is for one camera")
     if several and when_busy != "retry":
         usage("--when-busy is for one camera: of several, one that is busy has no picture")
 
-    async def shots(session: Session) -> list[Shot]:
-        return [
-            Shot(
-                camera=camera,
-                format=format,
-                quality_percent=quality,
-                max_width_px=max_width,
-                max_height_px=max_height,
-                controls=await controls.typed(session.client, camera, wanted, timeout),
-                labels=noted,
-                request_id=request_id or str(uuid4()),
-            )
-            for camera in cameras
-        ]
-
-    async def work(session: Session) -> None:
-        wants = await shots(session)
-        if several:
-            await _group(session, wants, output_path, timeout, save=save)
-        else:
-            await _single(session, wants[0], when_busy, output_path, timeout, save=save)
-
-    run(context, address, json, work)
+    shots = [
+        Shot(
+            camera=camera,
+            format=format,
+            quality_percent=quality,
+            max_width_px=max_width,
+            max_height_px=max_height,
+            controls=await controls.typed(session.client, camera, wanted, timeout),
+            labels=noted,
+            request_id=request_id or str(uuid4()),
+        )
+        for camera in cameras
+    ]
+    if several:
+        await _group(session, shots, output_path, timeout, save=save)
+    else:
+        await _single(session, shots[0], when_busy, output_path, timeout, save=save)
 
 
 async def _single(
@@ -116,7 +106,7 @@ async def _single(
     *,
     save: bool,
 ) -> None:
-    async with _explained(session, shot.camera), progress.shown(session, [shot]):
+    async with _explaining(session, shot.camera), progress.shown(session, [shot]):
         picture = await session.client.capture(
             shot.camera,
             timeout=timeout,
@@ -131,7 +121,7 @@ async def _single(
             fetch=save,
         )
     file = picture.save(names.path(path, picture.capture, picture.mime_type)) if save else None
-    _tell(session, picture.capture, file, replayed=picture.replayed)
+    _report(session, picture.capture, file, replayed=picture.replayed)
 
 
 async def _group(
@@ -150,7 +140,7 @@ async def _group(
         if save:
             image = await session.client.download_image(result.capture.capture_id)
             file = image.save(names.path(path, result.capture, image.mime_type))
-        _tell(session, result.capture, file, replayed=result.replayed)
+        _report(session, result.capture, file, replayed=result.replayed)
     if group.skew_s is not None and not session.json:
         say(f"{group.skew_s * 1000:.1f} ms between the first and the last exposure")
     if failed:
@@ -158,8 +148,8 @@ async def _group(
 
 
 @contextlib.asynccontextmanager
-async def _explained(session: Session, camera: str) -> AsyncIterator[None]:
-    """Say what is wrong with a camera that gave no picture in time."""
+async def _explaining(session: Session, camera: str) -> AsyncIterator[None]:
+    """Print what is wrong with a camera that gave no picture in time."""
     try:
         yield
     except DeadlineExceeded as error:
@@ -172,7 +162,7 @@ async def _explained(session: Session, camera: str) -> AsyncIterator[None]:
         raise
 
 
-def _tell(session: Session, capture: pb.Capture, file: Path | None, *, replayed: bool) -> None:
+def _report(session: Session, capture: pb.Capture, file: Path | None, *, replayed: bool) -> None:
     if session.json:
         emit(
             {
@@ -197,8 +187,8 @@ def _tell(session: Session, capture: pb.Capture, file: Path | None, *, replayed:
     say(f"{where}: {escape(capture.camera)}, {what}, {took}")
 
 
-def download(
-    context: typer.Context,
+async def download(
+    session: Session,
     *,
     capture_ids: Annotated[
         list[str], typer.Argument(metavar="CAPTURE...", help="As `history` lists them.")
@@ -210,27 +200,21 @@ def download(
     part: Annotated[
         int, typer.Option(min=0, metavar="N", help="Which file of a shot that gave several.")
     ] = 0,
-    address: Address = None,
     timeout: Timeout = None,
-    json: Json = False,
 ) -> None:
-    """Fetch pictures that are kept; goes on where a lost connection has cut it off."""
+    """Fetch pictures that are kept; resumes where a lost connection has interrupted it."""
     if len(capture_ids) > 1 and output_path is not None and not output_path.is_dir():
-        usage("--output: for several captures it has to be a folder that is there")
-
-    async def work(session: Session) -> None:
-        for capture_id in capture_ids:
-            capture = await session.client.get_capture(capture_id)
-            image = await _fetched(session, capture_id, thumbnail, part, timeout)
-            suffix = "-thumbnail" if thumbnail else f"-{part}" if part else ""
-            file = image.save(names.path(output_path, capture, image.mime_type, suffix=suffix))
-            if json:
-                size = len(image.data)
-                emit({"file": str(file), "size_bytes": size, "mime_type": image.mime_type})
-            else:
-                say(f"[bold]{escape(str(file))}[/]: {output.size(len(image.data))}")
-
-    run(context, address, json, work)
+        usage("--output: for several captures it has to be a folder that exists")
+    for capture_id in capture_ids:
+        capture = await session.client.get_capture(capture_id)
+        image = await _fetched(session, capture_id, thumbnail, part, timeout)
+        suffix = "-thumbnail" if thumbnail else f"-{part}" if part else ""
+        file = image.save(names.path(output_path, capture, image.mime_type, suffix=suffix))
+        if session.json:
+            size = len(image.data)
+            emit({"file": str(file), "size_bytes": size, "mime_type": image.mime_type})
+        else:
+            say(f"[bold]{escape(str(file))}[/]: {output.size(len(image.data))}")
 
 
 async def _fetched(

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: what names a thing is never cut, the rest gives way."""
+"""Tables that fit the terminal: what names a thing is never cut, other columns are dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 _GAP = 2
 _LEAST_PROSE = 24
-"""Columns that prose needs beside the rest; with less room, it goes below."""
+"""Columns that prose needs next to the others; with less room, it goes below."""
 _INDENT = 4
 
 
@@ -94,7 +94,7 @@ def _with_prose(
         return [Text.assemble(start, " " * _GAP, prose)]
     if width - taken >= _LEAST_PROSE:
         first, *more = prose.wrap(console, width - taken)
-        beside = Text.assemble(start, " " * _GAP, first)
-        return [beside, *(Text.assemble(" " * taken, line) for line in more)]
+        row = Text.assemble(start, " " * _GAP, first)
+        return [row, *(Text.assemble(" " * taken, line) for line in more)]
     below = prose.wrap(console, max(_LEAST_PROSE, width - _INDENT))
     return [start, *(Text.assemble(" " * _INDENT, line) for line in below)]

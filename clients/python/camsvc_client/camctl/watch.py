@@ -15,42 +15,36 @@ from camsvc_client import ServiceUnreachable
 from camsvc_client.camctl import output
 from camsvc_client.camctl.cameras import overview
 from camsvc_client.camctl.output import emit, plain
-from camsvc_client.camctl.session import Address, Json, Session, interactive, run
+from camsvc_client.camctl.session import Session, interactive
 
 
-def watch(
-    context: typer.Context,
+async def watch(
+    session: Session,
     interval: Annotated[
         float, typer.Option("--interval", "-i", min=0.1, metavar="SECONDS", help="How often.")
     ] = 1.0,
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many.")] = 0,
-    address: Address = None,
-    json: Json = False,
 ) -> None:
     """Show all cameras, refreshed. With --json, a line each time."""
-
-    async def work(session: Session) -> None:
-        screen = (
-            Live(console=output.out, auto_refresh=False) if interactive() and not json else None
-        )
+    screen = (
+        Live(console=output.out, auto_refresh=False) if interactive() and not session.json else None
+    )
+    if screen:
+        screen.start()
+    try:
+        done = 0
+        while True:
+            await _refresh(session, screen, first=done == 0)
+            done += 1
+            if done == count:
+                return
+            await asyncio.sleep(interval)
+    finally:
         if screen:
-            screen.start()
-        try:
-            done = 0
-            while True:
-                await _look(session, screen, first=done == 0)
-                done += 1
-                if done == count:
-                    return
-                await asyncio.sleep(interval)
-        finally:
-            if screen:
-                screen.stop()
-
-    run(context, address, json, work)
+            screen.stop()
 
 
-async def _look(session: Session, screen: Live | None, *, first: bool) -> None:
+async def _refresh(session: Session, screen: Live | None, *, first: bool) -> None:
     try:
         cameras = await session.client.list_cameras()
     except ServiceUnreachable as error:

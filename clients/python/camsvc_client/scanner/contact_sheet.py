@@ -20,7 +20,7 @@ _MOST_COLUMNS = 12
 
 
 def possible() -> bool:
-    """Whether Pillow is there."""
+    """Whether Pillow is installed."""
     return find_spec("PIL") is not None
 
 
@@ -31,7 +31,7 @@ def write(folder: Path, ledger: Ledger, thumbnails: Mapping[Key, bytes]) -> Path
     missing or cannot be read leaves a grey tile.
 
     Raises:
-        ImportError: Pillow is not there.
+        ImportError: Pillow is not installed.
     """
     import PIL.Image  # noqa: PLC0415 - optional
     import PIL.ImageDraw  # noqa: PLC0415 - optional

@@ -1,7 +1,7 @@
-"""What of a scan is done: a file that says so after any interruption.
+"""The progress of a scan, in a file, so that it can be resumed after any interruption.
 
-Lines are only ever appended, each synced to disk before the scan goes on; a line cut off by the end
-of the process is as good as not written. The first line has the plan and the scan's id, from which
+Lines are only ever appended, each synced to disk before the scan continues; a line that is cut off
+by the end of the process does not count. The first line has the plan and the scan's id, from which
 the ids of all its requests follow: a picture that was asked for twice is taken once.
 """
 
@@ -13,7 +13,6 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from camsvc_client.files import lock, named, sync_folder
@@ -33,8 +32,8 @@ class Ledger:
         """Open the ledger of a folder, or begin one.
 
         Raises:
-            PlanDiffers: there is one, with another plan.
-            ValueError: there is none and no plan, or it is damaged or of a newer version.
+            PlanDiffers: the folder has one, with another plan.
+            ValueError: the folder has none and no plan is given; or it is damaged, or newer.
             OSError: the folder cannot be written, or another process scans in it.
         """
         self._folder = folder
@@ -42,11 +41,11 @@ class Ledger:
         self.taken: dict[Key, str] = {}
         """The captures of pictures that were taken and are to be fetched, by point and camera."""
         self.saved: dict[Key, dict[str, Any]] = {}
-        """The rows of pictures whose files are there."""
+        """The rows of pictures whose files are written."""
         self.failed: dict[Key, str] = {}
-        """Why there is no picture, where the last attempt has failed."""
+        """Why a picture is missing, where the last attempt failed."""
         if plan is None and not self._path.exists():
-            raise _nothing(folder)
+            raise _no_scan(folder)
         self._file = self._path.open("ab", buffering=0)
         try:
             lock(self._file)
@@ -65,14 +64,14 @@ class Ledger:
                     f"{self._folder} has a scan with another plan; resume that one without giving "
                     "a plan, or choose another folder"
                 )
-            self._begin(plan)  # nothing was taken by the plan that was there, if any
+            self._begin(plan)  # nothing was taken by the previous plan, if any
         elif not lines:
-            raise _nothing(self._folder)
+            raise _no_scan(self._folder)
         else:
             self._file.truncate(self._length)
             for line in lines[1:]:
                 self._apply(line)
-            self._look_for_files()
+            self._check_files()
 
     def _begin(self, plan: Plan) -> None:
         self.plan, self.scan_id = plan, uuid.uuid4()
@@ -85,29 +84,24 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def request_id(self, key: Key) -> str:
-        """Return under which id a picture is asked for, now and whenever again."""
+        """Return the request id of a picture, the same each time."""
         number, camera = key
         return str(uuid.uuid5(self.scan_id, f"{number}/{camera}"))
 
     def note_taken(self, key: Key, capture_id: str) -> None:
-        """A picture is with the service."""
+        """Note that a picture was taken, and is with the service."""
         self._note(key, {"taken": capture_id})
 
     def note_saved(self, key: Key, row: Mapping[str, Any]) -> None:
-        """A picture's file is there, and described by a row of the manifest."""
+        """Note that a picture's file is written, and described by a row of the manifest."""
         self._note(key, {"saved": dict(row)})
 
     def note_failed(self, key: Key, why: str) -> None:
-        """There is no picture, for the time being."""
+        """Note that a picture is missing for now, and why."""
         self._note(key, {"failed": why})
 
     def _note(self, key: Key, what: dict[str, Any]) -> None:
@@ -127,8 +121,8 @@ class Ledger:
             self.failed[key] = line["failed"]
             self.taken.pop(key, None)
 
-    def _look_for_files(self) -> None:
-        """Have pictures fetched again whose files have gone, or are not what was saved."""
+    def _check_files(self) -> None:
+        """Have pictures fetched again whose files are missing, or are not what was saved."""
         for key, row in list(self.saved.items()):
             file = self._folder / row["file"]
             if not file.is_file() or file.stat().st_size != row["size_bytes"]:
@@ -138,17 +132,20 @@ class Ledger:
     def _append(self, line: Mapping[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"
         try:
-            if self._file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-            os.fsync(self._file.fileno())
+            self._write_synced(data)
         except OSError as error:
-            self._file.truncate(self._length)  # what follows is not to be part of half a line
+            self._file.truncate(self._length)  # the next line must not continue half a line
             raise named(error, self._path) from None
         self._length += len(data)
 
+    def _write_synced(self, data: bytes) -> None:
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        os.fsync(self._file.fileno())
 
-def _nothing(folder: Path) -> ValueError:
-    return ValueError(f"there is no scan in {folder} to go on with; say what to scan")
+
+def _no_scan(folder: Path) -> ValueError:
+    return ValueError(f"{folder} has no scan to resume; give cameras and a pattern")
 
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -21,11 +21,11 @@ class Point:
 def cylinder(columns: int, rows: int, *, height_mm: float = 0.0) -> list[Point]:
     """Return points around an object: `columns` angles at each of `rows` heights.
 
-    The angles divide the full turn, the heights 0..`height_mm`. Every second ring is gone through
+    The angles divide the full turn, the heights 0..`height_mm`. Every second ring is traversed
     backwards, so that no cable winds up.
 
     Raises:
-        ValueError: there is no column or no row.
+        ValueError: `columns` or `rows` is less than 1.
 
     Example:
         points = cylinder(36, 4, height_mm=300)
@@ -42,7 +42,7 @@ def grid(columns: int, rows: int, *, step_mm: float) -> list[Point]:
     """Return points on a plane, `step_mm` apart in both directions.
 
     Raises:
-        ValueError: there is no column or no row.
+        ValueError: `columns` or `rows` is less than 1.
 
     Example:
         points = grid(5, 4, step_mm=50)

@@ -1,4 +1,4 @@
-"""What a scan is to do: fixed when it begins, and the same when it is resumed."""
+"""The plan of a scan: fixed when it begins, and the same when it is resumed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Plan:
         return {**fixed, **self.controls}
 
     def document(self) -> dict[str, Any]:
-        """Return it as it is kept in the folder."""
+        """Return it as it is written to the folder."""
         return dataclasses.asdict(self) | {
             "cameras": list(self.cameras),
             "points": [{"number": p.number, "axes": dict(p.axes)} for p in self.points],
@@ -73,6 +73,6 @@ class Plan:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `document` gave."""
+        """Make one of what `document` returned."""
         points = [Point(p["number"], p["axes"]) for p in document["points"]]
         return cls(**{**document, "points": points})

@@ -1,4 +1,4 @@
-"""What is made sure of before the stage moves: that each camera can do what the plan asks of it."""
+"""Checks before the stage moves: that each camera can do what the plan asks of it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ async def prepare(client: AsyncCameraClient, camera: str, plan: Plan) -> Mapping
     """Set what holds for the whole scan, read it back, and return it.
 
     Raises:
-        CannotScan: the camera has not the plan's format, or does not keep a value it was set to.
-        CamsvcError: the service refuses a value, or the camera is not there.
+        CannotScan: the camera lacks the plan's format, or does not keep a value it was set to.
+        CamsvcError: the service refuses a value, or the camera is unavailable.
     """
     controls = {control.name: control for control in await client.list_controls(camera)}
     offered = (await client.get_camera(camera)).capabilities.formats
     names = [pb.ImageOptions.Format.Name(f).removeprefix("FORMAT_").lower() for f in offered]
     if plan.format not in names:
-        raise CannotScan(f"camera {camera!r} takes no {plan.format}; allowed: {', '.join(names)}")
+        raise CannotScan(
+            f"camera {camera!r} does not offer {plan.format}; allowed: {', '.join(names)}"
+        )
     values = plan.settings()
     for name, mode in _MODES.items():
         if name in values and _has_manual(controls, mode):

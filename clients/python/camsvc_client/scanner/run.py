@@ -1,6 +1,6 @@
 """One run of a scan: for every point move, settle, take, fetch; each step noted before the next.
 
-Pictures are fetched while the stage moves on, one point behind.
+Pictures are fetched while the stage moves to the next point.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _PASSES = (
     DeadlineExceeded,
     ServiceUnreachable,
 )
-"""Errors after which asking again may help. Any other ends the scan: somebody has to act."""
+"""Errors that may pass. Any other ends the scan: a person has to act."""
 
 _PAUSE_S = 1.0
 PICTURES = "pictures"
 
 
 class Run:
-    """Takes what a ledger lacks. `on_saved` is told how many pictures are there, after each."""
+    """Takes what a ledger lacks. `on_saved` is called with their number after each picture."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Run:
 
         Raises:
             CannotScan: before anything moves, a camera cannot do what the plan asks of it.
-            CamsvcError: somebody has to act.
+            CamsvcError: a person has to act.
         """
         todo = [point for point in self._ledger.plan.points if self._missing(point)]
         if not todo:
@@ -83,10 +83,10 @@ class Run:
             await self._stage.home()
             for point in todo:
                 await self._one_point(point)
-            await self._fetched()
+            await self._fetch_done()
         except CamsvcError:
             with suppress(CamsvcError):
-                await self._fetched()
+                await self._fetch_done()
             raise
         finally:
             if self._fetching:
@@ -114,7 +114,7 @@ class Run:
             await self._stage.move(point.axes)
             await asyncio.sleep(self._ledger.plan.settle_s)
             await self._take(untaken)
-        await self._fetched()
+        await self._fetch_done()
         self._fetching = asyncio.create_task(self._fetch(point, missing), name="fetch pictures")
 
     async def _take(self, keys: Sequence[Key]) -> None:
@@ -153,12 +153,12 @@ class Run:
             camera=camera,
             request_id=self._ledger.request_id(key),
             format=self._ledger.plan.format,
-            # With each picture too: a service that was started anew has forgotten what was set.
+            # With each picture too: a service that was restarted has forgotten what was set.
             controls=self._settings[camera],
             labels={"scan": str(self._ledger.scan_id), "point": str(number)},
         )
 
-    async def _fetched(self) -> None:
+    async def _fetch_done(self) -> None:
         if self._fetching:
             fetching, self._fetching = self._fetching, None
             await fetching
@@ -178,7 +178,7 @@ class Run:
             try:
                 capture = await self._client.get_capture(capture_id)
                 image = await self._client.download_image(capture_id)
-            except CaptureNotFound as error:  # deleted: to be taken again by the next run
+            except CaptureNotFound as error:  # deleted: taken again by the next run
                 self._ledger.note_failed(key, str(error))
                 return
             except (ServiceUnreachable, DeadlineExceeded):

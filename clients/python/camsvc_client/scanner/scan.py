@@ -1,4 +1,4 @@
-"""A scan in a folder: what one sees of it from outside."""
+"""A scan in a folder, for programs and `camctl scan`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a scan has come to: pictures there, pictures missing and why.
+    """The result of a scan: pictures taken, pictures missing and why.
 
     Example:
         result = await scan.run(client, stage)
@@ -44,14 +44,14 @@ class ScanResult:
 
 
 class Scan:
-    """A scan in a folder: begun there, or gone on with. It is safe to end the process at any time.
+    """A scan in a folder: begun there, or resumed. It is safe to end the process at any time.
 
-    `plan` None goes on with the plan of the folder. A point whose cameras do not get their pictures
+    `plan` None resumes with the plan of the folder. A point whose cameras do not get their pictures
     within `patience_s` (seconds) is left out, and tried again when the scan is run again.
 
     Raises:
         PlanDiffers: the folder has a scan with another plan.
-        ValueError: there is nothing to go on with.
+        ValueError: there is nothing to resume.
         OSError: the folder cannot be written, or another process scans in it.
 
     Example:
@@ -87,7 +87,7 @@ class Scan:
 
         Raises:
             CannotScan: a camera cannot do what the plan asks of it; nothing has moved.
-            CamsvcError: somebody has to act; the scan can be resumed afterwards.
+            CamsvcError: a person has to act; the scan can be resumed afterwards.
             OSError: the folder cannot be written, for example as the disk is full; the same.
         """
         with Ledger(self.folder, self.plan) as ledger:
@@ -97,7 +97,7 @@ class Scan:
                 ledger,
                 folder=self.folder,
                 patience_s=self._patience_s,
-                on_saved=self._told,
+                on_saved=self._on_saved,
             )
             try:
                 await run.all_points()
@@ -112,7 +112,7 @@ class Scan:
                 )
             return ScanResult(self.folder, len(ledger.saved), dict(ledger.failed), sheet)
 
-    def _told(self, done: int) -> None:
+    def _on_saved(self, done: int) -> None:
         self._done = done
         if self._on_progress:
             self._on_progress(self.progress)

@@ -1,4 +1,4 @@
-"""What moves: behind an interface of three methods, so that any motor can be put there."""
+"""Motion stages: an interface of three methods, and a simulated one."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Stage(Protocol):
         """Go to a place; the axes' names end in their units, such as `angle_deg`, `height_mm`."""
 
     async def close(self) -> None:
-        """Let go of the motors."""
+        """Release the motors."""
 
 
 class SimulatedStage:
-    """A stage that is not there: takes the time that a real one would.
+    """A simulated stage: takes the time that a real one would.
 
     `speed` is in units of the axes (degrees, millimetres) a second; the slowest axis counts.
 

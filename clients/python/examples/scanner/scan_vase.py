@@ -1,4 +1,4 @@
-"""A scan without the command line. Run it again after any interruption: it goes on.
+"""A scan without the command line. Run it again after any interruption: it resumes.
 
 python scan_vase.py [HOST:PORT [CAMERA...]]
 """
@@ -26,7 +26,7 @@ async def main(address: str = DEFAULT_ADDRESS, *cameras: str) -> None:
         exposure_us=20_000,
     )
     scan = Scan(Path("vase"), plan, on_progress=show)
-    # Left alone at night, it waits for a service that is started anew.
+    # Left alone at night, it waits for a service that is restarting.
     async with AsyncCameraClient(address, retry=Retry(reconnect_s=120)) as client:
         result = await scan.run(client, connect())
     for (point, camera), why in result.missing.items():

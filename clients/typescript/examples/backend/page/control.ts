@@ -108,7 +108,7 @@ export class ControlRow {
     let view = first;
     field.addEventListener("change", () => {
       const value = rounded(field.valueAsNumber * factor, 12);
-      const why = Number.isNaN(value) ? "that is no number" : refusal(view, value);
+      const why = Number.isNaN(value) ? "that is not a number" : refusal(view, value);
       if (why === undefined) return this.change(fitted(view, value));
       this.say(why, true);
       this.#widget.show(view);

@@ -57,7 +57,7 @@ export function captureRoutes(app: FastifyInstance, client: CameraClient, closin
   app.get<List>("/api/cameras/:camera/captures", async ({ params: { camera }, query }) => {
     const { limit = "10" } = query;
     if (!/^\d{1,3}$/.test(limit) || Number(limit) < 1 || Number(limit) > MOST_LISTED) {
-      const message = `limit "${limit}" is no number from 1 to ${MOST_LISTED}`;
+      const message = `limit "${limit}" is not a number from 1 to ${MOST_LISTED}`;
       throw new BackendError(400, "INVALID_REQUEST", message);
     }
     const states = [Capture_State.SUCCEEDED];

@@ -1,4 +1,4 @@
-/** Errors as the HTTP API tells them: a status and a `ProblemView`. The one place that makes them. */
+/** Errors as the HTTP API answers them: a status and a `ProblemView`. The one place that makes them. */
 
 import { Code, ConnectError, isBusy, isUnavailable, isUnreachable, reasonOf } from "@camsvc/client";
 import type { FastifyError, FastifyInstance } from "fastify";

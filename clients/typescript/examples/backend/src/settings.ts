@@ -1,4 +1,4 @@
-/** What the backend is told at its start: by flags, else by the environment, else the defaults. */
+/** The backend's settings: by flags, else by the environment, else the defaults. */
 
 import { parseArgs } from "node:util";
 
@@ -41,11 +41,11 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): Settings |
   }
   const host = flags.host ?? env["HOST"] ?? "127.0.0.1";
   if (!/^[\w.:-]+$/.test(host)) {
-    throw new SettingsError(`host "${host}" is no name or IP address, such as 127.0.0.1 or ::1`);
+    throw new SettingsError(`host "${host}" is not a name or IP address, such as 127.0.0.1 or ::1`);
   }
   const port = flags.port ?? env["PORT"] ?? "8080";
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
-    throw new SettingsError(`port "${port}" is no number from 0 to 65535`);
+    throw new SettingsError(`port "${port}" is not a number from 0 to 65535`);
   }
   const origins = flags.origin ?? env["ORIGINS"]?.split(/\s+/).filter(Boolean) ?? [];
   return { service, host, port: Number(port), origins: origins.map(asOrigin) };
