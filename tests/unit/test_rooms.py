@@ -32,6 +32,12 @@ PLANTED = [
     ("Only api and the faces", "camsvc/storage/retention.py", "camapi.v1.camera_pb2"),
     ("Only grpc_server imports gRPC", "camsvc/storage/thumbnails.py", "grpc"),
     ("Only grpc_server imports gRPC", "camsvc/api/service.py", "grpc"),
+    ("One direction in the Python client", "camsvc_client/retry.py", "camsvc_client.aio"),
+    ("One direction in the Python client", "camsvc_client/a_file_without_a_place.py", "os"),
+    ("One direction in the scanner", "camsvc_client/scanner/plan.py", "camsvc_client.scanner.run"),
+    ("One direction in camctl", "camsvc_client/camctl/output.py", "camsvc_client.camctl.app"),
+    ("The client does not need the service", "camsvc_client/aio.py", "camsvc.model.errors"),
+    ("Only camctl uses Typer and Rich", "camsvc_client/scanner/scan.py", "rich"),
 ]  # fmt: skip
 
 

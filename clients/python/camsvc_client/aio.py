@@ -75,11 +75,6 @@ class AsyncCameraClient(HistoryCalls):
         """Where the service is, as it was given."""
         return self._target.address
 
-    @property
-    def silence_s(self) -> float:
-        """How long the service may be silent while calls wait, in seconds."""
-        return self._caller.connections.silence_s
-
     async def close(self) -> None:
         """Close the connection; streams end, and calls under way are cancelled.
 
@@ -210,7 +205,9 @@ class AsyncCameraClient(HistoryCalls):
             max_height_px=max_height_px,
             quality_percent=quality_percent,
         )
-        connections = ConnectionPool(self._target, self.silence_s, live_view=True)
+        connections = ConnectionPool(
+            self._target, self._caller.connections.silence_s, live_view=True
+        )
         return self._tracked(Stream(live.live_view(self._caller, connections, request)))
 
     async def get_frame(

@@ -144,11 +144,6 @@ class CameraClient(_Client):
         """Where the service is, as it was given."""
         return self._client.address
 
-    @property
-    def silence_s(self) -> float:
-        """How long the service may be silent while calls wait, in seconds."""
-        return self._client.silence_s
-
     def close(self) -> None:
         """Close the connection; calls under way, in whatever thread, are cancelled."""
         with suppress(Closed):

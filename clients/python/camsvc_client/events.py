@@ -82,7 +82,12 @@ async def _events(
                     if place.sequence is not None:
                         yield Mark.READY
                 elif message.HasField("gap"):
-                    raise _gap(place.sequence or 0, message.gap.first_available_sequence)
+                    oldest = message.gap.first_available_sequence
+                    raise _missed(
+                        f"the events after number {place.sequence or 0} are no longer kept; "
+                        f"the oldest is number {oldest}",
+                        resume_after=oldest - 1,
+                    )
                 elif message.HasField("event"):
                     place.sequence = message.event.sequence
                     yield message.event
@@ -98,24 +103,13 @@ async def _events(
         newest = error.metadata.get("last_sequence")
         if newest is None:
             raise
-        raise _replaced(place.sequence or 0, newest) from error
+        raise _missed(
+            f"event number {place.sequence or 0} does not exist: the service's history was "
+            f"replaced, and its newest event is number {newest}",
+            resume_after=0,
+        ) from error
 
 
-def _gap(place: int, first: int) -> EventsMissed:
-    return _error(
-        f"the events after number {place} are no longer kept; the oldest is number {first}",
-        resume_after=first - 1,
-    )
-
-
-def _replaced(place: int, newest: str) -> EventsMissed:
-    return _error(
-        f"there is no event number {place}: the service's history was replaced, and its newest "
-        f"event is number {newest}",
-        resume_after=0,
-    )
-
-
-def _error(text: str, *, resume_after: int) -> EventsMissed:
+def _missed(text: str, *, resume_after: int) -> EventsMissed:
     info = RpcErrorInfo(grpc.StatusCode.OUT_OF_RANGE, None, text)
     return EventsMissed(info, resume_after=resume_after)

@@ -83,15 +83,9 @@ async function* items(
       if (reported.kind === kind && now - reported.at < STATUS_REPEAT_MS) continue;
       reported = { kind, at: now };
       const [reason, state] = [item.rawMessage, LiveStatus_State.RECOVERING];
-      if (kind === "unreachable") {
-        yield { case: kind, value: { reason, error: item, lastFrameTime } };
-        continue;
-      }
-      const error = statusOf(item);
-      yield {
-        case: kind,
-        value: create(LiveStatusSchema, { state, reason, error, lastFrameTime }),
-      };
+      const status = { state, reason, error: statusOf(item), lastFrameTime };
+      if (kind === "status") yield { case: kind, value: create(LiveStatusSchema, status) };
+      else yield { case: kind, value: { reason, error: item, lastFrameTime } };
       continue;
     }
     reported = { kind: "", at: 0 };

@@ -114,12 +114,9 @@ export function retrying(transport: Transport, patience: Patience, maxBytes: num
         } catch (reason) {
           const error = inTime(ConnectError.from(reason));
           keepRequestId(error, request);
-          const lost = isUnreachable(error);
-          const final = lost ? LOST_IS_FINAL.includes(localName) || isSilent(error) : false;
-          const wait =
-            final || (!lost && REFUSED_IS_FINAL.includes(localName))
-              ? undefined
-              : schedule.waitMs(error);
+          const once = isUnreachable(error) ? LOST_IS_FINAL : REFUSED_IS_FINAL;
+          const final = once.includes(localName) || isSilent(error);
+          const wait = final ? undefined : schedule.waitMs(error);
           if (wait === undefined) throw error;
           before = `; before that: ${error.rawMessage}`;
           await sleep(wait, undefined, { signal }).catch(() => {

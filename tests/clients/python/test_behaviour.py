@@ -5,6 +5,7 @@ The TypeScript client's tests run the same rows: clients/typescript/test/behavio
 
 import asyncio
 import contextlib
+import inspect
 import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,7 @@ from camsvc_client.retry import BACKOFF_INITIAL_S, BACKOFF_JITTER, BACKOFF_MAX_S
 
 from scripts.behaviour import PAGE, TABLE, Row, rewritten, title
 from tests.clients.python.conftest import StartRig
+from tests.clients.python.machine import Machine
 from tests.clients.python.rig import Rig
 from tests.support.history import exposures
 from tests.support.proxy import Proxy
@@ -30,6 +32,8 @@ from tests.support.waiting import until
 CAMERA = "sim0"
 SOON_S = 0.3
 """When the caller cancels, or the service is started again."""
+SLACK_S = 0.75
+"""For back-offs and connecting: gRPC's own attempts come every 0.2 s."""
 FIGURES: dict[str, Row] = {
     "frozen": {"silence_s": 1.0},
     "gone": {"reconnect_s": 1.0},
@@ -39,11 +43,12 @@ FIGURES: dict[str, Row] = {
 
 
 def test_the_defaults_are_those_of_the_table() -> None:
-    retry, client = Retry(), AsyncCameraClient("127.0.0.1:1")
+    retry = Retry()
+    silence_s = inspect.signature(AsyncCameraClient).parameters["silence_s"].default
     assert TABLE["defaults"] == {
         "give_up_after_s": retry.give_up_after_s,
         "reconnect_s": retry.reconnect_s,
-        "silence_s": client.silence_s,
+        "silence_s": silence_s,
         "quick_timeout_s": QUICK_S,
         "status_repeat_s": STATUS_REPEAT_S,
         "backoff_initial_s": BACKOFF_INITIAL_S,
@@ -67,7 +72,7 @@ def test_back_offs_grow_to_their_maximum_and_vary() -> None:
 
 
 @pytest.mark.parametrize("row", TABLE["rows"], ids=title)
-async def test_what_a_user_sees(row: Row, start_rig: StartRig) -> None:
+async def test_what_a_user_sees(row: Row, start_rig: StartRig, machine: Machine) -> None:
     rig = await start_rig(camera(CAMERA, **row.get("camera", {})))
     async with contextlib.AsyncExitStack() as stack:
         address = rig.address
@@ -85,8 +90,9 @@ async def test_what_a_user_sees(row: Row, start_rig: StartRig) -> None:
             proxy=proxy,
             client=await stack.enter_async_context(client),
             other=await stack.enter_async_context(AsyncCameraClient(rig.address)),
+            machine=machine,
         )
-        async with machine_measured(scene), scene_ended(scene):
+        async with scene_ended(scene):
             await (play_stream if row["doing"] in OPENED else play_call)(scene)
 
 
@@ -100,9 +106,8 @@ class Scene:
     proxy: Proxy | None
     client: AsyncCameraClient
     other: AsyncCameraClient
+    machine: Machine
     capture_id: str = ""
-    late_s: float = 0.0
-    """The control: by how much this machine was late, at most, for timers and a bare call."""
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def start(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
@@ -115,27 +120,7 @@ class Scene:
         if when := self.row.get("when"):
             figure_s = self.figures[when]
             assert took_s >= 0.7 * figure_s, (when, took_s)
-            assert took_s <= figure_s + 0.75 + 10 * self.late_s, (when, took_s, self.late_s)
-
-
-@contextlib.asynccontextmanager
-async def machine_measured(scene: Scene) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-
-    async def measure() -> None:
-        while True:
-            started = loop.time()
-            await asyncio.sleep(0.01)
-            scene.late_s = max(scene.late_s, loop.time() - started - 0.01)
-
-    started = loop.time()
-    await scene.other.list_cameras()
-    scene.late_s = loop.time() - started
-    measuring = asyncio.create_task(measure())
-    try:
-        yield
-    finally:
-        measuring.cancel()
+            assert took_s <= self.machine.within(figure_s + SLACK_S), (when, took_s)
 
 
 @contextlib.asynccontextmanager
