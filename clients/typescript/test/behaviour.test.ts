@@ -11,6 +11,7 @@ import * as api from "../src/index.js";
 import { SILENCE_MS } from "../src/options.js";
 import { STATUS_REPEAT_MS } from "../src/resume.js";
 import * as retry from "../src/retry.js";
+import { Machine } from "./support/machine.js";
 import { Relay } from "./support/relay.js";
 import { camera, type Fault, Service } from "./support/service.js";
 import { sleep, until } from "./support/waiting.js";
@@ -90,7 +91,6 @@ for (const row of TABLE.rows) {
 /** A row that is being played. */
 class Scene {
   captureId = "";
-  lateMs = 0; // the control: by how much this machine was late for timers and a bare call
 
   private constructor(
     readonly row: Row,
@@ -99,6 +99,7 @@ class Scene {
     readonly relay: Relay | undefined,
     readonly client: api.CameraClient,
     readonly other: api.CameraClient,
+    readonly machine: Machine,
   ) {}
 
   static async start(t: TestContext, row: Row): Promise<Scene> {
@@ -116,17 +117,8 @@ class Scene {
       relay?.port,
     );
     const timed = { ...figures, "at once": 0, timeout_s: row.timeout_s ?? 0 };
-    const scene = new Scene(row, timed, service, relay, client, service.client(t));
-    const begun = performance.now();
-    await scene.other.listCameras({});
-    scene.lateMs = performance.now() - begun;
-    let last = performance.now();
-    const timer = setInterval(() => {
-      scene.lateMs = Math.max(scene.lateMs, performance.now() - last - 10);
-      last = performance.now();
-    }, 10);
-    t.after(() => clearInterval(timer));
-    return scene;
+    const machine = new Machine(t);
+    return new Scene(row, timed, service, relay, client, service.client(t), machine);
   }
 
   /** The row's time-out, as an option of a call. */
@@ -146,8 +138,8 @@ class Scene {
     if (when === undefined) return;
     const figureMs = ms(this.figures[when]);
     assert.ok(tookMs >= 0.7 * figureMs, `${when}: ${tookMs} ms`);
-    const mostMs = figureMs + 750 + 10 * this.lateMs;
-    assert.ok(tookMs <= mostMs, `${when}: ${tookMs} ms, late by ${this.lateMs}`);
+    const mostMs = this.machine.within(figureMs + 750);
+    assert.ok(tookMs <= mostMs, `${when}: ${tookMs} ms, allowed ${mostMs}`);
   }
 
   async state(wanted: api.Camera_State): Promise<void> {

@@ -36,9 +36,11 @@ test("each attempt is told the time that is left, and a fraction of a millisecon
   });
   const client = at(port);
   t.after(() => client.close());
+  const begun = performance.now();
   await client.getCamera({ camera: "sim0" }, { timeoutMs: 2000.5 });
+  const took = performance.now() - begun;
   const [a = 0, b = 0, c = 0] = left;
-  assert.ok(a <= 2001 && a > 1900 && a - b >= 199 && b - c >= 199 && c > 1400, `${left}`);
+  assert.ok(a <= 2001 && a - b >= 199 && b - c >= 199 && c >= 2000 - took, `${left}`);
 });
 
 test("the time to give up a call without a deadline begins with its first failure", async (t) => {

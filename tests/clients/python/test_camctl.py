@@ -338,7 +338,7 @@ async def test_a_service_that_is_frozen_is_said_to_be(start_rig: StartRig, tmp_p
     rig.freeze()
     said = await camctl("capture", "sim0")
     assert said.code == 10
-    assert "does not answer: nothing was heard of it for 4 s" in said.err
+    assert "does not answer: nothing was received for 4 s" in said.err
 
 
 def test_every_error_has_an_exit_code() -> None:

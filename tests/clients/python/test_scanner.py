@@ -388,7 +388,7 @@ async def test_a_control_that_is_not_kept_is_noticed(
 
 
 async def test_a_folder_has_one_plan(start_service: StartService, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no scan in"):
+    with pytest.raises(ValueError, match="no scan to resume"):
         Scan(tmp_path / "none")
     Scan(tmp_path, plan(exposure_us=501))
     first = Scan(tmp_path, plan())  # instead of one of which nothing was taken
@@ -455,7 +455,7 @@ async def test_the_command_line_says_what_is_wrong(
     service = await start_service(SCENE)
     camctl = Camctl(tmp_path, service.address)
     wrong = {
-        ("scan", "vase"): "no scan in vase",
+        ("scan", "vase"): "no scan to resume",
         ("scan", "vase", "--cylinder", "4x2"): "--camera",
         ("scan", "vase", "--cylinder", "4", "-c", "left"): "COLUMNSxROWS",
         ("scan", "vase", "--grid", "1x1", "--cylinder", "1x1", "-c", "left"): "exclude",
