@@ -9,6 +9,8 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 TS := clients/typescript
 BACKEND := $(TS)/examples/backend
+# tests/conftest.py says how many tests at a time; ARGS="-n 0 ..." runs them one after the other.
+SIDE_BY_SIDE := -n auto --dist worksteal
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
 .PHONY: help install demo serve backend test test-ts test-py rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram behaviour bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
@@ -54,7 +56,7 @@ test-ts: install $(TS)/node_modules/.package-lock.json ## Run the TypeScript cli
 	@$(WITH_NODE) npm test --prefix $(TS) --silent
 
 test-py: $(BACKEND)/dist/src/main.js ## Run all other tests but the rigs'
-	@$(WITH_NODE) $(PY) -m pytest -m "not rig" $(ARGS)
+	@$(WITH_NODE) $(PY) -m pytest $(SIDE_BY_SIDE) -m "not rig" $(ARGS)
 
 rigs: install ## Fetch and make what test-rigs needs, once, in ~/.cache/camsvc-rigs
 	@$(PY) -m tests.rigs

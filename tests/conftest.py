@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import ctypes
 import inspect
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from tests.rigs.picamera2.rig import RigCamera, cameras
 from tests.rigs.side_by_side import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 from tests.support.left_out import pytest_terminal_summary  # noqa: F401 - a hook
-from tests.support.service import Service, shared_memory_left, worker_memory
+from tests.support.service import Service, worker_memory
 
 GONE_S = 5.0
 """How long processes may take to go after the test."""
@@ -22,6 +24,11 @@ GONE_S = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 StartService = Callable[..., Awaitable[Service]]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at a time than there are cores: most wait for processes, or for a time-out."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,8 +40,11 @@ def _orphans_are_ours() -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a process, shared memory, a descriptor of it, or a task behind."""
-    memory, blocks = set(shared_memory_left()), worker_memory()
+    """Fail a test that leaves a process, a descriptor of shared memory, or a task behind.
+
+    Of this process and its descendants only: others of the machine come and go meanwhile.
+    """
+    blocks = worker_memory()
     processes = set(psutil.Process().children(recursive=True))
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("_no_task_left")
@@ -45,7 +55,6 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     assert not described, f"processes left behind: {described}"
-    assert not set(shared_memory_left()) - memory
     assert worker_memory() == blocks, "a worker's memory is still held by this process"
 
 
@@ -63,12 +72,12 @@ async def start_service(tmp_path: Path) -> AsyncIterator[StartService]:
     async with contextlib.AsyncExitStack() as stack:
         count = 0
 
-        async def start(settings: str, *, retries: bool = False) -> Service:
+        async def start(settings: str, **options: Any) -> Service:
             nonlocal count
             count += 1
             folder = tmp_path / f"service{count}"
             folder.mkdir()
-            return await stack.enter_async_context(Service(folder, settings, retries=retries))
+            return await stack.enter_async_context(Service(folder, settings, **options))
 
         yield start
 

@@ -9,6 +9,7 @@ import pytest
 from tests.rigs.gphoto2.rig import Rig
 from tests.rigs.running import needed
 from tests.support import videos as made
+from tests.support.once import made_once
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +21,7 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> made.Videos:
-    folder: Path = tmp_path_factory.mktemp("videos")
-    return made.make(folder)
+    return made.read(made_once(tmp_path_factory, "videos", made.make))
 
 
 @pytest.fixture

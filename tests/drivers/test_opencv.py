@@ -27,6 +27,7 @@ from camsvc.drivers.opencv.controls import PROPERTIES
 from camsvc.images.codec import finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
+from tests.support.ports import held_port
 from tests.support.videos import COUNT, FPS, HEIGHT, SAME_DB, WIDTH, Pixels, Video, Videos, ffmpeg
 
 
@@ -244,29 +245,25 @@ def test_a_repeating_picture_is_noticed_by_its_limit(videos: Videos) -> None:
 # URLs.
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _live_stream() -> Iterator[str]:
     """Serve the test picture once over HTTP, in real time, as network cameras do."""
-    url = f"http://127.0.0.1:{_free_port()}/live.ts"
-    sender = subprocess.Popen(
-        ffmpeg(
-            *("-re", "-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"),
-            # A viewer waits for a keyframe: one comes every 0.4 s.
-            *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-tune", "zerolatency", "-g", "10"),
-            *("-f", "mpegts", "-flush_packets", "1", "-listen", "1", url),
-        ),
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield url
-    finally:
-        sender.kill()
-        sender.wait()
+    with held_port() as port:
+        url = f"http://127.0.0.1:{port}/live.ts"
+        sender = subprocess.Popen(
+            ffmpeg(
+                *("-re", "-f", "lavfi", "-i", f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"),
+                # A viewer waits for a keyframe: one comes every 0.4 s.
+                *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-tune", "zerolatency", "-g", "10"),
+                *("-f", "mpegts", "-flush_packets", "1", "-listen", "1", url),
+            ),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield url
+        finally:
+            sender.kill()
+            sender.wait()
 
 
 def _open_when_up(driver: OpenCVCamera) -> DeviceInfo:
@@ -351,9 +348,10 @@ def test_a_url_with_an_end_gives_every_picture(videos: Videos) -> None:
 
 
 def test_a_url_that_nobody_serves_is_temporary() -> None:
-    url = f"http://user:secret@127.0.0.1:{_free_port()}/x"
-    with pytest.raises(DriverError, match="check its address") as caught, camera(source=url):
-        pass
+    with held_port() as port:
+        url = f"http://user:secret@127.0.0.1:{port}/x"
+        with pytest.raises(DriverError, match="check its address") as caught, camera(source=url):
+            pass
     assert "127.0.0.1" not in str(caught.value)
     assert "secret" not in str(caught.value)
 

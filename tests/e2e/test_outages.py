@@ -12,6 +12,7 @@ from tests.conftest import StartService
 from tests.e2e.backend import Backend
 from tests.e2e.conftest import OpenPage, StartBackend, StartRig
 from tests.e2e.page import CameraPage
+from tests.support.ports import held_port
 from tests.support.scenes import camera, fault
 
 BACK_S = 3.0
@@ -134,20 +135,21 @@ async def test_the_backend_is_stopped_and_started_again(
     start_service: StartService, start_backend: StartBackend, open_page: OpenPage
 ) -> None:
     service = await start_service(camera(capture_duration_s=1.5))
-    first = await start_backend(service.address)
-    page = await open_page(first.url)
-    await page.live()
-    await page.shutter.click()
-    await page.shows("Paused")
-    assert await first.stop(within_s=2) == 0
-    await page.shows("No connection since ")
-    await expect(page.stage).to_have_attribute("data-picture", "old")
-    second: Backend = await start_backend(service.address, port=first.port)
-    assert second.url == first.url
-    await page.live()
-    await expect(page.note).to_have_text(re.compile("^Picture taken at "))
-    await page.taken(1)
-    await page.assert_same_document()
+    with held_port() as port:
+        first = await start_backend(service.address, port=port)
+        page = await open_page(first.url)
+        await page.live()
+        await page.shutter.click()
+        await page.shows("Paused")
+        assert await first.stop(within_s=2) == 0
+        await page.shows("No connection since ")
+        await expect(page.stage).to_have_attribute("data-picture", "old")
+        second: Backend = await start_backend(service.address, port=port)
+        assert second.url == first.url
+        await page.live()
+        await expect(page.note).to_have_text(re.compile("^Picture taken at "))
+        await page.taken(1)
+        await page.assert_same_document()
 
 
 async def test_the_page_waits_for_a_service_that_is_not_there_yet(

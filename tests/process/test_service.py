@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import StartService
 from tests.support.pictures import number
+from tests.support.ports import held_port
 from tests.support.scenes import HANGS, camera, fault
 from tests.support.service import Service
 
@@ -137,10 +138,8 @@ async def test_no_worker_outlives_a_killed_service(start_service: StartService, 
 async def test_it_can_be_started_again_at_once_at_the_same_address(
     start_service: StartService,
 ) -> None:
-    first = await start_service(camera())
-    await first.capture()
-    await first.stop()
-    second = await start_service(
-        f'listen = "{first.address}"\n' + camera(),
-    )
-    await second.capture()
+    with held_port() as port:
+        for _ in range(2):
+            service = await start_service(camera(), listen=f"127.0.0.1:{port}")
+            await service.capture()
+            await service.stop()

@@ -8,7 +8,7 @@ import psutil
 from tests.conftest import StartService
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, Table, camera, fault
-from tests.support.service import shared_memory_left, worker_memory
+from tests.support.service import named_memory, worker_memory
 
 CAPTURES = 2000
 WARM_UP = 400
@@ -32,7 +32,6 @@ async def test_2000_captures_with_a_fault_every_50_lose_none_and_leave_nothing(
     start_service: StartService,
 ) -> None:
     assert set(HANGS) < set(KINDS)
-    memory = shared_memory_left()
     service = await start_service(
         camera(
             faults=script(),
@@ -61,6 +60,6 @@ async def test_2000_captures_with_a_fault_every_50_lose_none_and_leave_nothing(
     workers = service.workers()
     assert len(workers) <= 2, "the camera's, and the warm one"
     assert worker_memory(service.ps.pid) == len(workers)
+    assert named_memory(service.ps.pid, *(worker.pid for worker in workers)) == set()
     assert await service.stop() == 0
     assert psutil.wait_procs(workers, timeout=5)[1] == []
-    assert shared_memory_left() == memory

@@ -35,6 +35,7 @@ class Service:
         settings: str,
         *,
         retries: bool = False,
+        listen: str = "127.0.0.1:0",
         entering: Sequence[str] = (),
         start_s: float = START_S,
     ) -> None:
@@ -51,6 +52,7 @@ class Service:
         self.data_dir = folder / "data"
         self._log_path = folder / "service.log"
         self._retries = retries
+        self._listen = listen
         self._entering = entering
         self._start_s = start_s
         self.address = ""
@@ -62,7 +64,7 @@ class Service:
             self._process = await asyncio.create_subprocess_exec(
                 *(*self._entering, sys.executable, "-m", "camsvc", "serve"),
                 *("--config", str(self._config)),
-                *("--listen", "127.0.0.1:0", "--data-dir", str(self.data_dir)),
+                *("--listen", self._listen, "--data-dir", str(self.data_dir)),
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
             )
@@ -81,6 +83,7 @@ class Service:
     ) -> None:
         await self.channel.close()
         workers = self.workers()
+        named = named_memory(self.ps.pid, *(worker.pid for worker in workers))
         code = await self.stop()
         print(self.log_text()[-8000:])  # shown when the test fails
         _, left = psutil.wait_procs(workers, timeout=5)
@@ -89,6 +92,7 @@ class Service:
         if kind is None:
             assert code in self.exit_codes, f"exit code {code}\n{self.log_text()}"
             assert not left, f"workers left behind: {left}"
+            assert not named, f"shared memory with a name may be left behind: {named}"
             unforeseen = [e for e in self.log() if "unforeseen" in e.get("event", "")]
             assert not unforeseen, unforeseen
             assert "Traceback" not in self.log_text()
@@ -179,9 +183,18 @@ def worker_memory(pid: int | None = None) -> int:
     return count
 
 
-def shared_memory_left() -> list[str]:
-    """Return the shared memory that has a name, from the system's folder for that."""
-    if not os.path.isdir("/dev/shm"):
-        return []
-    with os.scandir("/dev/shm") as found:
-        return sorted(entry.name for entry in found if entry.is_file(follow_symlinks=False))
+def named_memory(*pids: int) -> set[str]:
+    """Return the shared memory with a name that processes have open or mapped, on Linux.
+
+    What has a name can outlive its processes; whose it was then, nobody can say.
+    """
+    found = set[str]()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                found.update(line.split(maxsplit=5)[5:])
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    found.add(os.readlink(link))
+    return {path for path in found if path.startswith("/dev/shm/")}

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 WIDTH, HEIGHT, FPS, COUNT = 320, 240, 25, 30
 
+_H264, _MJPEG, _CONSTANT = "h264.mp4", "mjpeg.avi", "constant.avi"
+
 Pixels = npt.NDArray[np.uint8]
 
 SAME_DB = 40.0
@@ -47,17 +49,24 @@ def psnr(a: Pixels, b: Pixels) -> float:
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")
 
 
-def make(folder: Path) -> Videos:
-    """Encode all videos into a folder."""
+def make(folder: Path) -> None:
+    """Encode all videos into a folder, and decode them again."""
     test = f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"
     still = f"color=teal:size={WIDTH}x{HEIGHT}:rate={FPS}"
     # The index in front: a file cut off later can still be opened.
     h264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     mjpeg = ["-c:v", "mjpeg", "-q:v", "3"]
+    _make(folder / _H264, test, h264)
+    _make(folder / _MJPEG, test, mjpeg)
+    _make(folder / _CONSTANT, still, mjpeg)
+
+
+def read(folder: Path) -> Videos:
+    """Return what `make` has made."""
     return Videos(
-        h264=_video(folder / "h264.mp4", test, h264),
-        mjpeg=_video(folder / "mjpeg.avi", test, mjpeg),
-        constant=_video(folder / "constant.avi", still, mjpeg),
+        h264=_video(folder / _H264),
+        mjpeg=_video(folder / _MJPEG),
+        constant=_video(folder / _CONSTANT),
         folder=folder,
     )
 
@@ -67,9 +76,17 @@ def ffmpeg(*arguments: str) -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", *arguments]
 
 
-def _video(path: Path, source: str, codec: list[str]) -> Video:
+def _make(path: Path, source: str, codec: list[str]) -> None:
     made = ffmpeg("-f", "lavfi", "-i", source, "-frames:v", str(COUNT), *codec, str(path))
     subprocess.run(made, check=True)
-    raw = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "bgr24", "pipe:1")
-    data = subprocess.run(raw, check=True, stdout=subprocess.PIPE).stdout
+    raw = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "bgr24", str(_decoded(path)))
+    subprocess.run(raw, check=True)
+
+
+def _video(path: Path) -> Video:
+    data = _decoded(path).read_bytes()
     return Video(path, np.frombuffer(data, np.uint8).reshape(COUNT, HEIGHT, WIDTH, 3))
+
+
+def _decoded(path: Path) -> Path:
+    return path.with_suffix(".bgr")

@@ -1,14 +1,15 @@
 """A service that can be killed, frozen and started again at the same address."""
 
 import asyncio
+import contextlib
 import json
 import signal
-import socket
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import held_port
 from tests.support.waiting import until
 
 _START_S = 20.0
@@ -24,7 +25,8 @@ class Rig:
         )
         self._data_dir = folder / "data"
         self._log = folder / "service.log"
-        self.address = f"127.0.0.1:{_free_port()}"
+        self._held = contextlib.ExitStack()
+        self.address = f"127.0.0.1:{self._held.enter_context(held_port())}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -36,9 +38,10 @@ class Rig:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process.returncode is None:
-            self.thaw()
-            await self.stop()
+        with self._held:
+            if self._process.returncode is None:
+                self.thaw()
+                await self.stop()
         print(self._log.read_text()[-6000:])  # shown when the test fails
 
     async def start(self) -> None:
@@ -75,10 +78,3 @@ class Rig:
         lines = self._log.read_text(errors="replace").split("\n")[:-1]
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return any(entry.get("event") == "serving" for entry in entries)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
