@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from camsvc.model.options import Launch
 from camsvc.model.values import Shot
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
+from tests.support.timing import timing
 from tests.support.waiting import workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -73,10 +73,10 @@ async def gone(worker: WorkerProcess) -> None:
 
 async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
-    started = time.monotonic()
-    with pytest.raises(WorkerTimeout, match=r"Open was not answered within 0.3 s"):
+    with timing() as took, pytest.raises(WorkerTimeout, match="Open was not answered within 0.3 s"):
         await worker.call(opening("hang"), 0.3)
-    assert 0.3 <= time.monotonic() - started < 0.5
+    assert took.s >= 0.3
+    took.assert_within(0.5)
     assert worker.alive, "what becomes of it is the caller's decision"
 
 
@@ -92,9 +92,9 @@ async def test_a_ping_is_answered_beside_a_driver_that_hangs(start: StartWorker)
 async def test_a_death_fails_every_pending_call_with_the_exit_code(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     calls = [worker.call(opening("exit_"), CALL_S), worker.call(opening(), CALL_S)]
-    started = time.monotonic()
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert time.monotonic() - started < NOTICED_S
+    with timing() as took:
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    took.assert_within(NOTICED_S)
     for result in results:
         assert isinstance(result, WorkerLost)
         assert f"exit code {EXIT_CODE}" in str(result)
@@ -176,12 +176,12 @@ async def test_a_stopped_worker_that_reads_nothing_holds_nothing_up(start: Start
     worker = await start(MISDEEDS)
     os.kill(worker.pid, signal.SIGSTOP)
     large = m.Open({"ballast": "x" * 2**19}, {}, b"")
-    started = time.monotonic()
-    results = await asyncio.gather(
-        *(worker.call(large, 0.3) for _ in range(8)), return_exceptions=True
-    )
-    assert all(isinstance(result, WorkerTimeout) for result in results)
-    assert time.monotonic() - started < 1
+    with timing() as took:
+        results = await asyncio.gather(
+            *(worker.call(large, 0.3) for _ in range(8)), return_exceptions=True
+        )
+        assert all(isinstance(result, WorkerTimeout) for result in results)
+    took.assert_within(1)
     worker.kill("it is stopped")
     await gone(worker)
 
@@ -202,10 +202,9 @@ async def test_a_child_of_the_worker_that_holds_the_pipe_does_not_hide_its_death
     start: StartWorker,
 ) -> None:
     worker = await start(MISDEEDS)
-    started = time.monotonic()
-    with pytest.raises(WorkerLost, match=f"exit code {EXIT_CODE}"):
+    with timing() as took, pytest.raises(WorkerLost, match=f"exit code {EXIT_CODE}"):
         await worker.call(opening("leave_a_child_with_the_pipe_and_exit"), CALL_S)
-    assert time.monotonic() - started < NOTICED_S
+    took.assert_within(NOTICED_S)
     await gone(worker)
 
 

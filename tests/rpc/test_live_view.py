@@ -1,7 +1,6 @@
 """Live view as a viewer has it: at once, at its own size and rate, whatever the others do."""
 
 import asyncio
-import time
 from typing import Any
 
 import grpc
@@ -15,11 +14,16 @@ from tests.support import plugins
 from tests.support.live import Status, Watcher, assert_numbers_rise, gaps_s, number_in, pixels_of
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
+from tests.support.timing import timing
 from tests.support.waiting import until
 
 FIRST_S = 0.100
 FRESH_S = 0.5
 FPS = 30
+
+
+def acquired_s(frame: pb.LiveFrame) -> float:
+    return frame.acquisition_time.ToNanoseconds() / 1e9
 
 
 async def viewers(service: Service, camera_id: str = "sim0") -> int:
@@ -56,19 +60,19 @@ async def test_the_first_message_is_a_status_and_comes_within_100_ms(
         async with Watcher(service) as second:
             await second.until_frames()
     for watcher, changes in ((first, ["STARTING", "LIVE"]), (second, ["LIVE"])):
-        message = watcher.messages[0]
-        assert message.status is not None
-        assert message.at - watcher.started < FIRST_S
+        watcher.assert_first_within(FIRST_S)
         assert watcher.changes == changes
-    assert len(first.statuses) <= 4, "the changes, and a heartbeat a second"
+    lasted_s = first.left - first.started
+    assert len(first.statuses) <= 3 + lasted_s, "the changes, and a heartbeat a second"
 
 
 async def test_every_frame_is_fresh_and_says_honestly_when_it_was_taken(
     start_service: StartService,
 ) -> None:
     service = await start_service(camera())
-    async with Watcher(service) as watcher:
-        frames = await watcher.until_frames(2 * FPS)
+    with timing() as took:
+        async with Watcher(service) as watcher:
+            frames = await watcher.until_frames(2 * FPS)
     ages = [
         (m.at_ns - m.frame.acquisition_time.ToNanoseconds()) / 1e9
         for m in watcher.messages
@@ -76,7 +80,7 @@ async def test_every_frame_is_fresh_and_says_honestly_when_it_was_taken(
     ]
     print(f"age: median {sorted(ages)[len(ages) // 2] * 1e3:.1f} ms, max {max(ages) * 1e3:.1f} ms")
     assert min(ages) >= 0
-    assert max(ages) < FRESH_S
+    assert max(ages) < FRESH_S + took.waited_s
     assert_numbers_rise(frames)
     passed = number_in(frames[-1]) - number_in(frames[0])
     assert passed == frames[-1].sequence - frames[0].sequence, "each frame of the camera counts"
@@ -84,18 +88,24 @@ async def test_every_frame_is_fresh_and_says_honestly_when_it_was_taken(
 
 @pytest.mark.parametrize("max_fps", [5.0, 12.0, 20.0])
 async def test_a_rate_is_kept_and_even(start_service: StartService, max_fps: float) -> None:
+    """As far as the camera keeps its own, as one who watches all its frames sees."""
     service = await start_service(camera())
     async with Watcher(service, max_fps=max_fps) as watcher, Watcher(service) as all_frames:
         await watcher.until_frames(2)
         frames = await watcher.until_frames(round(1.5 * max_fps))
     gaps = gaps_s(frames)
     mean_s = sum(gaps) / len(gaps)
+    begin, end = (acquired_s(frame) for frame in (frames[0], frames[-1]))
+    there = [frame for frame in all_frames.frames if begin <= acquired_s(frame) <= end]
+    late_s = max(gaps_s(there)) - 1 / FPS
     print(f"{max_fps} fps: mean {1 / mean_s:.2f}, gaps {min(gaps):.3f} to {max(gaps):.3f} s")
     assert 1 / mean_s <= max_fps * 1.05
-    assert 1 / mean_s >= max_fps * 0.9
-    assert max(gaps) < 1 / max_fps + 2 / FPS
+    slots = {int((acquired_s(frame) - begin) * max_fps + 0.5) for frame in there}
+    assert len(frames) >= 0.9 * len(slots)
+    assert max(gaps) < 1 / max_fps + 2 / FPS + late_s
     assert watcher.frames[-1].frames_dropped == 0, "what is above its rate was never due"
-    assert len(all_frames.frames) > 2 * len(frames) * FPS / max_fps / 3
+    passed = frames[-1].sequence - frames[0].sequence + 1
+    assert len(there) > 2 * passed / 3, "the other one sees what it leaves out"
 
 
 async def test_viewers_who_share_a_rate_get_the_same_frames_whenever_they_came(
@@ -208,9 +218,10 @@ async def test_a_camera_opens_for_its_first_viewer_and_closes_after_its_last(
             await service.capture()  # its end begins another idle time
             await second.until_frames(FPS)  # longer than idle_close_s
             assert (await service.camera()).camera.state == pb.Camera.STATE_READY
-    left = time.monotonic()
-    await service.wait_for_state(pb.Camera.STATE_CLOSED)
-    assert 0.3 < time.monotonic() - left < 2
+    with timing() as took:
+        await service.wait_for_state(pb.Camera.STATE_CLOSED)
+    assert took.s > 0.2
+    took.assert_within(2)
     async with Watcher(service) as again:
         await again.until_frames()
 
@@ -264,8 +275,8 @@ async def test_a_service_that_stops_ends_its_streams_with_unavailable_at_once(
     service = await start_service("grace_s = 15.0\n" + camera())
     async with Watcher(service) as watcher:
         await watcher.until_frames()
-        started = time.monotonic()
-        await service.stop()
-        assert time.monotonic() - started < 3, "an open stream does not hold the end up"
+        with timing() as took:
+            await service.stop()
+        took.assert_within(3)  # an open stream does not hold the end up
         error = await watcher.ended()
         assert error.code() is grpc.StatusCode.UNAVAILABLE

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import math
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,21 +16,26 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from camsvc.drivers.simulated.test_picture import read_number
 from tests.support.service import Service
+from tests.support.timing import Waits
 from tests.support.waiting import until
 
 Status = pb.LiveStatus
 HEARTBEAT_S = 1.2
-"""A second, and what a loaded machine adds to it."""
+"""A second, and what timers and messages add to it."""
 
 _REFUSED_S = 5.0
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message, and when it came: by the monotonic clock, and in Unix time."""
+    """One message, and when it came: by the monotonic clock, and in Unix time.
+
+    With a status, also how long processors have been waited for by then.
+    """
 
     at: float
     at_ns: int
+    waits: Waits | None
     frame: pb.LiveFrame | None
     status: pb.LiveStatus | None
 
@@ -55,6 +59,7 @@ class Watcher:
         self.error: grpc.aio.AioRpcError | None = None
 
     async def __aenter__(self) -> Self:
+        self._waits = Waits()
         self.started = time.monotonic()
         self._call = self._stub.LiveView(self._request)
         self._task = asyncio.create_task(self._read(), name="watcher")
@@ -72,7 +77,7 @@ class Watcher:
 
     async def leave(self) -> None:
         """End watching, as a client does that closes its window."""
-        self.left = time.monotonic()
+        self.left, self._waits_left = time.monotonic(), Waits()
         self._call.cancel()
         await asyncio.wait([self._task])
 
@@ -84,6 +89,7 @@ class Watcher:
                     Message(
                         time.monotonic(),
                         time.time_ns(),
+                        Waits() if kind == "status" else None,
                         response.frame if kind == "frame" else None,
                         response.status if kind == "status" else None,
                     )
@@ -111,6 +117,19 @@ class Watcher:
         """Return how often a state was entered."""
         states = [status.state for status in self.statuses]
         return sum(s == state for s, _ in itertools.groupby(states))
+
+    def assert_first_within(self, promised_s: float) -> None:
+        """The first message was a status, and came within a time since the call."""
+        first = self.messages[0]
+        assert first.waits is not None, "a frame without a status before it"
+        took_s, waited_s = first.at - self.started, first.waits.since(self._waits)
+        assert took_s - waited_s <= promised_s, f"{took_s:.3f} s, {waited_s:.3f} s of it waits"
+
+    def waited_before_s(self, message: Message) -> float:
+        """Return how long processors were waited for between the status before and this one."""
+        with_waits = [self._waits, *(m.waits for m in self.messages if m.waits is not None)]
+        assert message.waits is not None
+        return message.waits.since(with_waits[with_waits.index(message.waits) - 1])
 
     async def until_frames(self, more: int = 1, *, within_s: float = 10.0) -> list[pb.LiveFrame]:
         """Wait for that many frames more than there are now; return them."""
@@ -148,9 +167,11 @@ class Watcher:
             before_ns = before.acquisition_time.ToNanoseconds()
             assert after.acquisition_time.ToNanoseconds() > before_ns
             assert after.frames_dropped >= before.frames_dropped
-        last_at, state = self.started, Status.STATE_UNSPECIFIED
+        last_at, waits, state = self.started, self._waits, Status.STATE_UNSPECIFIED
         for message in self.messages:
-            self._check_silence(message.at - last_at, state)
+            if message.waits is not None:
+                self._check_silence(message.at - last_at, message.waits.since(waits), state)
+                waits = message.waits
             last_at = message.at
             if message.frame is not None:
                 assert state == Status.STATE_LIVE, f"a frame while {Status.State.Name(state)}"
@@ -161,12 +182,14 @@ class Watcher:
                 assert message.status.HasField("error") == ill
                 assert bool(message.status.reason) == (state != Status.STATE_LIVE)
         if self.error is None or self.error.code() is grpc.StatusCode.CANCELLED:
-            self._check_silence(self.left - last_at, state)
+            self._check_silence(self.left - last_at, self._waits_left.since(waits), state)
 
-    def _check_silence(self, seconds: float, state: "Status.State.ValueType") -> None:
+    def _check_silence(
+        self, seconds: float, waited_s: float, state: "Status.State.ValueType"
+    ) -> None:
         if state != Status.STATE_LIVE:
-            name = Status.State.Name(state)
-            assert seconds <= self._heartbeat_s, f"{seconds:.2f} s without a word while {name}"
+            said = f"{seconds:.2f} s without a word while {Status.State.Name(state)}"
+            assert seconds - waited_s <= self._heartbeat_s, f"{said}, {waited_s:.2f} s of it waits"
 
 
 def pixels_of(frame: pb.LiveFrame) -> "np.ndarray[Any, np.dtype[np.uint8]]":
@@ -195,7 +218,3 @@ def gaps_s(frames: list[pb.LiveFrame]) -> list[float]:
     """Return the times between the frames' acquisitions."""
     times = [frame.acquisition_time.ToNanoseconds() / 1e9 for frame in frames]
     return [after - before for before, after in itertools.pairwise(times)]
-
-
-def percentile(values: list[float], percent: float) -> float:
-    return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
