@@ -15,12 +15,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from bench.disk import BareDisk
+
+if TYPE_CHECKING:  # it is there for the type checker only
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_BYTES = 2_000_000
@@ -37,7 +41,9 @@ async def bare_server() -> None:
     async def get(request: bytes, context: object) -> bytes:
         return data
 
-    handlers = {"Get": grpc.unary_unary_rpc_method_handler(get)}
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Get": grpc.unary_unary_rpc_method_handler(get)
+    }
     server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
@@ -60,7 +66,9 @@ options = {{ size_bytes = {SIZE_BYTES} }}
 
 
 async def measure(
-    camera: CameraServiceStub, bare: grpc.aio.UnaryUnaryMultiCallable, disk: BareDisk
+    camera: "CameraServiceAsyncStub",
+    bare: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]",
+    disk: BareDisk,
 ) -> None:
     """Alternate the three and print what came out."""
     rpcs, drivers, stores, bares, syncs, sizes = [], [], [], [], [], set()

@@ -9,12 +9,16 @@ import asyncio
 import statistics
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import grpc
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from bench import live_servers
+
+if TYPE_CHECKING:  # it is there for the type checker only
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
 
 CAMERAS, GROUPS, WARM_UP = 4, 300, 20
 CALL_S = 30
@@ -32,23 +36,23 @@ def settings() -> str:
     )
 
 
-async def grouped(stub: CameraServiceStub, requests: list[api.CaptureRequest]) -> float:
+async def grouped(stub: "CameraServiceAsyncStub", requests: list[api.CaptureRequest]) -> float:
     """Return the skew of one group, in seconds."""
     answer = await stub.CaptureGroup(api.CaptureGroupRequest(requests=requests), timeout=CALL_S)
     for result in answer.results:
         if result.WhichOneof("outcome") != "capture":
             raise SystemExit(f"{result.camera}: {result.error.message}")
-    return answer.acquisition_skew.ToNanoseconds() / 1e9
+    return float(answer.acquisition_skew.ToNanoseconds() / 1e9)
 
 
-async def apart(stub: CameraServiceStub, requests: list[api.CaptureRequest]) -> float:
+async def apart(stub: "CameraServiceAsyncStub", requests: list[api.CaptureRequest]) -> float:
     """Return the skew of single captures that are asked for at one moment."""
     calls = [stub.Capture(request, timeout=CALL_S) for request in requests]
     times = [(await call).capture.acquisition_time.ToNanoseconds() for call in calls]
     return (max(times) - min(times)) / 1e9
 
 
-async def measure(stub: CameraServiceStub) -> bool:
+async def measure(stub: "CameraServiceAsyncStub") -> bool:
     """Alternate the two, print the skews; return whether the groups' is within the budget."""
     reference = api.CaptureRequest.DELIVERY_REFERENCE
     requests = [api.CaptureRequest(camera=f"cam{n}", delivery=reference) for n in range(CAMERAS)]

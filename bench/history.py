@@ -4,13 +4,16 @@ make bench-history
 """
 
 import asyncio
+import functools
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from camapi.v1 import camera_pb2 as pb
@@ -23,11 +26,19 @@ from camsvc.model.records import CaptureRecord, CaptureState, Failure
 from camsvc.storage import queries as rows
 from camsvc.storage.database import Journal
 
+if TYPE_CHECKING:  # it is there for the type checker only
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
+
 CAPTURES, CAMERAS, CALLS, WARM_UP = 100_000, 4, 100, 5
 CALL_S = 30
 BUDGET_MS = 10.0
 _FIRST_NS = 1_700_000_000 * 10**9
 _EVERY_NS = 10**9
+
+
+def _add(records: Sequence[CaptureRecord], db: sqlite3.Connection) -> None:
+    for record in records:
+        rows.add_capture(db, record)
 
 
 def _record(number: int) -> CaptureRecord:
@@ -55,7 +66,7 @@ async def fill(folder: Path) -> None:
     )
     for start in range(0, CAPTURES, 5000):
         records = [_record(number) for number in range(start, start + 5000)]
-        await journal.write(lambda db, these=records: [rows.add_capture(db, r) for r in these])
+        await journal.write(functools.partial(_add, records))
     await journal.close()
 
 
@@ -81,15 +92,17 @@ def filters() -> dict[str, api.ListCapturesRequest]:
     }
 
 
-async def measure(camera: CameraServiceStub) -> bool:
+async def measure(camera: "CameraServiceAsyncStub") -> bool:
     """Print the time of each filter; return whether all are within the budget."""
-    bare = await _times(lambda: camera.ListCameras(api.ListCamerasRequest(), timeout=CALL_S))
+    bare = await _times(
+        functools.partial(camera.ListCameras, api.ListCamerasRequest(), timeout=CALL_S)
+    )
     print(f"pages of 50 among {CAPTURES:,} captures, {CALLS} calls each, as a client sees them")
     print(f"{'ListCameras':28}{_shown(bare)}")
     well = True
     for name, request in filters().items():
         request.page_size = 50
-        times = await _times(lambda r=request: camera.ListCaptures(r, timeout=CALL_S))
+        times = await _times(functools.partial(camera.ListCaptures, request, timeout=CALL_S))
         ratio = statistics.median(times) / statistics.median(bare)
         print(f"{name:28}{_shown(times)}   {ratio:4.1f} x ListCameras")
         well = well and statistics.median(times) * 1e3 <= BUDGET_MS

@@ -142,7 +142,7 @@ async def _come_and_go(service: servers.Server, times: int) -> None:
 
 async def _look(
     channel: grpc.aio.Channel, request: api.LiveViewRequest, frames: int
-) -> grpc.aio.UnaryStreamCall:
+) -> "grpc.aio.UnaryStreamCall[api.LiveViewRequest, api.LiveViewResponse]":
     call = CameraServiceStub(channel).LiveView(request)
     while frames:
         message = await call.read()

@@ -105,10 +105,12 @@ async def watched(
     count: int,
     seconds: float,
     meters: Sequence[Callable[[], float]],
+    *,
+    processes: int = 1,
     **spec: object,
 ) -> tuple[Frames, list[float]]:
     """View for a while; return the frames of that while, and how far each meter rose."""
-    async with viewers(kind, server, count, **spec) as people:
+    async with viewers(kind, server, count, processes=processes, **spec) as people:
         await asyncio.sleep(1)  # buffers fill, windows open
         began_ns, before = time.time_ns(), [meter() for meter in meters]
         await asyncio.sleep(seconds)

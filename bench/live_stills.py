@@ -5,7 +5,8 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import grpc
@@ -17,6 +18,9 @@ from bench import live_harness as h
 from bench import live_servers as servers
 from bench.live_viewers import CHANNEL_OPTIONS
 from camsvc.drivers.simulated.test_picture import read_number
+
+if TYPE_CHECKING:  # it is there for the type checker only
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
 
 _STILLS = 100
 _HANG_AT, _CRASH_AT = 3, 50
@@ -81,7 +85,9 @@ class _Story:
         self._shown: list[tuple[int, int | None]] = []
         self._changed = asyncio.Condition()
 
-    async def follow(self, stream: grpc.aio.UnaryStreamCall) -> None:
+    async def follow(
+        self, stream: "grpc.aio.UnaryStreamCall[api.LiveViewRequest, api.LiveViewResponse]"
+    ) -> None:
         """Read the stream to its end."""
         async for message in stream:
             if message.HasField("frame"):
@@ -121,12 +127,13 @@ class _Story:
         ]
 
 
-def _rises(values: list) -> bool:
-    return all(b is not None and a < b for a, b in itertools.pairwise(values))
+def _rises(values: Sequence[int | None]) -> bool:
+    return all(a is not None and b is not None and a < b for a, b in itertools.pairwise(values))
 
 
 def _number(jpeg: bytes) -> int | None:
-    return read_number(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return None if pixels is None else read_number(np.asarray(pixels, np.uint8))
 
 
 async def crowds(seconds: float) -> AsyncIterator[h.Row]:
@@ -183,7 +190,7 @@ async def still_delay(seconds: float) -> AsyncIterator[h.Row]:
     )
 
 
-async def _shoot(stub: CameraServiceStub, took_s: list[float]) -> None:
+async def _shoot(stub: "CameraServiceAsyncStub", took_s: list[float]) -> None:
     chance = random.Random(len(took_s))
     for _ in range(_SHOTS):
         # Any moment between two frames is as likely as any other.

@@ -30,7 +30,8 @@ async def live(spec: dict[str, Any], seen: Seen) -> None:
     """View a camera of camsvc; `pause_s` after each frame makes a slow viewer."""
     request = api.LiveViewRequest(camera=spec["camera"]).SerializeToString()
     async with grpc.aio.insecure_channel(spec["address"], options=CHANNEL_OPTIONS) as channel:
-        async for data in channel.unary_stream(LIVE_VIEW)(request):
+        view: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(LIVE_VIEW)
+        async for data in view(request):
             received = time.time_ns()
             message = api.LiveViewResponse.FromString(data)
             if message.HasField("frame"):
@@ -43,7 +44,7 @@ async def viam(spec: dict[str, Any], seen: Seen) -> None:
     """Call GetImages in a loop, 30 times a second where the server keeps up."""
     request = b"\x0a\x05bench"  # GetImagesRequest.name
     async with grpc.aio.insecure_channel(spec["address"], options=CHANNEL_OPTIONS) as channel:
-        call = channel.unary_unary(GET_IMAGES)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GET_IMAGES)
         due = time.monotonic()
         while True:
             await call(request)

@@ -12,12 +12,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_pb2 import Camera, RecoveryStatistics
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from camsvc_client import channel_options, error_info
+
+if TYPE_CHECKING:  # it is there for the type checker only
+    from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
 
 SETTINGS = """\
 [service]
@@ -36,7 +40,7 @@ OUTPUT = Path("demo-output")
 START_S, CALL_S, STOP_S = 20, 30, 15
 
 
-async def still(camera: CameraServiceStub) -> None:
+async def still(camera: "CameraServiceAsyncStub") -> None:
     """Take a picture and show what came back."""
     print("1. A still")
     started = time.monotonic()
@@ -53,7 +57,7 @@ async def still(camera: CameraServiceStub) -> None:
     print(f"its state is {Camera.State.Name(shown.camera.state).removeprefix('STATE_')}\n")
 
 
-async def two_at_once(address: str, camera: CameraServiceStub) -> None:
+async def two_at_once(address: str, camera: "CameraServiceAsyncStub") -> None:
     """Ask twice at the same time: without retries, one is refused; with them, both succeed."""
     print("2. Two captures at once")
     request = api.CaptureRequest(camera="demo")
@@ -80,7 +84,7 @@ async def two_at_once(address: str, camera: CameraServiceStub) -> None:
         await first
 
 
-async def capturing(camera: CameraServiceStub) -> None:
+async def capturing(camera: "CameraServiceAsyncStub") -> None:
     """Wait until the camera is taking a picture."""
     async with asyncio.timeout(CALL_S):
         while True:
@@ -89,7 +93,7 @@ async def capturing(camera: CameraServiceStub) -> None:
                 return
 
 
-async def hang(camera: CameraServiceStub) -> None:
+async def hang(camera: "CameraServiceAsyncStub") -> None:
     """Meet the scripted hang: the same call succeeds at its second attempt."""
     print("3. The driver hangs and holds the interpreter's lock")
     started = time.monotonic()
