@@ -205,6 +205,7 @@ def test_the_second_file_of_a_shot_is_waited_for_from_the_first_on() -> None:
     assert shot(camera, 2) == ["a.cr2", "a.jpg"]
 
 
+@pytest.mark.timed
 def test_a_camera_that_talks_of_other_things_has_ended_its_shot_all_the_same() -> None:
     with timing() as took:
         assert shot(Telling((0, added("a.jpg")), chatty=True), 1) == ["a.jpg"]

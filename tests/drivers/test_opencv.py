@@ -357,6 +357,7 @@ def test_a_url_that_nobody_serves_is_temporary() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.timed
 def test_a_server_that_says_nothing_is_given_up(videos: Videos) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"

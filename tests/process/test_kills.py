@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
-KILLS = endurance.times(short=15, full=200)
+KILLS = endurance.times(200)
 CAMERAS = ("cam0", "cam1", "cam2")
 MAX_BYTES = 400_000
 """A hundred pictures: retention is always at work."""
@@ -99,7 +99,7 @@ async def test_whatever_was_acknowledged_outlives_the_service(tmp_path: Path) ->
     print(f"{unfinished} captures were under way, {left_in_staging} files in staging")
 
 
-WORKER_KILLS = endurance.times(short=40, full=200)
+WORKER_KILLS = endurance.times(200)
 BETWEEN_S = 0.1
 """The longest time between two of them, once all cameras take pictures again."""
 IN_A_ROW = 0.2

@@ -1,4 +1,7 @@
-"""Viewers leave nothing behind, and slow ones harm only themselves."""
+"""Viewers leave nothing behind, and slow ones harm only themselves.
+
+All thousand viewers: ENDURANCE=full.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +16,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from tests.conftest import StartService
-from tests.support import plugins
+from tests.support import endurance, plugins
 from tests.support.live import Watcher, gaps_s
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service, worker_memory
@@ -22,9 +25,10 @@ from tests.support.waiting import until
 Call = grpc.aio.UnaryStreamCall[api.LiveViewRequest, api.LiveViewResponse]
 
 MIB, FPS = 2**20, 30
-AT_ONCE, TIMES, WARM_UP = 25, 1000, 250
+AT_ONCE, TIMES = 25, endurance.times(1000)
+WARM_UP = TIMES // 4 // AT_ONCE * AT_ONCE
 COMING_AND_GOING_BYTES = 4 * MIB
-"""What an allocator's whims may add over the last three quarters of a thousand viewers."""
+"""What an allocator's whims may add over the last three quarters of the viewers."""
 MOST_VARIANTS = 8
 
 WATCHED_S, OTHERS = 7.0, 3
@@ -77,7 +81,7 @@ async def come_and_go(service: Service, number: int) -> None:
     call.cancel()
 
 
-async def test_1000_viewers_who_come_and_go_leave_nothing_behind(
+async def test_viewers_who_come_and_go_leave_nothing_behind(
     start_service: StartService,
 ) -> None:
     options = {"fps": 100}

@@ -28,7 +28,7 @@ from tests.support.waiting import finished, until
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
-CAPTURES = endurance.times(short=2000, full=10_000)
+CAPTURES = endurance.times(10_000)
 READERS = 100
 REPLAY_S = 3000.0 if endurance.FULL else 8.0
 WARM_UP = 50

@@ -19,7 +19,7 @@ from tests.support.scenes import camera, fault
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
-POINTS = endurance.times(short=16, full=144)
+POINTS = endurance.times(144)
 HANG, CRASH, ERROR = (3, 70, 120) if POINTS >= 144 else (3, 7, 12)
 WARM_UP = POINTS // 3
 CAMERAS = ("left", "right")

@@ -44,6 +44,7 @@ async def code_of(call: "asyncio.Task[api.CaptureResponse]") -> grpc.StatusCode:
     return caught.value.code()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("number_", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 async def test_a_capture_under_way_is_finished_within_the_grace(
     start_service: StartService, number_: int
@@ -75,6 +76,7 @@ async def test_a_stopping_service_takes_no_more_calls(start_service: StartServic
     await service.ended()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ["", *HANGS])
 async def test_a_capture_that_outlasts_the_grace_is_ended_with_it(
     start_service: StartService, kind: str
@@ -91,6 +93,7 @@ async def test_a_capture_that_outlasts_the_grace_is_ended_with_it(
     took.assert_within(0.5 + 2.5)
 
 
+@pytest.mark.timed
 async def test_an_open_stream_does_not_hold_the_end_up(start_service: StartService) -> None:
     """A watcher of health would watch for ever: its stream ends with UNAVAILABLE."""
     service = await start_service("grace_s = 15.0\n" + camera())
@@ -103,6 +106,7 @@ async def test_an_open_stream_does_not_hold_the_end_up(start_service: StartServi
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.timed
 async def test_a_second_ctrl_c_ends_it_at_once(start_service: StartService) -> None:
     service = await start_service("grace_s = 30.0\n" + camera(capture_duration_s=20.0))
     service.exit_codes = {FORCED}
@@ -115,6 +119,7 @@ async def test_a_second_ctrl_c_ends_it_at_once(start_service: StartService) -> N
     assert psutil.wait_procs(workers, timeout=10 * GONE_S)[1] == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ["idle", "slow", *HANGS])
 async def test_no_worker_outlives_a_killed_service(start_service: StartService, kind: str) -> None:
     """Whatever its driver is at, and even when the interpreter cannot run a line of Python."""

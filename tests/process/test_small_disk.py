@@ -187,7 +187,7 @@ async def test_a_deletion_makes_room_on_a_disk_without_a_byte_free(scene: Scene)
         await ledger.check(service)
 
 
-FILLED = endurance.times(short=15, full=200)
+FILLED = endurance.times(200)
 MAX_BYTES = 400_000
 """A hundred pictures: retention is always at work, too."""
 MOMENT_S = 0.3

@@ -55,6 +55,7 @@ async def end(*workers: WorkerProcess) -> None:
             await worker.wait_ended()
 
 
+@pytest.mark.timed
 async def test_the_warm_worker_is_handed_out_at_once_and_another_is_made(
     pool: WorkerPool,
 ) -> None:

@@ -71,6 +71,7 @@ async def gone(worker: WorkerProcess) -> None:
     assert not psutil.pid_exists(worker.pid)
 
 
+@pytest.mark.timed
 async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     with timing() as took, pytest.raises(WorkerTimeout, match="Open was not answered within 0.3 s"):
@@ -89,6 +90,7 @@ async def test_a_ping_is_answered_beside_a_driver_that_hangs(start: StartWorker)
         await hanging
 
 
+@pytest.mark.timed
 async def test_a_death_fails_every_pending_call_with_the_exit_code(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     calls = [worker.call(opening("exit_"), CALL_S), worker.call(opening(), CALL_S)]
@@ -172,6 +174,7 @@ async def test_half_a_message_holds_nothing_up(start: StartWorker) -> None:
         await worker.call(opening("stop_in_the_middle_of_a_message"), 0.3)
 
 
+@pytest.mark.timed
 async def test_a_stopped_worker_that_reads_nothing_holds_nothing_up(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     os.kill(worker.pid, signal.SIGSTOP)
@@ -197,6 +200,7 @@ async def test_truncated_memory_is_a_lost_worker_and_no_bus_error(
         worker.take_image(answer.image)
 
 
+@pytest.mark.timed
 @pytest.mark.usefixtures("sleepers")
 async def test_a_child_of_the_worker_that_holds_the_pipe_does_not_hide_its_death(
     start: StartWorker,

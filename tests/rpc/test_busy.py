@@ -92,6 +92,7 @@ async def test_of_ten_captures_at_once_one_is_taken_for_each_admitted_call(
     assert (counted.captures_succeeded, counted.captures_rejected) == (3, CLIENTS - 1)
 
 
+@pytest.mark.timed
 async def test_with_the_clients_retry_policy_all_ten_succeed_in_turn(
     start_service: StartService,
 ) -> None:
@@ -124,6 +125,7 @@ async def test_the_trailer_says_the_wait_that_retryinfo_says(start_service: Star
     await holder
 
 
+@pytest.mark.timed
 async def test_a_wait_that_does_not_fit_the_deadline_is_refused_with_never(
     start_service: StartService,
 ) -> None:
@@ -176,6 +178,7 @@ async def test_the_time_in_the_queue_is_not_taken_from_a_captures_worst_case(
     assert len({number(response) for response in responses}) == 5
 
 
+@pytest.mark.timed
 async def test_a_queued_capture_whose_deadline_cannot_be_met_is_refused_at_once(
     start_service: StartService,
 ) -> None:
@@ -188,6 +191,7 @@ async def test_a_queued_capture_whose_deadline_cannot_be_met_is_refused_at_once(
     await holder
 
 
+@pytest.mark.timed
 async def test_busy_is_said_within_5_ms_while_the_driver_holds_the_gil(
     start_service: StartService, record_property: Callable[[str, object], None]
 ) -> None:

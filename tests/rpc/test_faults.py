@@ -47,6 +47,7 @@ async def rungs(service: Service) -> dict["Step.Rung.ValueType", int]:
     return {recovery.rung: recovery.count for recovery in recoveries if recovery.count}
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_the_same_call_succeeds_at_its_second_attempt(
     start_service: StartService, kind: str
@@ -66,6 +67,7 @@ async def test_the_same_call_succeeds_at_its_second_attempt(
     assert (shown.statistics.captures_succeeded, shown.statistics.captures_failed) == (2, 0)
 
 
+@pytest.mark.timed
 async def test_a_camera_disconnected_for_3_s_is_back_within_one_call(
     start_service: StartService,
 ) -> None:
@@ -119,6 +121,7 @@ async def test_a_permanent_fault_says_what_to_do_and_reset_brings_the_camera_bac
     assert number(await service.capture()) > seen
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", HANGS)
 async def test_a_deadline_of_1_s_is_kept_and_the_next_capture_succeeds(
     start_service: StartService, kind: str
@@ -135,6 +138,7 @@ async def test_a_deadline_of_1_s_is_kept_and_the_next_capture_succeeds(
     assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
 
 
+@pytest.mark.timed
 async def test_without_a_deadline_a_call_ends_within_the_published_worst_case(
     start_service: StartService,
 ) -> None:

@@ -48,6 +48,7 @@ def exposed_for(seconds: float) -> list[pb.ControlSetting]:
     return [pb.ControlSetting(name="exposure_duration_us", value=value)]
 
 
+@pytest.mark.timed
 async def test_100_callers_share_reads_and_all_succeed_ten_times_in_a_row(
     start_service: StartService,
 ) -> None:
@@ -111,6 +112,7 @@ async def test_max_age_gives_the_same_frame_again_as_long_as_it_is_young_enough(
     assert newest.sequence > newer.sequence
 
 
+@pytest.mark.timed
 async def test_during_a_still_max_age_gives_the_frame_before_it_and_without_it_the_next(
     start_service: StartService,
 ) -> None:
@@ -182,6 +184,7 @@ async def test_callers_are_no_viewers(start_service: StartService) -> None:
     assert all(frame.frames_dropped == 0 for frame in frames)
 
 
+@pytest.mark.timed
 async def test_a_faulted_camera_is_refused_at_once(start_service: StartService) -> None:
     service = await start_service(camera(faults=[fault("permanent", "read", at=3)]))
     await frame_of(service)
@@ -197,6 +200,7 @@ async def test_a_faulted_camera_is_refused_at_once(start_service: StartService) 
     await frame_of(service)
 
 
+@pytest.mark.timed
 async def test_a_camera_that_waits_for_its_next_try_says_when_to_come_back(
     start_service: StartService,
 ) -> None:
@@ -211,6 +215,7 @@ async def test_a_camera_that_waits_for_its_next_try_says_when_to_come_back(
     await frame_of(service)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", HANGS)
 async def test_a_deadline_is_kept_whatever_the_driver_does(
     start_service: StartService, kind: str

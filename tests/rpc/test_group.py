@@ -91,6 +91,7 @@ async def test_who_needs_longer_to_be_ready_is_waited_for(service: Service) -> N
     assert [exposures(result.capture) for result in response.results] == [2] * len(LATE)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("on", STEPS)
 async def test_a_camera_that_fails_for_good_does_not_hold_the_others_up(
     service: Service, on: str
@@ -117,6 +118,7 @@ async def test_a_camera_that_cannot_be_opened_now_is_not_waited_for(service: Ser
     assert reason(away.error) == "CAMERA_UNAVAILABLE"
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("on", STEPS[1:])
 async def test_a_camera_that_hangs_once_is_taken_later(service: Service, on: str) -> None:
     """Where it hangs before the trigger, the others wait for that attempt; and all are taken."""

@@ -74,6 +74,7 @@ async def test_capture_delivers_a_picture_within_max_time(start_service: StartSe
     assert pixels.shape[:2] == (240, 320)
 
 
+@pytest.mark.timed
 async def test_max_time_ends_a_capture_that_hangs(start_service: StartService) -> None:
     service = await start_service(camera(faults=[fault("hang_gil")]))
     with timing() as took:

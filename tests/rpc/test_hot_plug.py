@@ -49,6 +49,7 @@ async def start(start_service: StartService, plug: Plug) -> Service:
     )
 
 
+@pytest.mark.timed
 async def test_a_camera_unplugged_while_idle(start_service: StartService, plug: Plug) -> None:
     service = await start(start_service, plug)
     await service.capture("cam")
@@ -71,6 +72,7 @@ async def test_a_camera_unplugged_while_idle(start_service: StartService, plug: 
     assert workers <= {process.pid for process in service.workers()}, "no worker had to be killed"
 
 
+@pytest.mark.timed
 async def test_a_camera_unplugged_while_streaming(start_service: StartService, plug: Plug) -> None:
     service = await start(start_service, plug)
     async with Watcher(service, "cam") as watcher:

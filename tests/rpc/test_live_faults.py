@@ -43,6 +43,7 @@ async def rungs(service: Service) -> list[str]:
     return [pb.RecoveryStatistics.Rung.Name(r.rung) for r in recoveries if r.count]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", LASTING)
 async def test_viewers_are_told_that_it_recovers_and_then_see_it_again(
     start_service: StartService, kind: str

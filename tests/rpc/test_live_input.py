@@ -103,6 +103,7 @@ async def refusal(service: Service, rpc: str, **fields: Any) -> RpcErrorInfo:
     return error_info(caught.value)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_bad_input_is_refused_with_subject_value_and_what_is_allowed(
     service: Service, case: Case

@@ -48,6 +48,7 @@ def encoded_camera(**keys: Any) -> str:
     return camera("cam", driver="plugins:EncodedCamera", env=plugins.ENV, **keys)
 
 
+@pytest.mark.timed
 async def test_the_first_message_is_a_status_and_comes_within_100_ms(
     start_service: StartService,
 ) -> None:
@@ -66,6 +67,7 @@ async def test_the_first_message_is_a_status_and_comes_within_100_ms(
     assert len(first.statuses) <= 3 + lasted_s, "the changes, and a heartbeat a second"
 
 
+@pytest.mark.timed
 async def test_every_frame_is_fresh_and_says_honestly_when_it_was_taken(
     start_service: StartService,
 ) -> None:
@@ -205,6 +207,7 @@ async def test_the_camera_is_read_only_while_somebody_watches(start_service: Sta
         await watcher.until_frames()
 
 
+@pytest.mark.timed
 async def test_a_camera_opens_for_its_first_viewer_and_closes_after_its_last(
     start_service: StartService,
 ) -> None:
@@ -269,6 +272,7 @@ async def test_a_camera_without_live_view_is_unsupported_as_soon_as_that_shows(
     assert (await service.capture("still")).capture.image.width_px == plugins.WIDTH
 
 
+@pytest.mark.timed
 async def test_a_service_that_stops_ends_its_streams_with_unavailable_at_once(
     start_service: StartService,
 ) -> None:

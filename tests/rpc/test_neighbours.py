@@ -51,6 +51,7 @@ def _used_s(service: Service) -> float:
     return total
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", ILL)
 async def test_a_capture_is_not_delayed_by_more_than_a_tenth_by_another_cameras_fault(
     start_service: StartService, kind: str

@@ -35,6 +35,7 @@ async def serving(start_service: StartService, settings: str, **options: Any) ->
     return service
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("open_timeout_s", [60.0, 1.0], ids=["waited for", "killed in turn"])
 @pytest.mark.parametrize("kind", ["hang", "hang_gil"])
 async def test_16_cameras_that_hang_in_open_for_ever_delay_nothing(
@@ -60,6 +61,7 @@ async def test_16_cameras_that_hang_in_open_for_ever_delay_nothing(
     timings.assert_within(LIST_S)
 
 
+@pytest.mark.timed
 async def test_no_camera_is_opened_before_its_first_use(start_service: StartService) -> None:
     service = await serving(start_service, "".join(camera(f"cam{n}") for n in range(CAMERAS)))
     listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=5)).cameras
@@ -80,6 +82,7 @@ async def test_a_camera_opened_at_start_is_ready_without_a_call(
     assert (await service.camera()).camera.model == "Simulated camera"
 
 
+@pytest.mark.timed
 async def test_a_camera_that_is_not_open_yet_answers_at_once_how_it_is(
     start_service: StartService,
 ) -> None:

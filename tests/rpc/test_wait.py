@@ -99,6 +99,7 @@ async def test_a_waiter_that_leaves_makes_room_at_once(service: Service) -> None
     assert counted.consecutive_failures == 0
 
 
+@pytest.mark.timed
 async def test_a_waiter_is_told_as_soon_as_its_deadline_cannot_be_met_any_more(
     service: Service,
 ) -> None:
@@ -167,6 +168,7 @@ async def test_control_calls_take_nobodys_place(service: Service) -> None:
     assert await shots(holder, waiter) == [2, 3]
 
 
+@pytest.mark.timed
 async def test_those_who_wait_for_a_camera_that_fails_for_good_are_told_so_at_once(
     service: Service,
 ) -> None:

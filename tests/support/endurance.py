@@ -1,20 +1,21 @@
-"""How much an endurance test does: what fits a normal run; with ENDURANCE=fifth, as in CI, at least
-a fifth of all; with ENDURANCE=full all."""
+"""How much an endurance test does: a fifth in a normal run, or all with ENDURANCE=full."""
 
 import os
 import random
 import secrets
 
-_LENGTH = os.environ.get("ENDURANCE", "short")
-FULL = _LENGTH == "full"
-TIMEOUT_S = {"short": 120, "fifth": 600, "full": 3600}[_LENGTH]
+FULL = os.environ.get("ENDURANCE") == "full"
+TIMEOUT_S = 3600 if FULL else 300
 """For `pytest.mark.timeout`."""
 
 
-def times(short: int, full: int) -> int:
-    """Return how often something is done in this run; ENDURANCE_TIMES says it for a trial."""
-    length = {"short": short, "fifth": max(short, full // 5), "full": full}[_LENGTH]
-    return int(os.environ.get("ENDURANCE_TIMES", length))
+def times(full: int, *, short: int | None = None) -> int:
+    """Return how often something is done in this run; ENDURANCE_TIMES says it for a trial.
+
+    `short` instead of a fifth is for what is no matter of how often: a wait in seconds.
+    """
+    part = full // 5 if short is None else short
+    return int(os.environ.get("ENDURANCE_TIMES", full if FULL else part))
 
 
 def chance() -> random.Random:

@@ -63,6 +63,7 @@ async def test_it_does_what_the_other_does(address: str) -> None:
     await asyncio.to_thread(use)
 
 
+@pytest.mark.timed
 async def test_a_stream_is_closed_by_another_thread(address: str) -> None:
     def use() -> None:
         with CameraClient(address) as client:

@@ -96,8 +96,9 @@ async def test_busy_is_an_error_with_the_holder_when_it_is_to_fail(
     assert error.camera == "sim0"
 
 
+@pytest.mark.timed
 async def test_a_wait_that_does_not_fit_the_time_out_is_not_begun(
-    start_service: StartService, machine: Machine
+    start_service: StartService,
 ) -> None:
     """Who holds the camera is told at once, instead of DEADLINE_EXCEEDED at the end."""
     service = await start_service(camera(capture_duration_s=3.0))
@@ -111,8 +112,9 @@ async def test_a_wait_that_does_not_fit_the_time_out_is_not_begun(
         await first
 
 
+@pytest.mark.timed
 async def test_the_time_out_holds_and_the_picture_is_there_afterwards(
-    start_service: StartService, machine: Machine
+    start_service: StartService,
 ) -> None:
     service = await start_service(camera(capture_duration_s=1.5))
     async with AsyncCameraClient(service.address) as client:

@@ -306,14 +306,16 @@ async def test_a_service_that_is_not_there_is_an_error_in_words() -> None:
             await anext(client.capture_events())
 
 
-async def test_a_time_out_holds_while_the_service_is_not_there(machine: Machine) -> None:
+@pytest.mark.timed
+async def test_a_time_out_holds_while_the_service_is_not_there() -> None:
     async with AsyncCameraClient(GONE) as client:
         with timing() as took, pytest.raises(ServiceUnreachable):
             await client.capture("sim0", timeout=0.7)
         took.assert_within(1.0)
 
 
-async def test_a_service_that_never_spoke_is_silent_too(machine: Machine) -> None:
+@pytest.mark.timed
+async def test_a_service_that_never_spoke_is_silent_too() -> None:
     """It takes connections and says nothing, as one that was frozen before."""
 
     with socket.create_server(("127.0.0.1", 0)) as mute:
