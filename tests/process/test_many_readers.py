@@ -9,7 +9,6 @@ import asyncio
 import json
 import shutil
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.support.past import lived
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
 from tests.support.smalldisk import SmallDisk
+from tests.support.timing import Timings
 from tests.support.waiting import finished, until
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
@@ -75,26 +75,21 @@ async def begun_with(disk: SmallDisk, captures: int, folder: Path) -> int:
     return events
 
 
-async def timed(service: Service, ledger: Ledger) -> float:
-    """Take a picture; return in how many seconds that was answered."""
-    begun = time.monotonic()
+async def take(service: Service, ledger: Ledger) -> None:
+    """Take a picture."""
     await ledger.capture(service, ledger.request("cam0"))
-    return time.monotonic() - begun
 
 
-def p99(seconds: list[float]) -> float:
-    return sorted(seconds)[int(0.99 * len(seconds))]
-
-
-def shown(name: str, seconds: list[float]) -> str:
-    middle = sorted(seconds)[len(seconds) // 2]
-    return f"{name} p50 {middle * 1e3:.1f} p99 {p99(seconds) * 1e3:.1f} ms of {len(seconds)}"
+def concerned(service: Service) -> tuple[int, ...]:
+    """Return the processes that a capture goes through."""
+    return service.ps.pid, *(worker.pid for worker in service.workers())
 
 
 def rss(service: Service) -> int:
     return int(service.ps.memory_info().rss)
 
 
+@pytest.mark.timed
 async def test_a_hundred_readers_that_replay_all_hardly_delay_a_capture(
     disk: SmallDisk, calm: Service, tmp_path: Path
 ) -> None:
@@ -104,8 +99,8 @@ async def test_a_hundred_readers_that_replay_all_hardly_delay_a_capture(
     async with Service(tmp_path, SCENE, entering=disk.entering) as service:
         await captures(service)  # large answers have been sent, and code is loaded
         for _ in range(WARM_UP):
-            await timed(service, ledger)
-            await timed(calm, ledger)
+            await take(service, ledger)
+            await take(calm, ledger)
         before = most = rss(service)
         process = await asyncio.create_subprocess_exec(
             *("nice", "-n", "19", sys.executable, replaying.__file__, service.address),
@@ -114,23 +109,26 @@ async def test_a_hundred_readers_that_replay_all_hardly_delay_a_capture(
             stderr=asyncio.subprocess.PIPE,
         )
         reading = asyncio.create_task(finished(process, within_s=2 * REPLAY_S))
-        read, unread = [], []
+        read, unread = Timings(), Timings()
+        ours, theirs = concerned(service), concerned(calm)
         while not reading.done():
-            read.append(await timed(service, ledger))
-            unread.append(await timed(calm, ledger))
+            with read.one(*ours):
+                await take(service, ledger)
+            with unread.one(*theirs):
+                await take(calm, ledger)
             most = max(most, rss(service))
         code, out, said = await reading
     assert code == 0, said
     told = json.loads(out)
     print(f"{last} events; each reader has read {min(told['places'])} or more")
     print(f"{sum(told['places']) / told['seconds']:.0f} events/s in {told['seconds']:.1f} s")
-    print(shown("read", read), shown("calm", unread))
+    print(f"read: {read}; calm: {unread}")
     print(f"RSS {before / 1e6:.1f} MB, grown by {(most - before) / 1e6:.1f} MB")
     assert min(told["places"]) == last or not endurance.FULL
     assert min(told["places"]) > 0
-    assert len(read) >= AT_LEAST
+    assert len(read.all) >= AT_LEAST
     assert most - before < GROWTH_BYTES
-    assert p99(read) - p99(unread) < DELAY_S
+    read.assert_within(unread.percentile_s(99) + DELAY_S, percent=99)
 
 
 async def test_readers_that_never_read_cost_no_memory(disk: SmallDisk, tmp_path: Path) -> None:
@@ -139,7 +137,7 @@ async def test_readers_that_never_read_cost_no_memory(disk: SmallDisk, tmp_path:
     ledger = Ledger(tmp_path, endurance.chance())
     async with Service(tmp_path, SCENE, entering=disk.entering) as service:
         for _ in range(WARM_UP):
-            await timed(service, ledger)
+            await take(service, ledger)
         # A small window, as else a client's transport takes megabytes for it.
         own = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.aio.insecure_channel(service.address, options=own)
@@ -148,7 +146,7 @@ async def test_readers_that_never_read_cost_no_memory(disk: SmallDisk, tmp_path:
         await asyncio.gather(*(call.read() for call in stuck))
         before = rss(service)
         for _ in range(150):
-            await timed(service, ledger)
+            await take(service, ledger)
         grown = rss(service) - before
         print(f"RSS {before / 1e6:.1f} MB, grown by {grown / 1e6:.2f} MB")
         assert grown < STUCK_BYTES

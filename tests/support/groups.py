@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.support.history import QUICK, described, download, sha256
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
+from tests.support.timing import Timing, timing
 
 PLAIN = ("sim0", "sim1", "sim2")
 """Three cameras with nothing special to them; `SETTINGS` are theirs."""
@@ -42,6 +43,22 @@ def skew_s(response: api.CaptureGroupResponse) -> float:
     """Return the time between a group's first and last picture."""
     assert response.HasField("acquisition_skew")
     return response.acquisition_skew.ToNanoseconds() / 1e9
+
+
+async def taken_together(
+    service: Service, requests: list[api.CaptureRequest], within_s: float
+) -> api.CaptureGroupResponse:
+    """Take a group whose pictures are promised to be so close together."""
+    with timing() as took:
+        response = await group(service, requests)
+    assert_together(response, within_s, took)
+    return response
+
+
+def assert_together(response: api.CaptureGroupResponse, within_s: float, took: Timing) -> None:
+    """The pictures are so close together, but for waits for processors in that time."""
+    print(f"skew {skew_s(response) * 1e3:.2f} ms")
+    assert skew_s(response) - took.waited_s <= within_s, took
 
 
 async def assert_taken(service: Service, results: Iterable[api.CaptureGroupResult]) -> None:
