@@ -9,13 +9,9 @@ TIMEOUT_S = 3600 if FULL else 300
 """For `pytest.mark.timeout`."""
 
 
-def times(full: int, *, short: int | None = None) -> int:
-    """Return how often something is done in this run; ENDURANCE_TIMES says it for a trial.
-
-    `short` instead of a fifth is for what is no matter of how often: a wait in seconds.
-    """
-    part = full // 5 if short is None else short
-    return int(os.environ.get("ENDURANCE_TIMES", full if FULL else part))
+def times(full: int) -> int:
+    """Return how often, or for how long, something is done; ENDURANCE_TIMES says it for a trial."""
+    return int(os.environ.get("ENDURANCE_TIMES", full if FULL else full // 5))
 
 
 def chance() -> random.Random:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.rig
 
 BACK_S = 3.0
 """After the end of its fault, a camera is back."""
-FAULT_S = endurance.times(short=4, full=40)
+FAULT_S = endurance.times(40)
 """Long enough for the ladder to have been climbed to its last rung; with ENDURANCE=full, to wait
 longer there."""
 LIBRARYS_WAITS = 21

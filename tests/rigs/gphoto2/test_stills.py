@@ -196,7 +196,7 @@ async def test_three_captures_in_quick_succession_leave_live_view_on_one_stream(
     service = await start_camera()
     async with Watcher(service, DSLR) as watcher:
         await watcher.until_frames(3)
-        for _ in range(endurance.times(short=4, full=50)):
+        for _ in range(endurance.times(50)):
             shots = [service.capture(DSLR, busy_policy=WAIT, delivery=REFERENCE) for _ in range(3)]
             answers = await asyncio.gather(*shots)
             assert len({answer.capture.capture_id for answer in answers}) == 3

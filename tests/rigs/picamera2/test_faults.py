@@ -35,7 +35,7 @@ SLACK_S = 1.0
 USUAL_S = 0.4
 """Of a still beside the other camera's fault; 0.05 s on a machine with nothing else to do."""
 
-LASTS_S = endurance.times(short=0, full=40)
+LASTS_S = endurance.times(40)
 """How long a fault goes on after it was told."""
 LASTING = [Fault.SILENT, Fault.BLOCK, Fault.ERROR, Fault.REFUSE, Fault.CRASH]
 Step = pb.RecoveryStatistics

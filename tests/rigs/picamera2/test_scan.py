@@ -17,7 +17,7 @@ from tests.support import endurance
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(endurance.TIMEOUT_S)]
 
-POINTS = endurance.times(short=16, full=144)
+POINTS = endurance.times(144)
 STUCK = 70 if POINTS >= 144 else 7
 CAMERAS = ("left", "right")
 FOCUS = 8.2
