@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from bench.pictures import FPS, Clock, Source
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 
@@ -16,7 +16,7 @@ class ReadyJpeg(Driver):
 
     name = "ready-jpeg"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._size_bytes = int(str(settings["size_bytes"]))
         self._clock = Clock(FPS)
 

@@ -15,21 +15,21 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from camsvc.model.errors import Unsupported
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(slots=True)
-class Notes:
-    """Up to 4 KiB that outlive the worker: `keep` hands them to the camera's next one."""
+class DriverState:
+    """Up to 4 KiB that a driver keeps across restarts of its worker.
+
+    `value` is what the last worker saved; `save` replaces it for the next one.
+    """
 
     value: bytes = b""
-    keep: Callable[[bytes], None] = field(default=lambda _: None)
+    save: Callable[[bytes], None] = field(default=lambda _: None)
 
 
 class Driver(ABC):
@@ -40,15 +40,15 @@ class Driver(ABC):
 
     name: ClassVar[str]
 
-    wanted: threading.Event = threading.Event()
-    """Set by the worker while a command waits for `read` to end: a still should not wait for a
-    frame that nobody will miss."""
+    interrupt: threading.Event = threading.Event()
+    """Set by the worker while a command waits for `read` to return: a still must not wait for a
+    live frame."""
 
     progress: Callable[[int], None] = staticmethod(lambda percent: None)
     """Set by the worker; to be called during `capture`, from any thread, with how far it is: 0 to
     100. Cheap, so that it may be called as often as the camera says something."""
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:  # noqa: B027
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:  # noqa: B027
         """Keep `settings`, the camera's resolved table. Nothing may block or fail here."""
 
     @abstractmethod
@@ -75,8 +75,8 @@ class Driver(ABC):
     def read(self) -> Frame | None:
         """Wait for the next live frame and return it. Overridden: the camera has live view.
 
-        None where the driver can give the waiting up, and did so since `wanted` was set. Called
-        over and over between `start_live` and `stop_live`, at the camera's own rate; other
+        Return None where the driver can stop waiting, and did so because `interrupt` was set.
+        Called repeatedly between `start_live` and `stop_live`, at the camera's own rate; other
         calls come in between.
         """
         raise Unsupported(f"driver {self.name!r} has no live view")
@@ -99,12 +99,12 @@ class Driver(ABC):
         """Set controls. Names, types and ranges are checked against `controls()` already."""
         raise Unsupported(f"driver {self.name!r} has no controls")
 
-    def attend(self) -> DeviceInfo | None:
-        """Look after the open device, about once a second while no command is under way.
+    def health_check(self) -> DeviceInfo | None:
+        """Check the open device, about once a second while no command is running.
 
-        Overridden: what the camera tells by itself is heard, and its loss is noticed while nobody
-        uses it. Raise `DeviceAway` then. Return what `open` would, where that has changed (its
-        warnings, its exposure); else None. Must not take long.
+        Overridden: the loss of the camera, and what it reports by itself, are noticed while nobody
+        uses it. Raise `DeviceAway` when it is lost. Return what `open` would where that has
+        changed (warnings, exposure), else None. Must not take long.
         """
         return None
 

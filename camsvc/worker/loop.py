@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
 from camsvc.images import exif
 from camsvc.ipc import codec
@@ -152,7 +152,7 @@ class Worker:
 
     def _attend(self, driver: Driver) -> None:
         try:
-            changed = driver.attend()
+            changed = driver.health_check()
             if changed is not None:
                 self._device = self._described(changed)
                 self._send(0, m.Changed(self._device))
@@ -203,14 +203,14 @@ class Worker:
                 return isinstance(command, m.Close)
 
     def _open(self, command: m.Open) -> m.Answer:
-        notes = Notes(command.notes, self._block.write_notes)
+        state = DriverState(command.notes, self._block.write_notes)
         self._block.write_notes(command.notes)
-        self._driver = self._driver_class(command.settings, notes)
-        self._driver.wanted = self._wanted
+        self._driver = self._driver_class(command.settings, state)
+        self._driver.interrupt = self._wanted
         self._driver.progress = self._tell
         self._device = self._described(self._open_device(self._driver))
         self._apply(command.controls)
-        if self._driver_class.attend is not Driver.attend:
+        if self._driver_class.health_check is not Driver.health_check:
             self._attend_at = time.monotonic() + _ATTEND_S
         return m.Opened(self._device)
 

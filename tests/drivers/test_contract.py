@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
 from camsvc.images import codec
 from camsvc.ipc import messages as m
@@ -76,7 +76,7 @@ def settings(name: str, request: pytest.FixtureRequest) -> dict[str, object]:
 def opened(
     driver_class: type[Driver], settings: dict[str, object]
 ) -> Iterator[tuple[Driver, DeviceInfo]]:
-    driver = driver_class(settings, Notes())
+    driver = driver_class(settings, DriverState())
     yield driver, driver.open()
     driver.close()
 
@@ -92,7 +92,7 @@ def test_a_driver_is_found_by_its_name(driver_class: type[Driver], name: str) ->
 
 def test_making_a_driver_touches_nothing(driver_class: type[Driver]) -> None:
     """Settings are looked at when the device is opened, where errors have a way to the client."""
-    driver_class({"source": "/nowhere"}, Notes())
+    driver_class({"source": "/nowhere"}, DriverState())
 
 
 def test_open_says_what_the_camera_is(opened: tuple[Driver, DeviceInfo]) -> None:
@@ -108,7 +108,7 @@ def test_looking_after_a_device_that_is_well_leaves_it_so(
     opened: tuple[Driver, DeviceInfo],
 ) -> None:
     driver, info = opened
-    changed = driver.attend()
+    changed = driver.health_check()
     assert changed is None or changed.model == info.model
     assert driver.capture(Shot()).acquisition_time_ns
 
@@ -186,7 +186,7 @@ def test_a_new_driver_opens_the_device_again(
     driver_class: type[Driver], settings: dict[str, object]
 ) -> None:
     for _ in range(2):
-        driver = driver_class(settings, Notes())
+        driver = driver_class(settings, DriverState())
         driver.open()
         driver.capture(Shot())
         driver.recover()

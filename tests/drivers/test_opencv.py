@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers.base import Notes
+from camsvc.drivers.base import DriverState
 from camsvc.drivers.linux import holders
 from camsvc.drivers.opencv import camera as opencv
 from camsvc.drivers.opencv.camera import OpenCVCamera
@@ -34,7 +34,7 @@ from tests.support.videos import COUNT, FPS, HEIGHT, SAME_DB, WIDTH, Pixels, Vid
 
 @contextlib.contextmanager
 def camera(**settings: object) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
-    driver = OpenCVCamera(settings, Notes())
+    driver = OpenCVCamera(settings, DriverState())
     try:
         yield driver, driver.open()
     finally:
@@ -208,7 +208,7 @@ def test_a_file_that_goes_away_is_noticed_when_it_begins_again(
 )
 def test_wrong_settings_are_a_permanent_fault(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DriverFault, match=message):
-        OpenCVCamera(settings, Notes()).open()
+        OpenCVCamera(settings, DriverState()).open()
 
 
 def test_a_backend_that_is_not_built_in(videos: Videos) -> None:
@@ -282,7 +282,7 @@ def test_a_live_stream_gives_no_picture_from_before_the_request() -> None:
     """What gathered in the meantime is dropped: pictures are as far apart as the requests."""
     reference = _numbered_pictures(200)
     with _live_stream() as url:
-        driver = OpenCVCamera({"source": url}, Notes())
+        driver = OpenCVCamera({"source": url}, DriverState())
         info = _open_when_up(driver)
         try:
             numbers, times = [], []
@@ -301,7 +301,7 @@ def test_a_live_stream_gives_no_picture_from_before_the_request() -> None:
 
 def test_a_prepared_still_of_a_live_stream_has_no_backlog_to_drop() -> None:
     with _live_stream() as url:
-        driver = OpenCVCamera({"source": url}, Notes())
+        driver = OpenCVCamera({"source": url}, DriverState())
         _open_when_up(driver)
         try:
             time.sleep(1.5)  # as above; that is some 37 pictures

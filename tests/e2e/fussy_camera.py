@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Frame, Shot
 
@@ -24,7 +24,7 @@ class FussyCamera(Driver):
 
     name = "fussy"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._values = {control.name: control.value for control in _KNOWN}
 
     def open(self) -> DeviceInfo:
@@ -36,7 +36,7 @@ class FussyCamera(Driver):
         return self._frame()
 
     def read(self) -> Frame | None:
-        return None if self.wanted.wait(0.1) else self._frame()
+        return None if self.interrupt.wait(0.1) else self._frame()
 
     def controls(self) -> list[Control]:
         named = [{name: getattr(c, name) for name in Control.__slots__} for c in _KNOWN]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import camsvc
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
@@ -41,7 +41,7 @@ class Misdeeds(Driver):
 
     name = "misdeeds"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._formats: Any = settings.get("formats", ["JPEG"])
         self._at_open = DEEDS[str(settings.get("deed", "behave"))]
         self._at_capture = DEEDS[str(settings.get("at_capture", "behave"))]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
@@ -27,7 +27,7 @@ class NoiseCamera(Driver):
 
     name = "noise"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._size = (int(str(settings["height_px"])), int(str(settings["width_px"])))
         self._random = np.random.default_rng()
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.simulated.test_picture import TestPicture
 from camsvc.images import codec
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
@@ -35,7 +35,7 @@ class EncodedCamera(Driver):
 
     name = "encoded"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._interval_s = 1 / float(str(settings.get("fps", 30)))
         self._reads = 0
 
@@ -65,19 +65,19 @@ class PluggedCamera(EncodedCamera):
 
     name = "plugged"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
-        super().__init__(settings, notes)
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
         self._plug = Path(str(settings["plug"]))
 
     def open(self) -> DeviceInfo:
-        self.attend()
+        self.health_check()
         return super().open()
 
     def read(self) -> Frame:
-        self.attend()
+        self.health_check()
         return super().read()
 
-    def attend(self) -> None:
+    def health_check(self) -> None:
         if not self._plug.exists():
             raise DeviceAway("it is unplugged")
 
@@ -87,12 +87,12 @@ class KeepingCamera(EncodedCamera):
 
     kept = False
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
-        super().__init__(settings, notes)
-        self._first, self._notes = not notes.value, notes
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
+        self._first, self._state = not state.value, state
 
     def open(self) -> DeviceInfo:
-        self._notes.keep(b"opened before")
+        self._state.save(b"opened before")
         if KeepingCamera.kept:
             raise DeviceInUse("another program has it")
         KeepingCamera.kept = True
@@ -107,8 +107,8 @@ class KeepingCamera(EncodedCamera):
 class GovernedCamera(EncodedCamera):
     """Takes an exposure while its mode is manual, and sets controls in the order of their list."""
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
-        super().__init__(settings, notes)
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
         self._values: dict[str, ControlValue] = {"mode": "auto", "exposure_duration_us": 15_700}
 
     def controls(self) -> list[Control]:

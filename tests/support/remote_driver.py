@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def driver_class(launch: "Launch") -> type[Driver]:
 class _RemoteDriver(Driver):
     launch: "Launch"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._process = _Process(self.launch)
         self._process.call("make", "", dict(settings))
 
@@ -67,8 +67,8 @@ class _RemoteDriver(Driver):
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._process.call("driver", "set_controls", dict(values))
 
-    def attend(self) -> DeviceInfo | None:
-        changed: DeviceInfo | None = self._process.call("driver", "attend")
+    def health_check(self) -> DeviceInfo | None:
+        changed: DeviceInfo | None = self._process.call("driver", "health_check")
         return changed
 
     def recover(self) -> None:
@@ -137,7 +137,7 @@ def _serve(path: str) -> None:
         result, error = None, ""
         try:
             if of == "make":
-                driver = found(arguments[0], Notes())
+                driver = found(arguments[0], DriverState())
             elif method == "__getattribute__":
                 result = getattr(found, arguments[0])
             else:

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import gphoto2 as gp
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.gphoto2 import connection, library, survey
 from camsvc.drivers.gphoto2.attached import Attached, Choice
 from camsvc.drivers.gphoto2.controls import ControlTree
@@ -60,9 +60,9 @@ class GPhoto2Camera(Driver):
 
     name = "gphoto2"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._settings = settings
-        self._notes = notes
+        self._state = state
         self._camera: Any = None
         self._disturbed = False
         self._port = ""
@@ -90,7 +90,7 @@ class GPhoto2Camera(Driver):
         """
         library.use(self._settings)
         choice = Choice.of(self._settings)
-        known = json.loads(self._notes.value or b"{}")
+        known = json.loads(self._state.value or b"{}")
         self._port, failed = known.get("port", ""), known.get("failed", 0)
         try:
             self._begin(*connection.connect(choice, self._port))
@@ -140,7 +140,7 @@ class GPhoto2Camera(Driver):
         """
         now = time.monotonic()
         due = max(self._next_frame, now)
-        if self.wanted.wait(due - now):
+        if self.interrupt.wait(due - now):
             return None
         self._next_frame = due + 1 / self._live_fps
         with library.failures("reading a live frame"):
@@ -173,7 +173,7 @@ class GPhoto2Camera(Driver):
         self._wanted |= values
 
     @_minded
-    def attend(self) -> DeviceInfo | None:
+    def health_check(self) -> DeviceInfo | None:
         """Take the camera's events; now and then, ask for its battery and its card.
 
         What was fetched and is not to stay on the card is deleted here, as that takes 0.3 s.
@@ -212,7 +212,7 @@ class GPhoto2Camera(Driver):
         for name, value in self._wanted.items():
             with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
                 self._controls.put({name: value})
-        self._info, self._look_at = known, 0.0  # `attend` tells what is different
+        self._info, self._look_at = known, 0.0  # `health_check` tells what is different
 
     def close(self) -> None:
         """Let the camera go, its live view ended."""
@@ -283,7 +283,7 @@ class GPhoto2Camera(Driver):
     def _note(self, failed_openings: int) -> None:
         """Keep for the next worker what it could not find out."""
         known = {"port": self._port, "failed": failed_openings}
-        self._notes.keep(json.dumps(known).encode())
+        self._state.save(json.dumps(known).encode())
 
     def _release(self) -> None:
         camera, self._camera, self._live = self._camera, None, False

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import turn
 from camsvc.drivers.linux import video_nodes
 from camsvc.drivers.opencv.controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
@@ -62,7 +62,7 @@ class OpenCVCamera(Driver):
 
     name = "opencv"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._settings = settings
         self._handle: cv2.VideoCapture | None = None
         self._next_read = 0.0
@@ -142,7 +142,7 @@ class OpenCVCamera(Driver):
         if self._source.kind == "file":
             now = time.monotonic()
             due = max(self._next_read + 1 / self._fps, now)
-            if self.wanted.wait(due - now):
+            if self.interrupt.wait(due - now):
                 return None
             self._next_read = due
         return self._next()
@@ -183,7 +183,7 @@ class OpenCVCamera(Driver):
                     f"{wanted} is not taken by the device, which stays at {value}{hint}",
                 )
 
-    def attend(self) -> None:
+    def health_check(self) -> None:
         """Notice that a device was unplugged, which OpenCV's handle does not say.
 
         Raises:
@@ -321,7 +321,7 @@ class OpenCVCamera(Driver):
                 return acquired_ns
             if self._source.kind == "file":
                 return self._grab_first_again()
-        self.attend()
+        self.health_check()
         raise DriverError(
             "reading from the camera failed: it was unplugged, its stream ended, or no frame came "
             f"within {self._source.read_timeout_s:g} s"

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.picamera2 import modes, nodes, pixels
 from camsvc.drivers.picamera2.clock import acquired_ns
 from camsvc.drivers.picamera2.controls import FOCUS_MODE, PiControls
@@ -47,7 +47,7 @@ class Picamera2Camera(Driver):
 
     name = "picamera2"
 
-    def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = PiSettings.of(settings)
         self._camera: PiCamera | None = None
         self._configurations: dict[str, dict[str, Any]] = {}
@@ -129,7 +129,7 @@ class Picamera2Camera(Driver):
 
     def read(self) -> Frame | None:
         self._enter(LIVE)
-        with self._open_one.picture(self._timeout_s, unless=self.wanted) as request:
+        with self._open_one.picture(self._timeout_s, unless=self.interrupt) as request:
             if request is None:
                 return None
             stream = "lores" if self._settings.capture_during_live_view else "main"

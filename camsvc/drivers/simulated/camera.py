@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.simulated.test_picture import TestPicture
 from camsvc.images import codec
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
@@ -86,13 +86,13 @@ class Fault:
 class SimulatedCamera(Driver):
     """Any size, any rate, scripted faults.
 
-    Calls, frames, exposures and a disconnection under way are kept in the notes, so that they are
-    counted over restarts of the worker.
+    Calls, frames, exposures and a disconnection under way are kept in the driver state, so that
+    they are counted over restarts of the worker.
     """
 
     name = "simulated"
 
-    def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         known = {**_DEFAULTS, **settings}
         self._size = (int(known["width_px"]), int(known["height_px"]))
         self._fps = float(known["fps"])
@@ -103,8 +103,8 @@ class SimulatedCamera(Driver):
         self._both = bool(known["capture_during_live_view"])
         self._next_read = 0.0
         self._faults = [Fault(**fault) for fault in settings.get("faults", [])]
-        self._notes = notes
-        kept = json.loads(notes.value or b"{}")
+        self._state = state
+        kept = json.loads(state.value or b"{}")
         self._calls: dict[str, int] = kept.get("calls", {})
         self._frames: int = kept.get("frames", 0)
         self._back_at: float = kept.get("back_at", 0.0)
@@ -155,7 +155,7 @@ class SimulatedCamera(Driver):
         now = time.monotonic()
         # Late: go on from here, as a sensor would, rather than make up for it.
         due = max(self._next_read + 1 / self._fps, now)
-        if self.wanted.wait(due - now):
+        if self.interrupt.wait(due - now):
             return None
         self._next_read = due
         self._prepared = False
@@ -229,7 +229,7 @@ class SimulatedCamera(Driver):
             "actuations": self._values[_ACTUATIONS],
             "back_at": self._back_at,
         }
-        self._notes.keep(json.dumps(kept).encode())
+        self._state.save(json.dumps(kept).encode())
 
     def _call(self, on: str) -> str:
         """Count a call and let its fault strike; return the kind of a fault in the picture."""

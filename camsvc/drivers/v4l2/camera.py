@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.linux import holders
 from camsvc.drivers.linux.video_nodes import Node
 from camsvc.drivers.v4l2 import select
@@ -35,7 +35,7 @@ class V4L2Camera(Driver):
 
     name = "v4l2"
 
-    def __init__(self, settings: Mapping[str, Any], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = settings
         self._timeout_s = float(settings.get("read_timeout_s", _READ_TIMEOUT_S))
         self._open: Device | None = None
@@ -48,7 +48,7 @@ class V4L2Camera(Driver):
             DriverFault: the settings mean several devices, or one of another kind.
         """
         node = select.chosen(self._settings)
-        self._open = device = Device(node.path, self.wanted)
+        self._open = device = Device(node.path, self.interrupt)
         self._mode, asked = self._configure(device, node)
         self._controls = DeviceControls(device)
         for _ in range(int(self._settings.get("warmup_frames", _WARMUP_FRAMES))):
@@ -151,7 +151,7 @@ class V4L2Camera(Driver):
         """
         self._controls.set(values)
 
-    def attend(self) -> None:
+    def health_check(self) -> None:
         """Notice that the device was unplugged.
 
         Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camsvc.drivers.base import Driver, Notes
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 DRIVER = "bigcam:BigCamera"
@@ -27,7 +27,7 @@ class BigCamera(Driver):
 
     name = "big"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._size_bytes = int(str(settings["size_bytes"]))
 
     def open(self) -> DeviceInfo:

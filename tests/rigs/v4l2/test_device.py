@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.drivers.base import Notes
+from camsvc.drivers.base import DriverState
 from camsvc.drivers.linux.video_nodes import find
 from camsvc.drivers.v4l2.camera import V4L2Camera
 from camsvc.model.errors import DeviceAway, DriverError
@@ -26,7 +26,7 @@ AT_ONCE_S = 0.5
 
 @contextlib.contextmanager
 def camera(**settings: object) -> Iterator[tuple[V4L2Camera, DeviceInfo]]:
-    driver = V4L2Camera({"width_px": 320, "height_px": 240, **settings}, Notes())
+    driver = V4L2Camera({"width_px": 320, "height_px": 240, **settings}, DriverState())
     try:
         yield driver, driver.open()
     finally:
@@ -144,14 +144,14 @@ def test_a_control_that_is_not_told_costs_nothing_but_its_value(webcam: Webcam) 
 
 def test_unplugging_is_noticed_at_once_while_reading_and_while_idle(webcam: Webcam) -> None:
     with camera(serial="A1") as (driver, _):
-        driver.attend()
+        driver.health_check()
         webcam.unplug()
         unplugged = time.monotonic()
         with pytest.raises(DeviceAway, match="unplugged"):
             for _ in itertools.count():
                 driver.read()
         with pytest.raises(DeviceAway, match="unplugged"):
-            driver.attend()
+            driver.health_check()
         assert time.monotonic() - unplugged < AT_ONCE_S
     with pytest.raises(DeviceAway, match="no camera is attached"), camera(serial="A1"):
         pass
@@ -164,7 +164,7 @@ def test_the_dead_handle_of_an_unplugged_camera_does_not_hide_the_new_node(webca
         webcam.plug()
         assert webcam.node != before
         with pytest.raises(DeviceAway):
-            driver.attend()
+            driver.health_check()
         with camera(serial="A1") as (again, _):
             assert again.read() is not None
 
