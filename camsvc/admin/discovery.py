@@ -4,12 +4,12 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 
-from camsvc.config.settings import CameraSettings
+from camsvc.config.cameras import CameraSettings, PluginSettings
 from camsvc.ipc import messages as m
 from camsvc.model.discovery import Discovery, FoundDevice
 from camsvc.model.errors import CameraLost, DriverFault
 from camsvc.model.options import Launch
-from camsvc.model.registry import BUILTIN, PYTHON
+from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Device
 from camsvc.worker_pool.pool import WorkerPool
 
@@ -22,11 +22,12 @@ _Question = tuple[str, Launch]
 async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Discovery:
     """Ask every driver what is attached, each in a worker of its own and in bounded time.
 
-    A device that several drivers list is the one's that it is configured for, or else the first's.
+    A device that several drivers list belongs to the one that it is configured for, or else to the
+    first.
     """
     configured: dict[_Question, dict[str, dict[str, object]]] = {
-        (name, Launch.of(path, PYTHON.get(name), {})): {}
-        for name, path in BUILTIN.items()
+        (name, Launch.of(known.driver, known.python, {})): {}
+        for name, known in BUILTIN.items()
         if all(camera.driver != name for camera in cameras)
     }
     for camera in cameras:
@@ -44,8 +45,10 @@ async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Disco
         else:
             listed += [(driver, device) for device in answer]
     taken = {camera.id for camera in cameras}
+    models = {c.driver: c.options_model for c in cameras if isinstance(c, PluginSettings)}
     for driver, device in _once(listed):
-        found.devices.append(FoundDevice(driver, device, device.camera or _new_id(driver, taken)))
+        camera_id = device.camera or _new_id(driver, taken)
+        found.devices.append(FoundDevice(driver, device, camera_id, models.get(driver)))
     return found
 
 

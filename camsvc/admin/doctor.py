@@ -67,7 +67,7 @@ class _Examination:
         launch = settings.launch
         if shutil.which(launch.python) is None:
             self._bad(
-                f"the settings' python = {launch.python!r} is no program that this user may run",
+                f"the settings' python = {launch.python!r} is not a program that this user can run",
                 "Set it to an interpreter that has the driver's library.",
             )
             return False
@@ -128,7 +128,7 @@ class _Examination:
         except DriverFault as error:
             self._bad(str(error), "The service would not try again before ResetCamera.")
         except DeviceAway as error:
-            self._bad(str(error), "The service looks for it each second, and goes on by itself.")
+            self._bad(str(error), "The service checks for it every second, and goes on by itself.")
         except CameraServiceError as error:
             self._bad(str(error), "Change the camera's settings.")
         except Exception as error:  # DriverError, and whatever else a driver's answer may hold

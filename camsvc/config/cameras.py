@@ -1,135 +1,215 @@
-"""The settings of any camera: those that are no devices, and which model a table has."""
+"""The settings of a camera: the keys that every camera has, and those of its driver.
 
+A driver's own keys are its model's, which is found through the registry, or through `options_model`
+for a driver that does not come with the service.
+"""
+
+import functools
+import importlib
+import math
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic_core import PydanticCustomError
 
-from camsvc.config.devices import (
-    GPhoto2CameraSettings,
-    OpenCVCameraSettings,
-    Picamera2CameraSettings,
-    V4L2CameraSettings,
-)
-from camsvc.config.fields import (
-    CameraSettings,
-    Count,
-    Flag,
-    FramesPerSecond,
-    Pixels,
-    Seconds,
-    SecondsOrZero,
-    Table,
-    plain,
-)
+from camsvc.drivers.settings import Count, DriverSettings, Flag, Seconds, SecondsOrZero, Table
+from camsvc.model.options import CameraOptions, Launch
+from camsvc.model.registry import BUILTIN
+from camsvc.model.values import ControlValue
 
-_TIMED = ("slow", "disconnect")
-_PICTURE_FAULTS = ("stale", "corrupt")
+_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+"""Of a class: "package.module:Class"."""
 
 
-class Fault(Table):
-    """`[[cameras.faults]]`: one scripted fault of a simulated camera."""
+def _plain(value: object) -> object:
+    """Refuse what JSON cannot carry: dates, infinities and what is not a number."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        case dict():
+            for member in value.values():
+                _plain(member)
+        case list():
+            for member in value:
+                _plain(member)
+        case bool() | int() | float() | str():
+            pass
+        case _:
+            kind = type(value).__name__
+            raise ValueError(f"{kind} {value} is not allowed; allowed: text, numbers, true, false")
+    return value
 
-    on: Literal["open", "read", "prepare", "capture", "set_controls", "close"] = Field(
-        description="the call that it strikes"
+
+def _control(value: object) -> object:
+    if isinstance(value, dict | list):
+        raise ValueError("allowed: text, a number, true or false")
+    return _plain(value)
+
+
+def _variable(name: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise ValueError("allowed: names of environment variables, without '='")
+    return name
+
+
+class CameraSettings(Table):
+    """`[[cameras]]`: the keys that every camera has."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="the camera's name for clients")
+    driver: str = Field(description="the name of its driver")
+    # The first one, one after a soft retry, and one with the device opened again.
+    attempts: Annotated[Count, Field(ge=1, le=10)] = Field(
+        3, description="how often a capture is tried before it fails"
     )
-    kind: Literal[
-        "hang",
-        "hang_gil",
-        "crash",
-        "exit",
-        "error",
-        "permanent",
-        "slow",
-        "stale",
-        "corrupt",
-        "disconnect",
-        "ignore_sigterm_hang",
-    ] = Field(description="what happens then")
-    at: Annotated[Count, Field(ge=1, le=2**31)] = Field(
-        1, description="the first such call that it strikes, counted over restarts"
+    # Twenty times what a slow network camera takes; an exposure asked for is added.
+    attempt_timeout_s: Seconds = Field(10.0, description="seconds that one attempt may take")
+    # A webcam opens in 0.3 s, a camera behind a weak network or PTP in several.
+    open_timeout_s: Seconds = Field(15.0, description="seconds that opening the device may take")
+    stall_timeout_s: Seconds = Field(
+        2.0, description="seconds without a frame after which live view counts as stalled"
     )
-    times: Annotated[Count, Field(ge=0, le=2**31)] = Field(
-        1, description="how many such calls in a row it strikes; 0: all from then on"
+    queue_limit: Annotated[Count, Field(ge=0, le=1000)] = Field(
+        16, description="captures that may wait for the camera at once"
     )
-    seconds: Seconds | None = Field(None, description="seconds that slow and disconnect last")
+    # Forty cost a core some 15 %; far more than that is a job for a media server.
+    max_viewers: Annotated[Count, Field(ge=1, le=10_000)] = Field(
+        64, description="live view streams that may be open at once"
+    )
+    open_at_start: Flag = Field(
+        False, description="open the device in the background at start, not at first use"
+    )
+    idle_close_s: SecondsOrZero = Field(
+        0.0, description="seconds without use after which the device is closed; 0: never"
+    )
+    python: str | None = Field(
+        None, min_length=1, description="another Python interpreter for the driver's process"
+    )
+    env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
+        default_factory=dict, description="environment variables of the driver's process"
+    )
+    controls: dict[str, Annotated[ControlValue, BeforeValidator(_control)]] = Field(
+        default_factory=dict, description="control values that are set after every open"
+    )
 
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> Self:
-        if self.kind in _TIMED and self.seconds is None:
-            raise ValueError(f"kind {self.kind!r} needs the key 'seconds': how long it lasts")
-        if self.kind not in _TIMED and self.seconds is not None:
-            raise ValueError(
-                f"kind {self.kind!r} takes no key 'seconds'; allowed with: {', '.join(_TIMED)}"
-            )
-        if self.kind in _PICTURE_FAULTS and self.on not in ("read", "capture"):
-            raise ValueError(
-                f"kind {self.kind!r} cannot strike {self.on!r}; allowed: read, capture"
-            )
-        return self
+    @property
+    def driver_path(self) -> str:
+        """The driver's class as "package.module:Class"."""
+        known = BUILTIN.get(self.driver)
+        return known.driver if known else self.driver
 
+    @property
+    def launch(self) -> Launch:
+        """What the camera's worker is started with."""
+        return Launch.of(self.driver_path, self.python, self.env)
 
-class SimulatedCameraSettings(CameraSettings):
-    """A camera that is not there, and fails when told to."""
+    @property
+    def camera_options(self) -> CameraOptions:
+        """What the camera is run with."""
+        common = self.model_dump(include=set(CameraOptions.__slots__))
+        return CameraOptions(**common, driver_settings=self.driver_settings())
 
-    driver: Literal["simulated"] = Field(description="what drives it")
-    # In a smaller picture, the number of the frame painted into it is not readable.
-    width_px: Annotated[Pixels, Field(ge=160, le=8192)] = Field(
-        1280, description="width of its pictures in pixels"
-    )
-    height_px: Annotated[Pixels, Field(ge=120, le=8192)] = Field(
-        720, description="height of its pictures in pixels"
-    )
-    fps: FramesPerSecond = Field(30.0, description="frames per second of its live view")
-    capture_duration_s: SecondsOrZero = Field(
-        0.1, description="seconds that a still takes, beside its exposure"
-    )
-    prepare_duration_s: SecondsOrZero = Field(
-        0.0, description="seconds that it takes before the trigger, as for mirror and focus"
-    )
-    open_duration_s: SecondsOrZero = Field(0.0, description="seconds that opening takes")
-    capture_during_live_view: Flag = Field(
-        False, description="whether it takes stills without pausing its live view"
-    )
-    reports_progress: Flag = Field(
-        False, description="whether it tells how far a still is, where that takes 0.5 s or more"
-    )
-    faults: tuple[Fault, ...] = Field((), description="what is to go wrong")
+    def driver_settings(self) -> dict[str, object]:
+        """Return the table that the driver gets: all its keys, as plain values."""
+        return self.model_dump(mode="json", exclude=set(CameraSettings.model_fields))
 
 
-class PluginCameraSettings(CameraSettings):
-    """A camera with a driver of one's own, named by its path."""
+class PluginSettings(CameraSettings):
+    """A camera with a driver that does not come with the service, named by its path."""
 
-    driver: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description='the driver\'s class as "package.module:Class"',
-    )
-    options: Annotated[dict[str, Any], BeforeValidator(plain)] = Field(
+    driver: str = Field(pattern=_PATH, description="the driver's class as package.module:Class")
+    options: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(
         default_factory=dict, description="the driver's own keys"
+    )
+    options_model: str | None = Field(
+        None, pattern=_PATH, description="the model that checks them, as package.module:Class"
     )
 
     def driver_settings(self) -> dict[str, object]:
-        """Return the `options` table."""
-        return dict(self.model_dump()["options"])
+        """Return the `options` table, resolved where the driver has a model."""
+        options: dict[str, object] = self.model_dump(mode="json")["options"]
+        return options
 
 
-def _tag(camera: object) -> str | None:
-    """Return the name of the model of a camera's table."""
-    if isinstance(camera, Mapping):
-        driver = camera.get("driver")
-    else:
-        driver = getattr(camera, "driver", None)
+def camera_model(table: object) -> type[CameraSettings]:
+    """Return the model of a camera's table.
+
+    Raises:
+        PydanticCustomError: it is not a table, or its driver or `options_model` is unknown.
+    """
+    if not isinstance(table, Mapping):
+        raise _problem(f"{table!r} is not a camera; each is a table of its own, headed [[cameras]]")
+    driver = table.get("driver")
     if not isinstance(driver, str):
-        return None
-    return "plugin" if ":" in driver else driver
+        raise _problem(f"key 'driver' is missing, or not text; {_drivers()}")
+    if ":" in driver:
+        return _plugin_model(table.get("options_model"))
+    if driver not in BUILTIN:
+        raise _problem(f"driver {driver!r} is unknown; {_drivers()}")
+    return _builtin_model(driver)
 
 
-AnyCameraSettings = Annotated[
-    Annotated[SimulatedCameraSettings, Tag("simulated")]
-    | Annotated[OpenCVCameraSettings, Tag("opencv")]
-    | Annotated[V4L2CameraSettings, Tag("v4l2")]
-    | Annotated[GPhoto2CameraSettings, Tag("gphoto2")]
-    | Annotated[Picamera2CameraSettings, Tag("picamera2")]
-    | Annotated[PluginCameraSettings, Tag("plugin")],
-    Discriminator(_tag),
-]
+def parse_camera(table: object) -> CameraSettings:
+    """Return a camera's settings.
+
+    Raises:
+        ValidationError, PydanticCustomError: with what is wrong.
+    """
+    return camera_model(table).model_validate(table)
+
+
+def driver_model(name: str) -> type[DriverSettings]:
+    """Return the settings model of a driver that comes with the service."""
+    model: type[DriverSettings] = _imported(BUILTIN[name].settings)
+    return model
+
+
+@functools.cache
+def _builtin_model(name: str) -> type[CameraSettings]:
+    own, known = driver_model(name), BUILTIN[name]
+    python = CameraSettings.model_fields["python"]
+    # In this order, the keys of every camera come first, and are known when the others are checked.
+    bases: Any = (own, CameraSettings)
+    combined = create_model(
+        own.__name__,
+        __base__=bases,
+        python=(str | None, Field(known.python, min_length=1, description=python.description)),
+    )
+    return cast(type[CameraSettings], combined)
+
+
+def _plugin_model(path: object) -> type[PluginSettings]:
+    if not isinstance(path, str) or not re.match(_PATH, path):
+        return PluginSettings  # which refuses it
+    try:
+        own = _imported(path)
+    except Exception as error:  # the module may raise anything when it is imported
+        why = f"{type(error).__name__}: {error}"
+        raise _problem(f"key 'options_model': {path!r} cannot be imported: {why}") from error
+    if not (isinstance(own, type) and issubclass(own, DriverSettings)):
+        base = f"{DriverSettings.__module__}.{DriverSettings.__name__}"
+        raise _problem(f"key 'options_model': {path!r} is not a model; allowed: a {base}")
+    options = PluginSettings.model_fields["options"]
+    return create_model(
+        PluginSettings.__name__,
+        __base__=PluginSettings,
+        options=(
+            own,
+            Field(default_factory=dict, validate_default=True, description=options.description),
+        ),
+    )
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _drivers() -> str:
+    names = ", ".join(BUILTIN)
+    return f'allowed: {names}, or the path "package.module:Class" of a driver of your own'
+
+
+def _problem(text: str) -> PydanticCustomError:
+    return PydanticCustomError("camera", "{text}", {"text": text})

@@ -1,12 +1,14 @@
-"""What is wrong with the settings, told so that it can be put right without reading the source."""
+"""What is wrong with the settings, said so that it can be fixed without reading the source."""
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-_MOST_SHOWN = 80
+from camsvc.config.cameras import camera_model
+
+_MAX_SHOWN = 80
 """Characters of a wrong value that are repeated in a message."""
 
 
@@ -17,17 +19,19 @@ class SettingsError(Exception):
 def explain(
     error: ValidationError,
     raw: Mapping[str, Any],
-    tables: Mapping[str, type[BaseModel]],
+    model: type[BaseModel],
     origin: Mapping[str, str],
 ) -> SettingsError:
     """Return the problems that pydantic found, one line each, as where, what, what is allowed.
 
-    `raw` is what was validated. `tables` are the models by their name in pydantic's locations.
-    `origin` says where the shared tables' keys came from; its "" is where all others did.
+    `raw` is what was validated, `model` its model. `origin` says where the shared tables' keys came
+    from; its "" is where all others did.
     """
     lines = [
-        f"{_origin(problem['loc'], origin)}: {_line(problem, raw, tables)}"
+        f"{_origin(problem['loc'], origin)}: {_line(problem, raw, model)}"
         for problem in error.errors(include_url=False)
+        # A default that depends on another key, which has a problem of its own.
+        if problem["type"] != "default_factory_not_called"
     ]
     return SettingsError("\n".join(dict.fromkeys(lines)))
 
@@ -38,27 +42,24 @@ def _origin(loc: Sequence[int | str], origin: Mapping[str, str]) -> str:
 
 
 def _line(  # noqa: PLR0911 - a table of problems, one return each
-    problem: Mapping[str, Any], raw: Mapping[str, Any], tables: Mapping[str, type[BaseModel]]
+    problem: Mapping[str, Any], raw: Mapping[str, Any], model: type[BaseModel]
 ) -> str:
-    table, place, key = _locate(problem["loc"], raw, tables)
+    table, place, key = _locate(problem["loc"], raw, model)
     value = _shown(problem["input"])
     match problem["type"]:
         case "extra_forbidden":
-            known = list(table.model_fields) if table else ["service", "retention", "cameras"]
+            known = list(table.model_fields)
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             return f"{place}unknown key {key!r}; {hint}allowed: {', '.join(known)}"
         case "missing":
             return f"{place}key {key!r} is missing; {_allowed(table, key)}"
-        case "union_tag_not_found" if isinstance(problem["input"], Mapping):
-            return f"{place}key 'driver' is missing, or no text; {_drivers(tables)}"
-        case "union_tag_invalid":
-            driver = problem["input"]["driver"]
-            return f"{place}driver {driver!r} is unknown; {_drivers(tables)}"
         case "model_type":
-            return f"{place}{value} is no table"
-        case "union_tag_not_found" | "tuple_type" if table is None:
-            return f"{place}{value} is no camera; each is a table of its own, headed [[cameras]]"
+            return f"{place}{value} is not a table"
+        case "tuple_type" if table is model:
+            return f"{value} is not a camera; each is a table of its own, headed [[cameras]]"
+        case "camera":  # raised by `camera_model`
+            return f"{place}{problem['msg']}"
         case "value_error":
             subject = f"key {key!r}: {value}: " if key else ""
             return f"{place}{subject}{problem['ctx']['error']}"
@@ -68,20 +69,38 @@ def _line(  # noqa: PLR0911 - a table of problems, one return each
 
 
 def _locate(
-    loc: Sequence[int | str], raw: Mapping[str, Any], tables: Mapping[str, type[BaseModel]]
-) -> tuple[type[BaseModel] | None, str, str]:
-    """Return the innermost table that a location is in, that table's name, and the key in it."""
-    place, rest, table = "", list(loc), None
-    if rest[:1] == ["service"]:
-        place, table, rest = "[service], ", tables["service"], rest[1:]
-    elif rest[:1] == ["cameras"] and len(rest) > 1:
+    loc: Sequence[int | str], raw: Mapping[str, Any], model: type[BaseModel]
+) -> tuple[type[BaseModel], str, str]:
+    """Return the innermost table that a location is in, where that is, and the key in it."""
+    table, place, rest = model, "", list(loc)
+    if rest[:1] == ["cameras"] and len(rest) > 1:
         index = int(rest[1])
         place, rest = f"{_camera_name(raw, index)}, ", rest[2:]
-        if rest:  # the union's tag
-            table, rest = tables[str(rest[0])], rest[1:]
-    if rest[:1] == ["faults"] and len(rest) > 1:
-        place, table, rest = f"{place}faults[{rest[1]}], ", tables["faults"], rest[2:]
-    return table, place, ".".join(str(part) for part in rest if part != "[key]")
+        if rest:  # else the camera itself, which may be of no model
+            table = camera_model(raw["cameras"][index])
+    while rest and (inner := _table_in(table, rest)):
+        is_listed = len(rest) > 1 and isinstance(rest[1], int)
+        name = f"{rest[0]}[{rest[1]}]" if is_listed else str(rest[0])
+        place += f"[{name}], " if table is model else f"{name}, "
+        table, rest = inner, rest[2:] if is_listed else rest[1:]
+    # Below a key is the key of a plain table; or else the kind of value that was tried.
+    keys = rest if _is_plain_table(table, rest) else rest[:1]
+    return table, place, ".".join(str(part) for part in keys if part != "[key]")
+
+
+def _table_in(table: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of the table that a location leads into; None: it leads to a key."""
+    field = table.model_fields.get(str(loc[0]))
+    if field is None:
+        return None
+    listed = get_args(field.annotation) if len(loc) > 1 and isinstance(loc[1], int) else ()
+    models = (kind for kind in (field.annotation, *listed) if isinstance(kind, type))
+    return next((kind for kind in models if issubclass(kind, BaseModel)), None)
+
+
+def _is_plain_table(table: type[BaseModel], loc: Sequence[int | str]) -> bool:
+    field = table.model_fields.get(str(loc[0])) if loc else None
+    return field is not None and get_origin(field.annotation) is dict
 
 
 def _camera_name(raw: Mapping[str, Any], index: int) -> str:
@@ -90,17 +109,9 @@ def _camera_name(raw: Mapping[str, Any], index: int) -> str:
     return f"camera {name!r}" if isinstance(name, str) else f"camera number {index + 1}"
 
 
-def _drivers(tables: Mapping[str, type[BaseModel]]) -> str:
-    names = [name for name, table in tables.items() if "driver" in table.model_fields]
-    builtin = ", ".join(name for name in names if name != "plugin")
-    return f'allowed: {builtin}, or the path "package.module:Class" of a driver of your own'
-
-
-def _allowed(table: type[BaseModel] | None, key: str) -> str:
+def _allowed(table: type[BaseModel], key: str) -> str:
     """Say what a key may be, from the schema of its table."""
     name, _, inner = key.partition(".")
-    if table is None or name not in table.model_fields:
-        return ""
     schema = table.model_json_schema()["properties"][name]
     if inner:
         schema = schema["additionalProperties"]
@@ -119,9 +130,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
         "boolean": "true or false",
         "string": "text",
         "array": "a list",
-        "object": "a table",
     }
-    text = nouns[schema["type"]]
+    text = nouns.get(schema.get("type", ""), "a table")
     limits = {
         "minimum": "at least",
         "exclusiveMinimum": "above",
@@ -141,4 +151,4 @@ def _bound(limit: float | str) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

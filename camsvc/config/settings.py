@@ -15,40 +15,23 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
-from camsvc.config.cameras import (
-    AnyCameraSettings,
-    Fault,
-    PluginCameraSettings,
-    SimulatedCameraSettings,
-)
-from camsvc.config.devices import (
-    GPhoto2CameraSettings,
-    OpenCVCameraSettings,
-    Picamera2CameraSettings,
-    V4L2CameraSettings,
-)
+from camsvc.config.cameras import CameraSettings, parse_camera
 from camsvc.config.errors import SettingsError, explain
-from camsvc.config.fields import CameraSettings, Count, Number, SecondsOrZero, Table
+from camsvc.drivers.settings import Count, Number, SecondsOrZero, Table
 
 __all__ = [
     "CameraSettings",
-    "Fault",
-    "GPhoto2CameraSettings",
-    "OpenCVCameraSettings",
-    "Picamera2CameraSettings",
-    "PluginCameraSettings",
     "RetentionSettings",
     "ServiceSettings",
     "Settings",
     "SettingsError",
-    "SimulatedCameraSettings",
-    "V4L2CameraSettings",
     "load",
 ]
 
@@ -101,8 +84,7 @@ class ServiceSettings(Table):
     grace_s: SecondsOrZero = Field(
         10.0, description="seconds that captures in flight may still take at a stop"
     )
-    # Most gRPC clients accept messages of 4 MiB unless told otherwise; 64 KiB are for the rest
-    # of the response.
+    # Most gRPC clients accept messages of 4 MiB; 64 KiB are for the rest of the response.
     inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
         4 * 2**20 - 64 * 2**10,
         description="largest picture in bytes in a response, where the request does not say",
@@ -129,19 +111,6 @@ class RetentionSettings(Table):
     )
 
 
-_TABLES: dict[str, type[BaseModel]] = {
-    "service": ServiceSettings,
-    "retention": RetentionSettings,
-    "simulated": SimulatedCameraSettings,
-    "opencv": OpenCVCameraSettings,
-    "v4l2": V4L2CameraSettings,
-    "gphoto2": GPhoto2CameraSettings,
-    "picamera2": Picamera2CameraSettings,
-    "plugin": PluginCameraSettings,
-    "faults": Fault,
-}
-
-
 class Settings(Table):
     """All settings."""
 
@@ -151,7 +120,9 @@ class Settings(Table):
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="for how long captures are kept"
     )
-    cameras: tuple[AnyCameraSettings, ...] = Field(description="the cameras")
+    cameras: tuple[Annotated[CameraSettings, PlainValidator(parse_camera)], ...] = Field(
+        description="the cameras"
+    )
 
     @model_validator(mode="after")
     def _has_cameras_of_different_names(self) -> Self:
@@ -217,7 +188,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Setti
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, raw, _TABLES, origin) from None
+        raise explain(error, raw, Settings, origin) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from camsvc.model.errors import Unsupported
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
@@ -48,8 +48,12 @@ class Driver(ABC):
     """Set by the worker; to be called during `capture`, from any thread, with how far it is: 0 to
     100. Cheap, so that it may be called as often as the camera says something."""
 
-    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:  # noqa: B027
-        """Keep `settings`, the camera's resolved table. Nothing may block or fail here."""
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:  # noqa: B027
+        """Keep `settings`. Nothing may block or fail here.
+
+        They are the keys of the driver's settings model, each with its value: the driver has no
+        defaults of its own. Of a driver without a model, they are its `options` as they stand.
+        """
 
     @abstractmethod
     def open(self) -> DeviceInfo:
@@ -116,20 +120,21 @@ class Driver(ABC):
         """Release the device. Called once after `open`, also after one that failed."""
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
         """List the devices attached, without opening any. Default: none.
 
-        `configured` are the settings of the driver's cameras, which may say where to look.
+        `configured` are the settings of the driver's cameras, which may say where to look. The
+        `settings` of a device are keys that its model marks as selecting.
         """
         return []
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
-        """Whether a camera's settings mean this device. Default: the selecting values are equal."""
+    def selects(cls, settings: Mapping[str, Any], device: Device) -> bool:
+        """Whether a camera's settings select this device. Default: their values are equal."""
         return all(settings.get(key) == value for key, value in device.settings.items())
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+    def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Look at the configured device without opening it, for `camsvc doctor`.
 
         Is it there, may this user open it, who holds it? Default: nothing to say.

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
 
 def _load(path: str) -> type[Driver] | errors.DriverFault:
     """Return the driver's class, its library imported, or why it is not to be had."""
-    known = next((name for name, place in BUILTIN.items() if place == path), path)
+    known = next((name for name, builtin in BUILTIN.items() if builtin.driver == path), path)
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)

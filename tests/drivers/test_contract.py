@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from camsvc.config.cameras import driver_model
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
 from camsvc.images import codec
@@ -22,10 +23,11 @@ from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.options import Launch
-from camsvc.model.registry import BUILTIN, PYTHON
+from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support import remote_driver
+from tests.support.settings import resolved
 
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
     "opencv": lambda request: {
@@ -39,13 +41,21 @@ SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
 
 ON_A_RIG = {"v4l2"}
 
+NOWHERE = {"opencv": {"source": "/nowhere"}, "v4l2": {"device": "/nowhere"}}
+"""What selects a device, of the drivers that cannot do without."""
+
 FORMATS = {"JPEG", "PNG", "RAW"}
 CALL_S = 20.0
 ANY_SIZE = 1 << 30
 TYPES = {"bool": bool, "int": int, "float": float, "string": str}
 
 
-@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.rig] * (n in PYTHON)) for n in SETTINGS])
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.rig] if BUILTIN[name].python else [])
+        for name in SETTINGS
+    ]
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -53,23 +63,23 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def launch(name: str, request: pytest.FixtureRequest) -> Launch:
     if name == "picamera2":
-        launch: Launch = request.getfixturevalue("pi_cameras")[0].launch(BUILTIN[name])
+        launch: Launch = request.getfixturevalue("pi_cameras")[0].launch(BUILTIN[name].driver)
         return launch
-    return Launch(BUILTIN[name])
+    return Launch(BUILTIN[name].driver)
 
 
 @pytest.fixture
 def driver_class(name: str, launch: Launch) -> type[Driver]:
-    if name in PYTHON:
+    if BUILTIN[name].python:
         return remote_driver.driver_class(launch)
-    module, _, attribute = BUILTIN[name].partition(":")
+    module, _, attribute = BUILTIN[name].driver.partition(":")
     found: type[Driver] = getattr(importlib.import_module(module), attribute)
     return found
 
 
 @pytest.fixture
 def settings(name: str, request: pytest.FixtureRequest) -> dict[str, object]:
-    return SETTINGS[name](request)
+    return resolved(name, **SETTINGS[name](request))
 
 
 @pytest.fixture
@@ -90,9 +100,9 @@ def test_a_driver_is_found_by_its_name(driver_class: type[Driver], name: str) ->
     assert driver_class.name == name
 
 
-def test_making_a_driver_touches_nothing(driver_class: type[Driver]) -> None:
-    """Settings are looked at when the device is opened, where errors have a way to the client."""
-    driver_class({"source": "/nowhere"}, DriverState())
+def test_making_a_driver_touches_nothing(driver_class: type[Driver], name: str) -> None:
+    """The device is looked for when it is opened, where errors have a way to the client."""
+    driver_class(resolved(name, **NOWHERE.get(name, {})), DriverState())
 
 
 def test_open_says_what_the_camera_is(opened: tuple[Driver, DeviceInfo]) -> None:
@@ -193,11 +203,14 @@ def test_a_new_driver_opens_the_device_again(
         driver.close()
 
 
-def test_discovery_opens_nothing_and_lists_devices(driver_class: type[Driver]) -> None:
+def test_discovery_opens_nothing_and_lists_devices(driver_class: type[Driver], name: str) -> None:
+    """What it says of them selects a device in the settings."""
     for device in driver_class.discover():
         assert isinstance(device, Device)
         assert device.address
         assert device.name
+        assert set(device.settings) <= set(driver_model(name).selecting())
+        assert resolved(name, **device.settings).items() >= device.settings.items()
 
 
 def test_a_diagnosis_finds_the_device_well(

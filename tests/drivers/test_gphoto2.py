@@ -34,6 +34,7 @@ from camsvc.model.values import Device
 from camsvc.worker_pool.process import WorkerProcess
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig
+from tests.support.settings import resolved
 from tests.support.timing import timing
 
 NIKON = ["TIFF (RGB)", "JPEG Basic", "JPEG Fine", "NEF (Raw)", "NEF+Basic", "NEF+Fine"]
@@ -359,7 +360,7 @@ def attach(monkeypatch: pytest.MonkeyPatch, cameras: dict[Attached, Body | Drive
 @asynccontextmanager
 async def working(rig: Rig) -> AsyncIterator[WorkerProcess]:
     """Give a worker process, in which the library has seen no other rig."""
-    worker = await WorkerProcess.start(Launch.of(BUILTIN["gphoto2"], None, rig.env))
+    worker = await WorkerProcess.start(Launch.of(BUILTIN["gphoto2"].driver, None, rig.env))
     yield worker
     worker.kill("the test is over")
     await worker.wait_ended()
@@ -370,7 +371,7 @@ async def opened(
 ) -> bytes:
     """Open a camera; return what is to be handed to the next worker."""
     with suppress(DriverError):
-        await worker.call(Open(dict(settings), {}, notes), 10)
+        await worker.call(Open(resolved("gphoto2", **settings), {}, notes), 10)
     return worker.notes
 
 
@@ -378,7 +379,7 @@ async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
     gphoto2_rig: Rig,
 ) -> None:
     """Of two cameras that look alike, the one that it had at that port may be reset."""
-    rig, settings = gphoto2_rig, {**gphoto2_rig.settings, "port": "", "serial": SERIALS[1]}
+    rig, settings = gphoto2_rig, {**gphoto2_rig.settings, "port": None, "serial": SERIALS[1]}
     async with working(rig) as worker:
         notes = await opened(worker, settings)
     rig.control.fault = Fault.WEDGED
@@ -388,7 +389,7 @@ async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
         assert rig.control.told("resets") == resets
     async with working(rig) as worker:
         assert rig.control.fault is Fault.NONE
-        answer = await worker.call(Open(settings, {}, notes), 10)
+        answer = await worker.call(Open(resolved("gphoto2", **settings), {}, notes), 10)
     assert answer.device.serial == SERIALS[1]
 
 
@@ -522,13 +523,14 @@ def test_a_device_is_configured_as_a_camera_that_certainly_means_it(
         Device(camera.port, camera.model, camera.model, camera.serial, dict(choice.given))
         for camera, choice in told_apart(ALL)
     ]
-    selected = [device.address for device in found if GPhoto2Camera.selects(settings, device)]
+    table = resolved("gphoto2", **settings)
+    selected = [device.address for device in found if GPhoto2Camera.selects(table, device)]
     assert selected == [camera.port for camera in configured]
 
 
 def test_the_only_camera_of_its_model_may_be_the_one_of_a_serial_number() -> None:
     device = Device(ONE.port, ONE.model, ONE.model, "", {"model": ONE.model})
-    assert GPhoto2Camera.selects({"serial": "77"}, device)
+    assert GPhoto2Camera.selects(resolved("gphoto2", serial="77"), device)
 
 
 def test_cameras_are_told_apart_by_what_outlives_a_plugging_in() -> None:
@@ -541,7 +543,7 @@ def test_cameras_are_told_apart_by_what_outlives_a_plugging_in() -> None:
 
 
 def test_without_the_library_a_driver_says_how_to_get_it() -> None:
-    path = BUILTIN["gphoto2"]
+    path = BUILTIN["gphoto2"].driver
     code = (
         "import sys; sys.modules['gphoto2'] = None; "
         f"from camsvc.worker.loop import _load; print(_load({path!r}))"

@@ -28,6 +28,7 @@ from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue, LiveVariant, Shot
 from camsvc.worker_pool.process import WorkerProcess
+from tests.support.settings import resolved
 from tests.support.waiting import until
 
 CALL_S = 20.0
@@ -76,10 +77,10 @@ async def camera() -> AsyncIterator[OpenCamera]:
         *, python: str = sys.executable, notes: bytes = b"", **settings: object
     ) -> WorkerProcess:
         async with asyncio.timeout(CALL_S):
-            worker = await WorkerProcess.start(Launch(BUILTIN["simulated"], python))
+            worker = await WorkerProcess.start(Launch(BUILTIN["simulated"].driver, python))
         workers.append(worker)
         given = {"width_px": 640, "height_px": 480, "capture_duration_s": 0.0, **settings}
-        await worker.call(m.Open(given, {}, notes), CALL_S)
+        await worker.call(m.Open(resolved("simulated", **given), {}, notes), CALL_S)
         return worker
 
     yield start

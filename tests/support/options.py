@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from camsvc.config.fields import CameraSettings
+from camsvc.config.cameras import CameraSettings
 from camsvc.model.options import CameraOptions
 
 

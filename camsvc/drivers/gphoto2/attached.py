@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gphoto2 as gp
 
@@ -34,9 +35,9 @@ class Choice:
     port: str = ""
 
     @classmethod
-    def of(cls, settings: Mapping[str, object]) -> "Choice":
+    def of(cls, settings: Mapping[str, Any]) -> "Choice":
         """Return the choice that a camera's settings make."""
-        return cls(**{key: str(settings.get(key) or "") for key in ("model", "serial", "port")})
+        return cls(*(settings[key] or "" for key in ("model", "serial", "port")))
 
     @property
     def given(self) -> dict[str, str]:

@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import gphoto2 as gp
+try:
+    import gphoto2 as gp
+except ImportError as error:
+    raise ImportError(
+        f"python-gphoto2 is missing ({error}). pip install 'camsvc[gphoto2]' brings it, with "
+        "libgphoto2, for Linux and macOS"
+    ) from error
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.gphoto2 import connection, library, survey
@@ -23,9 +29,6 @@ from camsvc.drivers.gphoto2.shot import JPEG, ReleasedShot, drain, frame_of
 from camsvc.drivers.gphoto2.warnings import warnings
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
-
-_LIVE_FPS, _FILE_TIMEOUT_S = 15.0, 8.0
-"""As in the settings, for whoever makes a driver without them."""
 
 _EXPECTED_CAPTURE_S = 1.0
 """Until the service has seen some."""
@@ -56,11 +59,11 @@ def _minded(
 
 
 class GPhoto2Camera(Driver):
-    """One camera, chosen by `model`, `serial` or `port`; see `GPhoto2CameraSettings`."""
+    """One camera, selected by `model`, `serial` or `port`."""
 
     name = "gphoto2"
 
-    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = settings
         self._state = state
         self._camera: Any = None
@@ -88,7 +91,7 @@ class GPhoto2Camera(Driver):
                 need it.
             DriverFault: the settings name a format that it has not, or fit several cameras.
         """
-        library.use(self._settings)
+        library.use(self._settings["iolibs"], self._settings["camlibs"])
         choice = Choice.of(self._settings)
         known = json.loads(self._state.value or b"{}")
         self._port, failed = known.get("port", ""), known.get("failed", 0)
@@ -116,12 +119,12 @@ class GPhoto2Camera(Driver):
         controls.doubt_exposure()
         exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
         with self._formats.set_for(shot.format) as expected:
-            bound_s = (exposure_us or 0) / 1e6 + self._file_timeout_s
+            bound_s = (exposure_us or 0) / 1e6 + self._settings["file_timeout_s"]
             under_way = ReleasedShot(self._open_one, controls, bound_s)
             acquired_ns = time.time_ns()
             under_way.release(bulb_s, self.progress)
             files = under_way.files(expected)
-        if self._settings.get("keep_on_card", True) is False:
+        if not self._settings["keep_on_card"]:
             self._fetched += under_way.places
         self._just_heard, self._look_at = True, 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
@@ -142,7 +145,7 @@ class GPhoto2Camera(Driver):
         due = max(self._next_frame, now)
         if self.interrupt.wait(due - now):
             return None
-        self._next_frame = due + 1 / self._live_fps
+        self._next_frame = due + 1 / self._settings["live_fps"]
         with library.failures("reading a live frame"):
             try:
                 data = library.contents(self._open_one.capture_preview())
@@ -222,19 +225,19 @@ class GPhoto2Camera(Driver):
         self._release()
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
         """List the cameras attached, by what outlives a plugging in where that will do."""
         return survey.devices(configured)
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], found: Device) -> bool:
+    def selects(cls, settings: Mapping[str, Any], found: Device) -> bool:
         """Whether settings name a device, or fit it while no other of its model is attached."""
         return survey.selects(settings, found)
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+    def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say which version of the library is used, what is attached, and who holds it."""
-        library.use(settings)
+        library.use(settings["iolibs"], settings["camlibs"])
         return survey.findings(Choice.of(settings))
 
     # Small steps.
@@ -245,23 +248,14 @@ class GPhoto2Camera(Driver):
             raise DriverError("the camera is not open")
         return self._camera
 
-    @property
-    def _live_fps(self) -> float:
-        return float(str(self._settings.get("live_fps", _LIVE_FPS)))
-
-    @property
-    def _file_timeout_s(self) -> float:
-        return float(str(self._settings.get("file_timeout_s", _FILE_TIMEOUT_S)))
-
     def _begin(self, camera: Any, what: Attached) -> None:
         self._camera, self._port = camera, what.port
         self._controls = ControlTree(camera)
-        self._formats = Formats(self._controls, str(self._settings.get("image_format") or ""))
+        self._formats = Formats(self._controls, self._settings["image_format"] or "")
         self._formats.begin()
-        aim(self._controls, str(self._settings.get("capture_target") or ""))
+        aim(self._controls, self._settings["capture_target"] or "")
         if self._controls.choices("autofocus"):
-            off = self._settings.get("autofocus", True) is False
-            self._controls.choose("autofocus", "Off" if off else "On")
+            self._controls.choose("autofocus", "On" if self._settings["autofocus"] else "Off")
         can = camera.get_abilities().operations
         maker = self._controls.value("manufacturer")
         self._info = DeviceInfo(

@@ -77,16 +77,16 @@ def _hear(_: Any, text: bytes, __: Any) -> None:
 _hearing = CONTEXT.set_error_func(_hear, None)  # until it is freed
 
 
-def use(settings: Mapping[str, object]) -> None:
-    """Have libgphoto2 look for its parts where a camera's settings say.
+def use(iolibs: str | None, camlibs: str | None) -> None:
+    """Have libgphoto2 look for its port and camera libraries in folders; None: in its own.
 
     Raises:
         DriverFault: there is no such folder.
     """
     os.environ["HOME"] = _NO_HOME
     os.environ.pop("XDG_CONFIG_HOME", None)
-    for name, own in _OWN_FOLDERS.items():
-        folder = str(settings.get(name.lower()) or own)
+    for name, given in (("IOLIBS", iolibs), ("CAMLIBS", camlibs)):
+        folder = given or _OWN_FOLDERS[name]
         if folder and not os.path.isdir(folder):
             raise DriverFault(f"the settings' {name.lower()} is not a folder of libgphoto2's parts")
         if folder:

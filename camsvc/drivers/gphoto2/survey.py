@@ -1,6 +1,7 @@
 """What is attached, for an operator: as discovery lists it, and as the doctor examines it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gphoto2 as gp
 
@@ -24,7 +25,7 @@ from camsvc.model.errors import DriverError, DriverFault
 from camsvc.model.values import Device, Finding
 
 
-def devices(configured: Sequence[Mapping[str, object]]) -> list[Device]:
+def devices(configured: Sequence[Mapping[str, Any]]) -> list[Device]:
     """List the cameras attached, wherever one of the settings says to look.
 
     Raises:
@@ -32,9 +33,10 @@ def devices(configured: Sequence[Mapping[str, object]]) -> list[Device]:
     """
     found: dict[str, Attached] = {}
     failed: list[DriverError | DriverFault] = []
-    for settings in configured or [{}]:
+    folders = dict.fromkeys((settings["iolibs"], settings["camlibs"]) for settings in configured)
+    for iolibs, camlibs in folders or [(None, None)]:
         try:
-            library.use(settings)
+            library.use(iolibs, camlibs)
             found |= {camera.port: camera for camera in attached()}
         except (DriverError, DriverFault) as error:
             failed.append(error)
@@ -46,7 +48,7 @@ def devices(configured: Sequence[Mapping[str, object]]) -> list[Device]:
     ]
 
 
-def selects(settings: Mapping[str, object], found: Device) -> bool:
+def selects(settings: Mapping[str, Any], found: Device) -> bool:
     """Whether settings name a device, or fit it while no other of its model is attached."""
     choice, camera = Choice.of(settings), Attached(found.model, found.address, found.serial)
     certain, possible = meant(choice, [camera])

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,26 +24,24 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import turn
 from camsvc.drivers.linux import video_nodes
 from camsvc.drivers.opencv.controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
-from camsvc.drivers.opencv.source import BACKENDS, Source, kind_of
+from camsvc.drivers.opencv.source import Source
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_BACKEND_IDS: dict[str, int] = {name: getattr(cv2, f"CAP_{name.upper()}") for name in BACKENDS}
-
 _RETRY_PAUSE_S = 0.1
 """Before the first retry of a failed read where retries are allowed; it grows by as much."""
 
 _BUFFERS, _MOST_BUFFERS = 4, 10
-"""How many frames V4L2 keeps when the device does not tell, and at most."""
+"""How many frames V4L2 keeps when the device does not say, and at most."""
 
 _CATCH_UP_S = 3.0
 """How long dropping a stream's backlog may take; if longer, reading does not keep up with it."""
 
 _USUAL_FPS, _MOST_FPS = 25.0, 1000.0
-"""Where the rate is unknown; and what is no rate any more but a clock's (90,000)."""
+"""Where the rate is unknown; and what is not a rate but a clock's (90,000)."""
 
 
 def open_capture(source: int | str, backend: int, parameters: Sequence[int]) -> cv2.VideoCapture:
@@ -54,7 +52,7 @@ def open_capture(source: int | str, backend: int, parameters: Sequence[int]) -> 
 
 
 class OpenCVCamera(Driver):
-    """A device, file or URL. See `Source` for the settings.
+    """A device, file or URL.
 
     A still of a device or of a live stream is begun after it was asked for: what was buffered is
     dropped first. A file, or a URL that has an end, gives its frames one by one, none skipped.
@@ -62,8 +60,10 @@ class OpenCVCamera(Driver):
 
     name = "opencv"
 
-    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = settings
+        self._kind: str = settings["kind"]
+        self._source = Source(settings)
         self._handle: cv2.VideoCapture | None = None
         self._next_read = 0.0
         self._properties: dict[int, Property] = {}
@@ -77,30 +77,30 @@ class OpenCVCamera(Driver):
         Raises:
             DeviceAway: the device is not there, or is held.
             DriverError: the stream is not there, or gives no frames.
-            DriverFault: the settings are wrong, or the file is not a video.
+            DriverFault: the backend is not built in, or the file is not a video.
         """
-        self._source = source = Source.of(self._settings)
+        settings = self._settings
         # OpenCV takes this in whole seconds, from the environment, once: at its first grab. The
         # camera's `env` table has precedence.
-        timeout = str(math.ceil(source.read_timeout_s))
+        timeout = str(math.ceil(settings["read_timeout_s"]))
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", timeout)
         self._open_handle()
-        if source.kind == "device":
+        if self._kind == "device":
             # What the handle stands for: a name such as by-id may lead elsewhere by and by.
             if sys.platform == "linux":
-                self._node = os.path.realpath(video_nodes.device_path(source.source))
+                self._node = os.path.realpath(video_nodes.device_path(settings["source"]))
             self._configure()
         fps = self._get(cv2.CAP_PROP_FPS)
         self._fps = fps if 0 < fps <= _MOST_FPS else _USUAL_FPS
         buffers = self._get(cv2.CAP_PROP_BUFFERSIZE)
         self._buffers = int(buffers) if 1 <= buffers <= _MOST_BUFFERS else _BUFFERS
-        self._live = source.kind == "url" and self._get(cv2.CAP_PROP_FRAME_COUNT) <= 0
-        if source.kind == "device" and source.backend == "v4l2":
+        self._live = self._kind == "url" and self._get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+        if self._kind == "device" and settings["backend"] == "v4l2":
             ids = {getattr(cv2, f"CAP_PROP_{known.prop}"): known for known in PROPERTIES}
             self._properties = {i: known for i, known in ids.items() if self._get(i) != -1}
-        for _ in range(source.warmup_frames):
+        for _ in range(settings["warmup_frames"]):
             self._grab()
-        if source.warmup_frames and source.repeat_limit:
+        if settings["warmup_frames"] and settings["repeat_limit"]:
             self._last = self._retrieve()
         return self._info()
 
@@ -122,7 +122,7 @@ class OpenCVCamera(Driver):
             DriverError: no frame comes, it is empty, or it is the last one over and over.
             DriverFault: the file ended, and is not to loop.
         """
-        if self._source.kind == "device":
+        if self._kind == "device":
             # One more than is buffered: the frame under way may have been exposed already.
             for _ in range(self._buffers + 1):
                 self._grab()
@@ -139,7 +139,7 @@ class OpenCVCamera(Driver):
             DriverError: no frame comes, it is empty, or it is the last one over and over.
             DriverFault: the file ended, and is not to loop.
         """
-        if self._source.kind == "file":
+        if self._kind == "file":
             now = time.monotonic()
             due = max(self._next_read + 1 / self._fps, now)
             if self.interrupt.wait(due - now):
@@ -148,7 +148,7 @@ class OpenCVCamera(Driver):
         return self._next()
 
     def _next(self) -> Frame:
-        limit = self._source.repeat_limit
+        limit: int = self._settings["repeat_limit"]
         for _ in range(max(1, limit - 1)):
             acquired_ns = self._grab()
             data = self._retrieve()
@@ -162,7 +162,7 @@ class OpenCVCamera(Driver):
         )
 
     def controls(self) -> list[Control]:
-        """Return what the device reports; its ranges OpenCV does not tell."""
+        """Return what the device reports; OpenCV does not know the ranges."""
         return [known.control(self._get(i)) for i, known in self._properties.items()]
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
@@ -199,26 +199,25 @@ class OpenCVCamera(Driver):
             handle.release()
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
-        """List the V4L2 devices that can capture; other systems tell only to who opens them."""
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
+        """List the V4L2 devices that can capture; other systems list none."""
         return [
             Device(node.address, node.name, node.name, node.serial, {"source": node.address})
             for node in video_nodes.nodes()
         ]
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
+    def selects(cls, settings: Mapping[str, Any], device: Device) -> bool:
         """Whether a source and a device's address lead to one node: 0, /dev/video0, by-id."""
-        source = settings.get("source")
-        if not isinstance(source, int | str) or kind_of(source) != "device":
+        if settings["kind"] != "device":
             return False
-        node = video_nodes.device_path(source)
+        node = video_nodes.device_path(settings["source"])
         return os.path.realpath(node) == os.path.realpath(device.address)
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+    def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say whether the source is there, may be used, and is held by another program."""
-        return Source.of(settings).findings()
+        return Source(settings).findings()
 
     @property
     def _open_one(self) -> cv2.VideoCapture:
@@ -230,44 +229,39 @@ class OpenCVCamera(Driver):
         return float(self._open_one.get(prop))
 
     def _open_handle(self) -> None:
-        source = self._source
-        source.check()
-        backend = _BACKEND_IDS[source.backend]
-        if source.backend != "any" and not cv2.videoio_registry.hasBackend(backend):
-            built_in = [n for n in BACKENDS if cv2.videoio_registry.hasBackend(_BACKEND_IDS[n])]
-            raise DriverFault(
-                f"backend {source.backend!r} is not built into this OpenCV; allowed: any, "
-                f"{', '.join(built_in)}"
-            )
+        settings = self._settings
+        self._source.check()
+        backend = _backend_id(settings["backend"])
         parameters: list[int] = []
-        if source.kind == "url" and source.backend == "ffmpeg":
-            milliseconds = math.ceil(source.read_timeout_s * 1000)
+        if self._kind == "url" and settings["backend"] == "ffmpeg":
+            milliseconds = math.ceil(settings["read_timeout_s"] * 1000)
             parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds]
             parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
             # Each further thread of the decoder would hold one more frame back.
             parameters += [cv2.CAP_PROP_N_THREADS, 1]
         with _opencv_errors():
-            self._handle = open_capture(source.source, backend, parameters)
+            self._handle = open_capture(settings["source"], backend, parameters)
         if not self._handle.isOpened():
-            raise source.closed()
+            raise self._source.closed()
         self._pictures_read = 0
 
     def _configure(self) -> None:
         """Ask for what the settings want. The order is V4L2's: a new format resets the rest."""
-        source, handle = self._source, self._open_one
+        settings, handle = self._settings, self._open_one
         handle.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        if source.fourcc:
-            handle.set(cv2.CAP_PROP_FOURCC, int.from_bytes(source.fourcc.encode(), "little"))
-        if source.width_px and source.height_px:  # V4L2 takes a width with its height only
-            handle.set(cv2.CAP_PROP_FRAME_WIDTH, source.width_px)
-            handle.set(cv2.CAP_PROP_FRAME_HEIGHT, source.height_px)
-        if source.fps:
-            handle.set(cv2.CAP_PROP_FPS, source.fps)
-        if source.backend == "v4l2" and self._fourcc() in ("MJPG", "JPEG"):
+        if settings["fourcc"]:
+            code = int.from_bytes(settings["fourcc"].encode(), "little")
+            handle.set(cv2.CAP_PROP_FOURCC, code)
+        if settings["width_px"]:  # V4L2 takes a width with its height only
+            handle.set(cv2.CAP_PROP_FRAME_WIDTH, settings["width_px"])
+            handle.set(cv2.CAP_PROP_FRAME_HEIGHT, settings["height_px"])
+        if settings["fps"]:
+            handle.set(cv2.CAP_PROP_FPS, settings["fps"])
+        if settings["backend"] == "v4l2" and self._fourcc() in ("MJPG", "JPEG"):
             handle.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 
     def _info(self) -> DeviceInfo:
-        source, device = self._source, self._source.kind == "device"
+        settings, is_device = self._settings, self._kind == "device"
         width = round(self._get(cv2.CAP_PROP_FRAME_WIDTH))
         height = round(self._get(cv2.CAP_PROP_FRAME_HEIGHT))
         details = {
@@ -276,19 +270,21 @@ class OpenCVCamera(Driver):
             "fps": f"{self._fps:g}",
             "fourcc": self._fourcc(),
         }
-        if device:
+        if is_device:
             details["buffers"] = str(self._buffers)
             asked = {
-                "size": f"{source.width_px}x{source.height_px}" if source.width_px else "",
-                "fps": f"{source.fps:g}" if source.fps else "",
-                "fourcc": source.fourcc,
+                "size": _size(settings["width_px"], settings["height_px"]),
+                "fps": f"{settings['fps']:g}" if settings["fps"] else "",
+                "fourcc": settings["fourcc"],
             }
             details |= {f"{k}_asked": v for k, v in asked.items() if v and v != details[k]}
-        node = video_nodes.find(source.source) if device and sys.platform == "linux" else None
+        node = None
+        if is_device and sys.platform == "linux":
+            node = video_nodes.find(settings["source"])
         # A device's buffer is dropped first; a live stream's next frame, and one more, awaited.
-        frames = self._buffers + 2 if device else 2 if self._live else 0
+        frames = self._buffers + 2 if is_device else 2 if self._live else 0
         return DeviceInfo(
-            model=node.name if node else f"video {source.kind}",
+            model=node.name if node else f"video {self._kind}",
             formats=["JPEG", "PNG"],
             sizes=[(width, height)] if width and height else [],
             serial=node.serial if node else "",
@@ -311,7 +307,7 @@ class OpenCVCamera(Driver):
 
     def _grab(self) -> int:
         """Have the next frame taken; return when it was, in ns since the Unix epoch."""
-        for failed in range(self._source.read_failures + 1):
+        for failed in range(self._settings["read_failures"] + 1):
             time.sleep(failed * _RETRY_PAUSE_S)
             with _opencv_errors():
                 ok = self._open_one.grab()
@@ -319,26 +315,26 @@ class OpenCVCamera(Driver):
                 acquired_ns = time.time_ns()
                 self._pictures_read += 1
                 return acquired_ns
-            if self._source.kind == "file":
+            if self._kind == "file":
                 return self._grab_first_again()
         self.health_check()
         raise DriverError(
             "reading from the camera failed: it was unplugged, its stream ended, or no frame came "
-            f"within {self._source.read_timeout_s:g} s"
+            f"within {self._settings['read_timeout_s']:g} s"
         )
 
     def _grab_first_again(self) -> int:
         count = self._pictures_read
         if count == 0:
             raise DriverFault("the video file of the settings' `source` holds no readable picture")
-        if not self._source.loop:
+        if not self._settings["loop"]:
             promised = round(self._get(cv2.CAP_PROP_FRAME_COUNT))
             missing = f" of the {promised} that it announces" if promised > count else ""
             raise DriverFault(
                 f"the video file has ended, after {count} pictures{missing}; set loop = true in "
                 "the camera's settings, or reset the camera to start it again"
             )
-        # Opened anew, not sought: some formats cannot seek, and others do it inexactly.
+        # Opened again, not sought: some formats cannot seek, and others do it inexactly.
         self.close()
         self._open_handle()
         return self._grab()
@@ -349,7 +345,7 @@ class OpenCVCamera(Driver):
         if not ok or data is None or data.size == 0:
             raise DriverError("the camera delivered an empty frame")
         if data.dtype != np.uint8:
-            raise DriverError(f"frames of {data.dtype} are no pictures; set another `fourcc`")
+            raise DriverError(f"frames of {data.dtype} are not pictures; set another `fourcc`")
         return np.asarray(data, np.uint8)
 
     def _frame(self, acquired_ns: int, data: "npt.NDArray[np.uint8]") -> Frame:
@@ -362,7 +358,7 @@ class OpenCVCamera(Driver):
             case (_, _) | (_, _, 1):
                 pixels = np.asarray(cv2.cvtColor(data, cv2.COLOR_GRAY2BGR), np.uint8)
             case shape:
-                raise DriverError(f"frames of shape {shape} are no pictures; set another `fourcc`")
+                raise DriverError(f"frames of shape {shape} are not pictures; set another `fourcc`")
         return Frame(acquired_ns, pixels)
 
     def _exposure_us(self) -> int | None:
@@ -375,6 +371,26 @@ class OpenCVCamera(Driver):
     def _fourcc(self) -> str:
         code = int(self._get(cv2.CAP_PROP_FOURCC))
         return code.to_bytes(4, "little").decode("ascii", "replace") if code > 0 else ""
+
+
+def _backend_id(name: str) -> int:
+    """Return OpenCV's number for a backend.
+
+    Raises:
+        DriverFault: this OpenCV does not have it.
+    """
+    number = int(getattr(cv2, f"CAP_{name.upper()}"))
+    if name != "any" and not cv2.videoio_registry.hasBackend(number):
+        built_in = map(cv2.videoio_registry.getBackendName, cv2.videoio_registry.getBackends())
+        raise DriverFault(
+            f"backend {name!r} is not built into this OpenCV, which has: any, "
+            f"{', '.join(built_in).lower()}"
+        )
+    return number
+
+
+def _size(width: int | None, height: int | None) -> str:
+    return f"{width}x{height}" if width else ""
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ from camsvc.drivers.picamera2.library import (
     mapped,
     versions,
 )
-from camsvc.drivers.picamera2.modes import LIVE, STILL, PiSettings
-from camsvc.drivers.picamera2.select import find
+from camsvc.drivers.picamera2.modes import LIVE, STILL
+from camsvc.drivers.picamera2.select import resolve
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
@@ -43,12 +43,12 @@ _DNG = "image/x-adobe-dng"
 
 
 class Picamera2Camera(Driver):
-    """One camera module. See `Picamera2CameraSettings` for the settings."""
+    """One camera module."""
 
     name = "picamera2"
 
     def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
-        self._settings = PiSettings.of(settings)
+        self._settings = settings
         self._camera: PiCamera | None = None
         self._configurations: dict[str, dict[str, Any]] = {}
         self._mode = ""
@@ -63,10 +63,10 @@ class Picamera2Camera(Driver):
         Raises:
             DeviceAway: it is not there, or another program holds it.
             DriverError: it gives no frames.
-            DriverFault: the settings mean several cameras, or one whose pictures are of a format
-                that is none of a camera module.
+            DriverFault: the settings select several cameras, or one whose picture format is not
+                that of a camera module.
         """
-        found = find(self._settings.source, attached())
+        found = resolve(self._settings["source"], attached())
         self._camera = camera = PiCamera(found["Num"])
         with library_errors("making the camera's configurations"):
             self._configurations = modes.asked(self._settings, camera.library)
@@ -81,7 +81,7 @@ class Picamera2Camera(Driver):
         self._mode = STILL
         self._controls = PiControls(camera.known_controls)
         self._start()
-        for _ in range(self._settings.warmup_frames):
+        for _ in range(self._settings["warmup_frames"]):
             with self._next():
                 pass
         return DeviceInfo(
@@ -89,7 +89,7 @@ class Picamera2Camera(Driver):
             formats=["JPEG", "PNG", *(["RAW"] if given.get("raw") else [])],
             has_controls=bool(self._controls.list()),
             sizes=[given["main"]["size"]],
-            capture_during_live_view=self._settings.capture_during_live_view,
+            capture_during_live_view=self._settings["capture_during_live_view"],
             expected_capture_s=_EXPECTED_S,
             details=details,
             warnings=warnings,
@@ -132,7 +132,7 @@ class Picamera2Camera(Driver):
         with self._open_one.picture(self._timeout_s, unless=self.interrupt) as request:
             if request is None:
                 return None
-            stream = "lores" if self._settings.capture_during_live_view else "main"
+            stream = "lores" if self._settings["capture_during_live_view"] else "main"
             return self._frame(request, request.get_metadata(), stream)
 
     def controls(self) -> list[Control]:
@@ -168,7 +168,7 @@ class Picamera2Camera(Driver):
             camera.close()
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
         """List the camera modules; webcams are the v4l2 driver's."""
         return [
             Device(about["Id"], about["Model"], about["Model"], "", {"source": about["Id"]})
@@ -177,19 +177,19 @@ class Picamera2Camera(Driver):
         ]
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], device: Device) -> bool:
+    def selects(cls, settings: Mapping[str, Any], device: Device) -> bool:
         try:
-            found = find(PiSettings.of(settings).source, attached())
+            found = resolve(settings["source"], attached())
         except (DeviceAway, DriverFault):
             return False
         return bool(found["Id"] == device.address)
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+    def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say what libcamera sees, what this user may not open, and who has a camera open."""
         cameras = attached()
         try:
-            found = find(PiSettings.of(settings).source, cameras)
+            found = resolve(settings["source"], cameras)
         except (DeviceAway, DriverFault) as error:
             return [Finding(False, str(error), "Is the cable in?"), *nodes.forbidden()]
         told = Finding(True, f"attached: {found['Model']}; {versions()}")
@@ -203,7 +203,7 @@ class Picamera2Camera(Driver):
 
     @property
     def _timeout_s(self) -> float:
-        return self._settings.frame_timeout_s + self._open_one.longest_exposure_s
+        return float(self._settings["frame_timeout_s"] + self._open_one.longest_exposure_s)
 
     @property
     def _exposes_long(self) -> bool:

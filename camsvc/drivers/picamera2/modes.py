@@ -1,10 +1,9 @@
-"""What a camera is asked for: its settings, and the configurations for stills and live view.
+"""What a camera is asked for: the configurations for stills and live view.
 
-libcamera adjusts a configuration without a word; `differences` finds the words.
+libcamera silently adjusts a configuration; `differences` reports what it changed.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 from camsvc.drivers.picamera2.pixels import PLAIN
@@ -23,34 +22,14 @@ Configuration = dict[str, Any]
 """Picamera2's own form of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PiSettings:
-    """The driver's keys of the settings."""
-
-    source: int | str = 0
-    width_px: int | None = None
-    height_px: int | None = None
-    live_width_px: int | None = None
-    live_height_px: int | None = None
-    fps: float = 30.0
-    capture_during_live_view: bool = False
-    warmup_frames: int = 5
-    frame_timeout_s: float = 3.0
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "PiSettings":
-        """Return them of a settings table, whatever else is in it."""
-        return cls(**{f.name: settings[f.name] for f in fields(cls) if f.name in settings})
-
-
-def asked(settings: PiSettings, library: Any) -> dict[str, Configuration]:
+def asked(settings: Mapping[str, Any], library: Any) -> dict[str, Configuration]:
     """Return what to ask an open Picamera2 for: STILL, and LIVE unless they are one."""
     full = library.sensor_resolution
-    still = (settings.width_px or full[0], settings.height_px or full[1])
+    still = (settings["width_px"] or full[0], settings["height_px"] or full[1])
     live = _live_size(settings, still)
     common = {"display": None, "encode": None}
     main = {"format": PLAIN, "size": still}
-    if settings.capture_during_live_view:
+    if settings["capture_during_live_view"]:
         both = library.create_still_configuration(
             main,
             lores={"format": "YUV420", "size": live},  # a Pi 4 gives no other
@@ -60,7 +39,7 @@ def asked(settings: PiSettings, library: Any) -> dict[str, Configuration]:
         )
         return {STILL: both}
     return {
-        # No queue: it would hold the last picture back, which is never the one that is wanted.
+        # No queue: it would keep the last picture back, which is never the one asked for.
         STILL: library.create_still_configuration(
             main, buffer_count=_STILL_BUFFERS, queue=False, **common
         ),
@@ -79,12 +58,12 @@ def sizes(mode: str, given: Configuration) -> dict[str, str]:
     return {f"{mode}_{name}": _text(given[name]) for name in _STREAMS if given.get(name)}
 
 
-def differences(settings: PiSettings, mode: str, given: Configuration) -> Iterator[str]:
+def differences(settings: Mapping[str, Any], mode: str, given: Configuration) -> Iterator[str]:
     """Yield which sizes that the settings name the camera has made others of."""
     still = "width_px", "height_px"
     live = "live_width_px", "live_height_px"
     for name, keys in (("main", still if mode == STILL else live), ("lores", live)):
-        named = tuple(getattr(settings, key) for key in keys)
+        named = tuple(settings[key] for key in keys)
         if given.get(name) and None not in named and tuple(given[name]["size"]) != named:
             yield (
                 f"{' and '.join(keys)} are set to {_size(named)}, which the camera does not "
@@ -92,17 +71,17 @@ def differences(settings: PiSettings, mode: str, given: Configuration) -> Iterat
             )
 
 
-def _durations(settings: PiSettings, library: Any, longest_us: int) -> dict[str, Any]:
+def _durations(settings: Mapping[str, Any], library: Any, longest_us: int) -> dict[str, Any]:
     if "FrameDurationLimits" not in library.camera_controls:
         return {}
-    shortest_us = round(1e6 / settings.fps)
+    shortest_us = round(1e6 / settings["fps"])
     return {"FrameDurationLimits": (shortest_us, max(shortest_us, longest_us))}
 
 
-def _live_size(settings: PiSettings, still: tuple[int, int]) -> tuple[int, int]:
+def _live_size(settings: Mapping[str, Any], still: tuple[int, int]) -> tuple[int, int]:
     """Return live view's size: as set, or in the still's shape within a box."""
-    if settings.live_width_px and settings.live_height_px:
-        return settings.live_width_px, settings.live_height_px
+    if settings["live_width_px"]:
+        return settings["live_width_px"], settings["live_height_px"]
     factor = min(1.0, *(box / side for box, side in zip(_LIVE_BOX_PX, still, strict=True)))
     width, height = (2 * round(side * factor / 2) for side in still)  # libcamera wants them even
     return width, height

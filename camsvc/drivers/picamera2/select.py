@@ -1,12 +1,12 @@
-"""Which of the attached camera modules a camera's settings mean."""
+"""Which of the attached camera modules a camera's settings select."""
 
 from typing import Any
 
 from camsvc.model.errors import DeviceAway, DriverFault
 
 
-def find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the camera that a number, an id or a model means, with its number as `Num`.
+def resolve(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the camera that a number, an id or a model selects, with its number as `Num`.
 
     Raises:
         DeviceAway: none is attached there.
@@ -19,7 +19,7 @@ def find(source: int | str, cameras: list[dict[str, Any]]) -> dict[str, Any]:
     have = ", ".join(f"{a['Num']}: {a['Model']}" for a in numbered) or "none"
     if found:
         raise DriverFault(
-            f"several cameras are of the settings' source {source!r}: choose one by its number or "
+            f"several cameras are of the settings' source {source!r}: select one by its number or "
             f"its id; attached are: {have}"
         )
     raise DeviceAway(

@@ -1,4 +1,4 @@
-"""A camera that is not there, and fails when told to.
+"""A camera that does not exist, and fails on request.
 
 It ships with the product: users test their own clients against it. Its faults are real ones of
 its process: a hang blocks the worker's main thread, `hang_gil` the whole interpreter, `crash` is
@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from camsvc.drivers.base import Driver, DriverState
@@ -21,16 +20,6 @@ from camsvc.images import codec
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Frame, Shot
 
-_DEFAULTS = {
-    "width_px": 1280,
-    "height_px": 720,
-    "fps": 30.0,
-    "capture_duration_s": 0.1,
-    "prepare_duration_s": 0.0,
-    "open_duration_s": 0.0,
-    "capture_during_live_view": False,
-    "reports_progress": False,
-}
 _FOR_EVER_S = 10**6
 _PROGRESS_STEPS = 10
 _PROGRESS_FROM_S = 0.5
@@ -68,21 +57,6 @@ CONTROLS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One entry of the `faults` setting."""
-
-    on: str
-    kind: str
-    at: int = 1
-    times: int = 1
-    seconds: float = 0.0
-
-    def hits(self, count: int) -> bool:
-        """Whether it strikes the `count`-th call of its kind."""
-        return self.at <= count and (self.times == 0 or count < self.at + self.times)
-
-
 class SimulatedCamera(Driver):
     """Any size, any rate, scripted faults.
 
@@ -93,16 +67,8 @@ class SimulatedCamera(Driver):
     name = "simulated"
 
     def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
-        known = {**_DEFAULTS, **settings}
-        self._size = (int(known["width_px"]), int(known["height_px"]))
-        self._fps = float(known["fps"])
-        self._capture_s = float(known["capture_duration_s"])
-        self._prepare_s = float(known["prepare_duration_s"])
-        self._tells = bool(known["reports_progress"])
-        self._open_s = float(known["open_duration_s"])
-        self._both = bool(known["capture_during_live_view"])
+        self._settings = settings
         self._next_read = 0.0
-        self._faults = [Fault(**fault) for fault in settings.get("faults", [])]
         self._state = state
         kept = json.loads(state.value or b"{}")
         self._calls: dict[str, int] = kept.get("calls", {})
@@ -117,24 +83,27 @@ class SimulatedCamera(Driver):
 
     def open(self) -> DeviceInfo:
         self._call("open")
-        time.sleep(self._open_s)
-        self._picture = TestPicture(*self._size)
-        width, height = self._size
+        settings = self._settings
+        time.sleep(settings["open_duration_s"])
+        width, height = settings["width_px"], settings["height_px"]
+        self._picture = TestPicture(width, height)
         return DeviceInfo(
             model="Simulated camera",
             make="camsvc",
             formats=["JPEG", "PNG"],
             serial="SIM-0001",
             has_controls=True,
-            sizes=[self._size],
-            capture_during_live_view=self._both,
-            expected_capture_s=self._prepare_s + self._capture_s + 0.01,
-            details={"size": f"{width}x{height}", "fps": f"{self._fps:g}"},
+            sizes=[(width, height)],
+            capture_during_live_view=settings["capture_during_live_view"],
+            expected_capture_s=(
+                settings["prepare_duration_s"] + settings["capture_duration_s"] + 0.01
+            ),
+            details={"size": f"{width}x{height}", "fps": f"{settings['fps']:g}"},
         )
 
     def prepare(self, shot: Shot) -> None:
         self._call("prepare")
-        time.sleep(self._prepare_s)
+        time.sleep(self._settings["prepare_duration_s"])
         self._prepared = True
 
     def capture(self, shot: Shot) -> Frame:
@@ -142,19 +111,19 @@ class SimulatedCamera(Driver):
         if kind == "stale" and self._last is not None:
             return self._last
         if not self._prepared:
-            time.sleep(self._prepare_s)
+            time.sleep(self._settings["prepare_duration_s"])
         self._prepared = False
         acquired_ns = time.time_ns()
         self._values[_ACTUATIONS] = int(self._values[_ACTUATIONS]) + 1
         self._keep()
         exposure_us = int(self._values["exposure_duration_us"])
-        self._expose(self._capture_s + exposure_us / 1e6)
+        self._expose(self._settings["capture_duration_s"] + exposure_us / 1e6)
         return self._damaged(self._paint(acquired_ns, exposure_us), kind)
 
     def read(self) -> Frame | None:
         now = time.monotonic()
         # Late: go on from here, as a sensor would, rather than make up for it.
-        due = max(self._next_read + 1 / self._fps, now)
+        due = max(self._next_read + 1 / self._settings["fps"], now)
         if self.interrupt.wait(due - now):
             return None
         self._next_read = due
@@ -185,11 +154,11 @@ class SimulatedCamera(Driver):
         self._call("close")
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Device]:
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
         return [Device(address="simulated", name="Simulated camera, always there")]
 
     def _expose(self, duration_s: float) -> None:
-        if not self._tells or duration_s < _PROGRESS_FROM_S:
+        if not self._settings["reports_progress"] or duration_s < _PROGRESS_FROM_S:
             time.sleep(duration_s)
             return
         started = time.monotonic()
@@ -211,9 +180,8 @@ class SimulatedCamera(Driver):
 
     @staticmethod
     def _damaged(frame: Frame, kind: str) -> Frame:
-        if kind != "corrupt":
+        if kind != "corrupt" or frame.pixels is None:
             return frame
-        assert frame.pixels is not None
         whole = codec.encode(frame.pixels, codec.JPEG, None)
         return Frame(
             frame.acquisition_time_ns,
@@ -235,21 +203,28 @@ class SimulatedCamera(Driver):
         """Count a call and let its fault strike; return the kind of a fault in the picture."""
         count = self._calls[on] = self._calls.get(on, 0) + 1
         self._keep()
-        fault = next((f for f in self._faults if f.on == on and f.hits(count)), None)
-        if fault and fault.kind == "disconnect":
+        faults = self._settings["faults"]
+        fault = next((f for f in faults if f["on"] == on and _strikes(f, count)), None)
+        if fault and fault["kind"] == "disconnect":
             # A later call may meet the same fault (times > 1) while still away: no longer for it.
-            self._back_at = max(self._back_at, time.time() + fault.seconds)
+            self._back_at = max(self._back_at, time.time() + fault["seconds"])
             self._keep()
         if self._back_at > time.time():
             raise DeviceAway(f"simulated disconnection, at {on} call {count}")
         if fault is None:
             return ""
         _strike(fault, f"at {on} call {count}")
-        return fault.kind
+        return str(fault["kind"])
 
 
-def _strike(fault: Fault, where: str) -> None:
-    match fault.kind:
+def _strikes(fault: Mapping[str, Any], count: int) -> bool:
+    """Whether a fault strikes the `count`-th call of its kind."""
+    first, times = fault["at"], fault["times"]
+    return bool(first <= count and (times == 0 or count < first + times))
+
+
+def _strike(fault: Mapping[str, Any], where: str) -> None:
+    match fault["kind"]:
         case "hang":
             _hang()
         case "ignore_sigterm_hang":
@@ -269,7 +244,7 @@ def _strike(fault: Fault, where: str) -> None:
                 "and reset the camera"
             )
         case "slow":
-            time.sleep(fault.seconds)
+            time.sleep(fault["seconds"])
 
 
 def _hang() -> NoReturn:

@@ -1,7 +1,7 @@
 """A webcam or grabber, read from the kernel itself (Linux).
 
-Beside the `opencv` driver it knows when a frame was taken, which formats, rates and ranges the
-device has, who holds it, and whether it is still there; see ADR 23. MJPG is handed on untouched.
+Unlike the `opencv` driver it knows when a frame was taken, which formats, rates and ranges the
+device has, who holds it, and whether it is still there; see ADR 23. MJPG is passed on untouched.
 """
 
 import time
@@ -19,25 +19,19 @@ from camsvc.model.errors import DeviceInUse, DriverError
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Finding, Frame, Shot
 from camsvc.model.values import Device as Found
 
-_WARMUP_FRAMES = 5
-"""Cameras need about as many to settle exposure and white balance."""
-
-_READ_TIMEOUT_S = 5.0
-"""Half of an attempt, so that a silent camera is told as such before its worker is killed."""
-
 _SILENCE_S, _SILENT_FRAMES = 1.5, 4
 """Live, a camera counts as silent after so long, and when so many frames are missing: before the
 service takes it for hung (`stall_timeout_s`, 2 s), and kills a worker that only waits."""
 
 
 class V4L2Camera(Driver):
-    """A device chosen by `device` or `serial`. It streams for as long as it is open."""
+    """A device selected by `device` or `serial`. It streams for as long as it is open."""
 
     name = "v4l2"
 
     def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = settings
-        self._timeout_s = float(settings.get("read_timeout_s", _READ_TIMEOUT_S))
+        self._timeout_s: float = settings["read_timeout_s"]
         self._open: Device | None = None
 
     def open(self) -> DeviceInfo:
@@ -45,22 +39,22 @@ class V4L2Camera(Driver):
 
         Raises:
             DeviceAway: it is not attached, another program has it, or it delivers no frame.
-            DriverFault: the settings mean several devices, or one of another kind.
+            DriverFault: the settings select several devices, or one of another kind.
         """
-        node = select.chosen(self._settings)
+        node = select.resolve(self._settings)
         self._open = device = Device(node.path, self.interrupt)
         self._mode, asked = self._configure(device, node)
         self._controls = DeviceControls(device)
-        for _ in range(int(self._settings.get("warmup_frames", _WARMUP_FRAMES))):
+        for _ in range(self._settings["warmup_frames"]):
             device.next(self._mode, self._timeout_s)
         return self._info(device, node, asked)
 
     def _configure(self, device: Device, node: Node) -> tuple[Mode, dict[str, str]]:
         """Return what the device gives, and what was asked for where that is something else."""
         settings = self._settings
-        width, height, fps = (settings.get(key) for key in ("width_px", "height_px", "fps"))
-        fourcc = settings.get("fourcc")
-        size = (int(width), int(height)) if width and height else None
+        width, height, fps = settings["width_px"], settings["height_px"], settings["fps"]
+        size = (width, height) if width else None
+        fourcc = settings["fourcc"]
         try:
             mode = device.configure("MJPG" if fourcc is None else fourcc, size, fps)
             device.start()
@@ -172,16 +166,16 @@ class V4L2Camera(Driver):
         return self._open
 
     @classmethod
-    def discover(cls, configured: Sequence[Mapping[str, object]] = ()) -> list[Found]:
-        """List the devices that can capture, each by its serial number if that is its alone."""
-        return select.found()
+    def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Found]:
+        """List the devices that can capture, each by its serial number where no other has it."""
+        return select.list_devices()
 
     @classmethod
-    def selects(cls, settings: Mapping[str, object], device: Found) -> bool:
-        """Whether settings mean this device, by whichever of its names."""
-        return select.means(settings, device)
+    def selects(cls, settings: Mapping[str, Any], device: Found) -> bool:
+        """Whether settings select this device, by any of its names."""
+        return select.matches(settings, device)
 
     @classmethod
-    def diagnose(cls, settings: Mapping[str, object]) -> list[Finding]:
+    def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say whether the device is there, may be used, is held, and what the kernel says of it."""
         return select.findings(settings)

@@ -1,12 +1,13 @@
-"""Which V4L2 device the settings mean, and what can be seen of it without opening it.
+"""Which V4L2 device the settings select, and what can be seen of it without opening it.
 
 `device` is an index or a path, where /dev/v4l/by-id and by-path last whatever is plugged in when;
-`serial` is the serial number that a USB camera tells, wherever it is plugged in.
+`serial` is the serial number that a USB camera reports, wherever it is plugged in.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from camsvc.drivers.linux import holders, kernel_log, video_nodes
 from camsvc.drivers.linux.video_nodes import Node
@@ -14,24 +15,18 @@ from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Device, Finding
 
 
-def chosen(settings: Mapping[str, object]) -> Node:
-    """Return the device that is meant.
+def resolve(settings: Mapping[str, Any]) -> Node:
+    """Return the device that the settings select.
 
     Raises:
         DeviceAway: it is not attached, or may not be used (yet).
-        DriverFault: the settings mean none, or more than one.
+        DriverFault: the settings select more than one.
     """
-    device, serial = settings.get("device"), settings.get("serial")
-    if (device is None) == (serial is None):
-        raise DriverFault("the settings need one of the keys `device` and `serial`")
-    if isinstance(serial, str):
-        node = _by_serial(serial)
-    else:
-        assert isinstance(device, int | str)
-        node = video_nodes.find(device)
+    device, serial = settings["device"], settings["serial"]
+    node = video_nodes.find(device) if serial is None else _by_serial(serial)
     if node is None:
         raise DeviceAway(
-            "no camera is attached that the settings mean; `camsvc discover` lists those that are"
+            "no camera is attached that the settings select; `camsvc discover` lists those that are"
         )
     if not os.access(node.path, os.R_OK | os.W_OK):
         # Temporary: udev sets a new node's rights a moment after it is there.
@@ -57,8 +52,8 @@ def _device_of(node: Node) -> str:
     return os.path.realpath(Path("/sys/class/video4linux") / Path(node.path).name / "device")
 
 
-def found() -> list[Device]:
-    """List the devices that can capture, each by its serial number if that is its alone."""
+def list_devices() -> list[Device]:
+    """List the devices that can capture, each by its serial number where no other has it."""
     nodes = video_nodes.nodes()
     serials = [node.serial for node in nodes]
     return [
@@ -75,20 +70,18 @@ def found() -> list[Device]:
     ]
 
 
-def means(settings: Mapping[str, object], device: Device) -> bool:
-    """Whether settings mean a device: by its serial number, or by any path that leads to it."""
-    if "serial" in settings:
-        return settings["serial"] == device.serial
-    path = settings.get("device")
-    if not isinstance(path, int | str):
-        return False
-    return os.path.realpath(video_nodes.device_path(path)) == os.path.realpath(device.address)
+def matches(settings: Mapping[str, Any], device: Device) -> bool:
+    """Whether settings select a device: by its serial number, or by any path that leads to it."""
+    if settings["serial"] is not None:
+        return bool(settings["serial"] == device.serial)
+    path = video_nodes.device_path(settings["device"])
+    return os.path.realpath(path) == os.path.realpath(device.address)
 
 
-def findings(settings: Mapping[str, object]) -> list[Finding]:
+def findings(settings: Mapping[str, Any]) -> list[Finding]:
     """Say what can be seen of the device without opening it, for an operator."""
     try:
-        node = chosen(settings)
+        node = resolve(settings)
     except (DriverError, DriverFault) as error:
         return [Finding(False, str(error))]
     known = f"{node.name} at {node.path}" + (f", serial {node.serial}" if node.serial else "")

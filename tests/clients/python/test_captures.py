@@ -27,7 +27,6 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tests.clients.python.fake import Context, served
-from tests.clients.python.machine import Machine
 from tests.conftest import StartService
 from tests.support import plugins
 from tests.support.history import exposures

@@ -22,6 +22,7 @@ from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
 from tests.support.live import Status, Watcher, pixels_of
 from tests.support.service import Service
+from tests.support.settings import resolved
 
 pytestmark = pytest.mark.rig
 
@@ -334,9 +335,9 @@ async def test_the_diagnosis_names_the_camera_and_the_libraries_versions(
     pi_cameras: Sequence[RigCamera],
 ) -> None:
     camera = pi_cameras[0]
-    worker = await WorkerProcess.start(camera.launch(BUILTIN["picamera2"]))
+    worker = await WorkerProcess.start(camera.launch(BUILTIN["picamera2"].driver))
     try:
-        answer = await worker.call(m.Diagnose({"source": camera.source}), 10)
+        answer = await worker.call(m.Diagnose(resolved("picamera2", source=camera.source)), 10)
     finally:
         worker.kill("the test is over")
         await worker.wait_ended()

@@ -7,6 +7,7 @@ from camsvc.model.values import DeviceInfo
 from tests.drivers import test_contract
 from tests.drivers.test_contract import *  # noqa: F403
 from tests.rigs.v4l2.webcam import Webcam
+from tests.support.settings import resolved
 
 pytestmark = pytest.mark.rig
 
@@ -18,7 +19,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture  # type: ignore[no-redef]
 def settings(webcam: Webcam) -> dict[str, object]:
-    return {"serial": webcam.serial, "width_px": 320, "height_px": 240, "fps": 30.0}
+    return resolved("v4l2", serial=webcam.serial, width_px=320, height_px=240, fps=30.0)
 
 
 def test_controls_read_back_as_set(  # type: ignore[no-redef]

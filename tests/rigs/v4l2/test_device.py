@@ -17,6 +17,7 @@ from camsvc.drivers.v4l2.camera import V4L2Camera
 from camsvc.model.errors import DeviceAway, DriverError
 from camsvc.model.values import DeviceInfo, Shot
 from tests.rigs.v4l2.webcam import Webcam, until
+from tests.support.settings import resolved
 
 pytestmark = pytest.mark.rig
 
@@ -26,7 +27,7 @@ AT_ONCE_S = 0.5
 
 @contextlib.contextmanager
 def camera(**settings: object) -> Iterator[tuple[V4L2Camera, DeviceInfo]]:
-    driver = V4L2Camera({"width_px": 320, "height_px": 240, **settings}, DriverState())
+    driver = V4L2Camera(resolved("v4l2", width_px=320, height_px=240, **settings), DriverState())
     try:
         yield driver, driver.open()
     finally:
@@ -61,10 +62,9 @@ def test_it_is_the_same_by_each_of_its_lasting_names(webcam: Webcam, neighbour: 
         with camera(**selected) as (_, info):
             assert (info.model, info.serial) == ("Rig Webcam", "A1")
         found = {device.serial: device for device in V4L2Camera.discover()}
-        assert [V4L2Camera.selects(selected, found[serial]) for serial in ("A1", "B1")] == [
-            True,
-            False,
-        ]
+        table = resolved("v4l2", **selected)
+        assert V4L2Camera.selects(table, found["A1"])
+        assert not V4L2Camera.selects(table, found["B1"])
     assert found["A1"].settings == {"serial": "A1"}
 
 
@@ -198,14 +198,14 @@ def test_another_program_that_has_it_is_named(webcam: Webcam) -> None:
         ):
             pass
         assert "python" in str(caught.value)
-        findings = V4L2Camera.diagnose({"serial": "A1"})
+        findings = V4L2Camera.diagnose(resolved("v4l2", serial="A1"))
         assert any(f"(pid {holder.pid})" in f.text for f in findings if not f.ok)
     with camera(serial="A1"):
         pass
 
 
 def test_a_diagnosis_tells_what_the_kernel_said(webcam: Webcam) -> None:
-    texts = [finding.text for finding in V4L2Camera.diagnose({"serial": "A1"})]
+    texts = [finding.text for finding in V4L2Camera.diagnose(resolved("v4l2", serial="A1"))]
     assert any(text.startswith("attached: ") and "serial A1" in text for text in texts)
     assert any("Found UVC" in text for text in texts)
 
