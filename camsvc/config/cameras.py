@@ -43,8 +43,9 @@ def _plain(value: object) -> object:
 
 
 def _control(value: object) -> object:
-    if isinstance(value, dict | list):
-        raise ValueError("allowed: text, a number, true or false")
+    match value:
+        case dict() | list():
+            raise ValueError("allowed: text, a number, true or false")
     return _plain(value)
 
 

@@ -1,7 +1,7 @@
 """The settings: one TOML file; the environment wins over it, and the command line over both.
 
 Frozen, and unknown keys are refused. Every field says what it is for and in which unit; a default
-that is a matter of tuning has its reason beside it.
+that is a matter of tuning has its reason next to it.
 """
 
 import os

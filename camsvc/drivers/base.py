@@ -5,10 +5,10 @@ Every method is called on the worker's main thread, one at a time. A method may 
 service's deadline kills the worker. Failures leave a driver as
 
 - `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
-- `DeviceAway`: it has only to be waited for, being unplugged, silent, or (`DeviceInUse`) another
-  program's; it is looked for each second, by opening it in the same worker,
+- `DeviceAway`: it only has to be waited for: unplugged, silent, or (`DeviceInUse`) held by another
+  program; the service tries every second to open it in the same worker,
 - `DriverFault`: permanent, with a message that says what an operator must do,
-- `Unsupported`, `InvalidRequest`: the request's fault; the camera is well.
+- `Unsupported`, `InvalidRequest`: the request's fault; the camera is healthy.
 """
 
 import threading
@@ -71,8 +71,8 @@ class Driver(ABC):
     def capture(self, shot: Shot) -> Frame:
         """Take one still, begun after this call.
 
-        Scaling, `quality_percent` and conversion are done by the worker: a driver heeds
-        `shot.format` only to hand over a better original (a RAW file, which then has to be the
+        Scaling, `quality_percent` and conversion are done by the worker: a driver uses
+        `shot.format` only to deliver a better original (a RAW file, which then has to be the
         frame's `encoded`). `shot.controls` are set already.
         """
 

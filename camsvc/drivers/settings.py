@@ -23,7 +23,7 @@ Frames = Annotated[Count, Field(ge=0, le=1000)]
 FourCC = Annotated[str, Field(pattern=r"^([ -~]{4})?$")]
 
 SELECTS = "selects"
-"""Marks a key that says which device is meant: `serial: Annotated[str | None, SELECTS]`."""
+"""Marks a key that selects the device: `serial: Annotated[str | None, SELECTS]`."""
 
 
 class Table(BaseModel):
@@ -42,7 +42,7 @@ class DriverSettings(Table):
 
     @classmethod
     def selecting(cls) -> list[str]:
-        """Return the keys that say which device is meant."""
+        """Return the keys that select the device."""
         return [name for name, field in cls.model_fields.items() if SELECTS in field.metadata]
 
 

@@ -18,7 +18,7 @@ import gphoto2 as gp
 import pytest
 
 from camsvc.drivers.gphoto2 import attached, connection, survey
-from camsvc.drivers.gphoto2.attached import Attached, Choice, held, meant
+from camsvc.drivers.gphoto2.attached import Attached, Choice, held, resolve
 from camsvc.drivers.gphoto2.camera import GPhoto2Camera
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
@@ -195,7 +195,7 @@ class Telling:
 
 def shot(camera: Telling, expected: int) -> list[str]:
     """Return the names of a shot's files."""
-    controls = cast(ControlTree, SimpleNamespace(heard=lambda event: None))
+    controls = cast(ControlTree, SimpleNamespace(on_event=lambda event: None))
     taken = ReleasedShot(camera, controls, bound_s=6)
     taken.release(None, lambda percent: None)
     return [file.name for file in taken.files(expected)]
@@ -326,7 +326,7 @@ def test_which_cameras_are_meant(
     choice: Choice, certain: Attached | None, possible: list[Attached]
 ) -> None:
     """A serial number of the USB confirms; it may be none or another one than on the body."""
-    assert meant(choice, ALL) == (certain, possible)
+    assert resolve(choice, ALL) == (certain, possible)
 
 
 class Body:
@@ -352,7 +352,7 @@ def attach(monkeypatch: pytest.MonkeyPatch, cameras: dict[Attached, Body | Drive
             raise camera
         return camera
 
-    monkeypatch.setattr(connection, "_told", {})
+    monkeypatch.setattr(connection, "_serials", {})
     monkeypatch.setattr(connection, "attached", lambda: list(cameras))
     monkeypatch.setattr(connection, "_opened", open_one)
 
@@ -475,9 +475,9 @@ def test_no_port_is_reset_that_may_be_another_cameras(
     reset: list[str] = []
     monkeypatch.setattr(connection, "attached", lambda: ALL)
     monkeypatch.setattr(connection, "reset", reset.append)
-    connection.reset_meant(choice)
+    connection.reset_selected(choice)
     assert reset == ports
-    connection.reset_meant(choice, known=ONE.port)
+    connection.reset_selected(choice, known=ONE.port)
     assert reset[len(ports) :] == (ports or [ONE.port])
 
 

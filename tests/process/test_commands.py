@@ -139,7 +139,7 @@ async def test_a_missing_file_is_told(command: str, tmp_path: Path) -> None:
         ('[service]\nlisten = "[::1]"\n' + camera(), ("[service]", "'[::1]'", "HOST:PORT")),
         (camera(gian=4), ("camera 'sim0'", "unknown key 'gian'", "allowed: id, driver")),
         ("[service]\nlisen = 1\n" + camera(), ("[service]", "'lisen'", "did you mean 'listen'?")),
-        (camera(driver="kodak"), ("driver 'kodak' is unknown", "simulated, opencv")),
+        (camera(driver="kodak"), ("driver 'kodak' is unknown", "simulated, v4l2")),
         (camera(attempts=0), ("camera 'sim0'", "'attempts'", "0 is not allowed", "at least 1")),
         (camera() + camera(), ("'sim0' is used twice",)),
         ("[[cameras]\n", ("not TOML",)),

@@ -1,4 +1,4 @@
-"""Cameras on the USB, seen from outside: what is attached, which one is meant, who holds it."""
+"""Cameras on the USB, seen from outside: which are attached, which is selected, who holds it."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which camera is meant; what is empty does not count."""
+    """What selects a camera; an empty value does not count."""
 
     model: str = ""
     serial: str = ""
@@ -59,11 +59,11 @@ def attached() -> list[Attached]:
     return [Attached(model, port, _system_serial(port)) for model, port in usb]
 
 
-def meant(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, list[Attached]]:
-    """Return the camera that is certainly meant; or None, and those that may be.
+def resolve(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, list[Attached]]:
+    """Return the camera that is certainly selected; or None, and those that may be.
 
     A serial number of the USB confirms, and never excludes: many cameras have none there, or
-    another one than they tell when they are open.
+    another one than they report when they are open.
     """
     fitting = [
         camera
@@ -78,7 +78,7 @@ def meant(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, lis
 
 
 def missing(choice: Choice, cameras: list[Attached]) -> str:
-    """Return what to do where no camera is meant."""
+    """Return what to do where no camera fits."""
     return (
         f"the camera of the settings ({choice}) is not attached: switch it on, plug it in, and set "
         f"its USB mode to PTP where it has one; attached: {listed(cameras) or 'none'}"
@@ -86,7 +86,7 @@ def missing(choice: Choice, cameras: list[Attached]) -> str:
 
 
 def several(choice: Choice, cameras: list[Attached]) -> str:
-    """Return what to do where several cameras may be meant, and opening them would not tell."""
+    """Return what to do where several cameras fit, and opening them would not show which."""
     return (
         f"several cameras fit the settings ({choice}): {listed(cameras)}; tell them apart by "
         "`serial`, which is printed on the body, or as `camsvc discover` does"
@@ -101,7 +101,7 @@ def listed(cameras: list[Attached]) -> str:
 FORBIDDEN = (
     "the service's user may not use the camera: add it to the group `plugdev`, install "
     "libgphoto2's udev rules, which give cameras to that group (Debian: apt install libgphoto2-6), "
-    "and plug the camera in anew"
+    "and plug the camera in again"
 )
 
 

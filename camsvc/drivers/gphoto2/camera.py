@@ -1,6 +1,6 @@
 """A camera on the USB that libgphoto2 drives: DSLRs, mirrorless and compact cameras.
 
-All calls are made on the worker's main thread: libgphoto2's cameras do not bear two. Live view has
+All calls are made on the worker's main thread: libgphoto2's cameras do not stand two. Live view has
 the mirror up or the sensor running, so it is ended before each still.
 """
 
@@ -33,7 +33,7 @@ from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Findi
 _EXPECTED_CAPTURE_S = 1.0
 """Until the service has seen some."""
 _LOOK_S = 30.0
-"""How often battery and card are asked for, beside after each still and when the camera tells."""
+"""How often battery and card are asked for; also after each still, and on the camera's report."""
 _OPENINGS_PER_RESET = 5
 """A reset of the port may be what a camera needs, or may hit one that writes to its card."""
 
@@ -42,7 +42,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _minded(
+def _noting_disturbance(
     method: Callable[Concatenate["GPhoto2Camera", _P], _R],
 ) -> Callable[Concatenate["GPhoto2Camera", _P], _R]:
     """Remember that a call was ended by a disturbance: `recover` resets the port then only."""
@@ -75,8 +75,8 @@ class GPhoto2Camera(Driver):
         self._next_frame = 0.0
         self._live = False
         self._look_at = 0.0
-        self._just_heard = False
-        """Whether the camera has told of a picture, and nothing was asked of it since."""
+        self._just_reported = False
+        """Whether the camera has reported a picture, and nothing was asked of it since."""
         self._battery: ControlValue | None = None
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
@@ -89,30 +89,28 @@ class GPhoto2Camera(Driver):
             DriverError: it does not answer. Its USB port was reset then, the first time and now
                 and then: a worker that was killed in the middle of a transfer leaves cameras that
                 need it.
-            DriverFault: the settings name a format that it has not, or fit several cameras.
+            DriverFault: the settings name a format that it does not have, or fit several cameras.
         """
         library.use(self._settings["iolibs"], self._settings["camlibs"])
         choice = Choice.of(self._settings)
         known = json.loads(self._state.value or b"{}")
         self._port, failed = known.get("port", ""), known.get("failed", 0)
         try:
-            self._begin(*connection.connect(choice, self._port))
+            return self._begin(*connection.connect(choice, self._port))
         except library.Disturbed:
             self._release()
             if failed % _OPENINGS_PER_RESET == 0:
-                connection.reset_meant(choice, self._port)
+                connection.reset_selected(choice, self._port)
             self._note(failed + 1)
             raise
-        assert self._info is not None
-        return self._info
 
-    @_minded
+    @_noting_disturbance
     def capture(self, shot: Shot) -> Frame:
         """Release the shutter, and fetch all files that the camera makes of it.
 
         Raises:
             DeviceAway: the camera is gone.
-            DriverError: it told of no picture in time, or refused.
+            DriverError: it reported no picture in time, or refused.
         """
         controls = self._controls
         drain(self._open_one, controls)
@@ -126,7 +124,7 @@ class GPhoto2Camera(Driver):
             files = under_way.files(expected)
         if not self._settings["keep_on_card"]:
             self._fetched += under_way.places
-        self._just_heard, self._look_at = True, 0.0
+        self._just_reported, self._look_at = True, 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
         return frame_of(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
 
@@ -134,7 +132,7 @@ class GPhoto2Camera(Driver):
         """Begin at once; the first `read` starts the camera's live view."""
         self._next_frame, self._live = 0.0, True
 
-    @_minded
+    @_noting_disturbance
     def read(self) -> Frame | None:
         """Return the next frame, at the rate of the settings.
 
@@ -155,27 +153,27 @@ class GPhoto2Camera(Driver):
                 raise Unsupported("this camera has no live view over USB") from error
         return Frame(time.time_ns(), encoded=data, mime_type=JPEG)
 
-    @_minded
+    @_noting_disturbance
     def stop_live(self) -> None:
         """End live view, so that a still finds the mirror down and the sensor free."""
         if self._live and "viewfinder" in self._controls.actions:
             self._controls.act("viewfinder", False)
         self._live = False
 
-    @_minded
+    @_noting_disturbance
     def controls(self) -> list[Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
-        if not self._just_heard:
+        if not self._just_reported:
             drain(self._open_one, self._controls)
-        self._just_heard = False
+        self._just_reported = False
         return self._controls.controls()
 
-    @_minded
+    @_noting_disturbance
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._controls.put(values)
         self._wanted |= values
 
-    @_minded
+    @_noting_disturbance
     def health_check(self) -> DeviceInfo | None:
         """Take the camera's events; now and then, ask for its battery and its card.
 
@@ -187,7 +185,8 @@ class GPhoto2Camera(Driver):
                 self._open_one.file_delete(*self._fetched.pop(0))
         now = time.monotonic()
         exposure_us = self._controls.exposure_us
-        assert self._info is not None
+        if self._info is None:
+            raise DriverError("the camera is not open")
         info = replace(self._info, exposure_us=exposure_us)
         battery = self._controls.value("batterylevel")
         if now >= self._look_at or battery != self._battery:
@@ -200,7 +199,7 @@ class GPhoto2Camera(Driver):
         return info
 
     def recover(self) -> None:
-        """Connect anew, with the controls that were set; reset the USB port if it was disturbed.
+        """Connect again, with the controls that were set; reset the USB port if it was disturbed.
 
         Raises:
             DriverError: it is gone, or does not come back.
@@ -215,7 +214,7 @@ class GPhoto2Camera(Driver):
         for name, value in self._wanted.items():
             with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
                 self._controls.put({name: value})
-        self._info, self._look_at = known, 0.0  # `health_check` tells what is different
+        self._info, self._look_at = known, 0.0  # `health_check` reports what is different
 
     def close(self) -> None:
         """Let the camera go, its live view ended."""
@@ -226,7 +225,7 @@ class GPhoto2Camera(Driver):
 
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Device]:
-        """List the cameras attached, by what outlives a plugging in where that will do."""
+        """List the cameras attached, by what lasts over plugging them in again if possible."""
         return survey.devices(configured)
 
     @classmethod
@@ -240,7 +239,7 @@ class GPhoto2Camera(Driver):
         library.use(settings["iolibs"], settings["camlibs"])
         return survey.findings(Choice.of(settings))
 
-    # Small steps.
+    # Internals.
 
     @property
     def _open_one(self) -> Any:
@@ -248,7 +247,7 @@ class GPhoto2Camera(Driver):
             raise DriverError("the camera is not open")
         return self._camera
 
-    def _begin(self, camera: Any, what: Attached) -> None:
+    def _begin(self, camera: Any, what: Attached) -> DeviceInfo:
         self._camera, self._port = camera, what.port
         self._controls = ControlTree(camera)
         self._formats = Formats(self._controls, self._settings["image_format"] or "")
@@ -258,7 +257,7 @@ class GPhoto2Camera(Driver):
             self._controls.choose("autofocus", "On" if self._settings["autofocus"] else "Off")
         can = camera.get_abilities().operations
         maker = self._controls.value("manufacturer")
-        self._info = DeviceInfo(
+        self._info = info = DeviceInfo(
             model=what.model,
             make=str(maker or ""),
             serial=what.serial,
@@ -273,6 +272,7 @@ class GPhoto2Camera(Driver):
         self._look_at = time.monotonic() + _LOOK_S
         self._battery = self._controls.value("batterylevel")
         self._note(failed_openings=0)
+        return info
 
     def _note(self, failed_openings: int) -> None:
         """Keep for the next worker what it could not find out."""

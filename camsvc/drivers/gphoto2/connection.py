@@ -1,4 +1,4 @@
-"""Connections to cameras on the USB: made, ended, and made anew after a reset of the port."""
+"""Connections to cameras on the USB: made, ended, and made again after a reset of the port."""
 
 import contextlib
 import time
@@ -15,8 +15,8 @@ from camsvc.drivers.gphoto2.attached import (
     attached,
     forbidden,
     held,
-    meant,
     missing,
+    resolve,
     same_serial,
     several,
 )
@@ -28,19 +28,19 @@ _BACK_S, _LOOK_S = 3.0, 0.1
 
 
 def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
-    """Open the camera that is meant; return libgphoto2's `Camera`, and what it is.
+    """Open the selected camera; return libgphoto2's `Camera`, and what it is.
 
-    Where only opening tells, those that may be meant are opened one after the other; one that does
-    not let itself be opened may be another's, and keeps nobody from the next. The one at the port
-    `likely` comes first.
+    Where only opening shows which it is, the candidates are opened one after the other; one that
+    does not open may be in use elsewhere, and the next is tried. The one at the port `likely` comes
+    first.
 
     Raises:
         DeviceAway: it is not attached, another program has it, or it may not be used (yet).
         Disturbed, Busy, DriverError: it does not answer.
-        DriverFault: several may be meant.
+        DriverFault: the settings fit several.
     """
     found = attached()
-    certain, possible = meant(choice, found)
+    certain, possible = resolve(choice, found)
     if certain is not None:
         camera = _opened(certain)
         return camera, replace(certain, serial=next(iter(_serials_in(camera)), certain.serial))
@@ -56,29 +56,29 @@ def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
             camera = _opened(each)
         except (DriverError, DriverFault) as error:
             if len(possible) > 1:
-                error = type(error)(f"{each.model} at {each.port}, which may be meant: {error}")
+                error = type(error)(f"{each.model} at {each.port}, which may be the one: {error}")
             failed.append(error)
             continue
-        _told[each] = _serials_in(camera)
-        if any(same_serial(choice.serial, serial) for serial in _told[each]):
-            return camera, replace(each, serial=_told[each][0])
+        _serials[each] = _serials_in(camera)
+        if any(same_serial(choice.serial, serial) for serial in _serials[each]):
+            return camera, replace(each, serial=_serials[each][0])
         disconnect(camera)
     if failed:
         raise failed[0]
     raise DeviceAway(
         f"no camera has the serial number {choice.serial!r} of the settings; attached: "
-        + ", ".join(", ".join(_told[each]) or "unknown" for each in possible)
+        + ", ".join(", ".join(_serials[each]) or "unknown" for each in possible)
     )
 
 
-_told: dict[Attached, list[str]] = {}
-"""The serial numbers of cameras that were opened here. One that is plugged in anew has another
-port; till then it is left alone where it is not meant."""
+_serials: dict[Attached, list[str]] = {}
+"""The serial numbers of cameras that were opened here. One that is plugged in again has another
+port; until then it is not opened again for another serial number."""
 
 
 def _is_another(camera: Attached, serial: str) -> bool:
-    told = _told.get(camera, [])
-    return told != [] and not any(same_serial(serial, one) for one in told)
+    known = _serials.get(camera, [])
+    return known != [] and not any(same_serial(serial, one) for one in known)
 
 
 def disconnect(camera: Any) -> None:
@@ -91,7 +91,7 @@ def disconnect(camera: Any) -> None:
 
 
 def reset(port: str) -> None:
-    """Reset a camera's USB port, to which nobody may be connected.
+    """Reset a camera's USB port, to which no connection may be open.
 
     Raises:
         DriverError: there is none any more.
@@ -108,14 +108,14 @@ def reset(port: str) -> None:
             gp.gp_port_close(handle)
 
 
-def reset_meant(choice: Choice, known: str = "") -> None:
-    """Reset the USB port of the camera that is meant, as far as it can.
+def reset_selected(choice: Choice, known: str = "") -> None:
+    """Reset the USB port of the selected camera, as far as it is known.
 
     Not where another may be: only at the port `known`, at which it was before. It has another when
-    it is plugged in anew, and so has any other camera.
+    it is plugged in again, and so has any other camera.
     """
     with contextlib.suppress(DriverError):
-        certain, possible = meant(choice, attached())
+        certain, possible = resolve(choice, attached())
         for camera in [certain] if certain else possible:
             if len(possible) <= 1 or camera.port == known:
                 reset(camera.port)

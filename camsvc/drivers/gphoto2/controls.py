@@ -33,7 +33,7 @@ _HIDDEN = ("vendorextension", "thumbsize", "fastfs")
 """What says nothing of the camera; the last two are libgphoto2's own."""
 
 _ASSUMED = ("autofocus",)
-"""What libgphoto2 shows as set and heeds only once it was: written even if it is equal."""
+"""What libgphoto2 shows as set, but applies only when written: written even if it is equal."""
 
 _CHOICES = (gp.GP_WIDGET_RADIO, gp.GP_WIDGET_MENU)
 _ASK_MS = 1
@@ -67,10 +67,10 @@ class ControlTree:
         control = self._known.get(STANDARD.get(name, name))
         return control.allowed if control is not None else []
 
-    def heard(self, event: str) -> None:
-        """Take an event's text: a setting that it names has to be read anew.
+    def on_event(self, event: str) -> None:
+        """Take an event's text: a setting that it names has to be read again.
 
-        One that is not there any more is told of without its name.
+        Of one that is gone, the event has no name.
         """
         if match := _CHANGED.match(event):
             if match[1] is None:
@@ -79,7 +79,7 @@ class ControlTree:
                 self._stale.add(match[1])
 
     def doubt_exposure(self) -> None:
-        """Have the exposure read anew, whatever the camera has told of it."""
+        """Have the exposure read again, whatever the camera has reported."""
         if self._exposure is not None:
             self._stale.add(self._exposure.name)
 
@@ -186,7 +186,7 @@ class ControlTree:
             with failures(f"reading the setting {name!r}"):
                 kind, data = self._camera.wait_for_event(_ASK_MS)
             if kind == gp.GP_EVENT_UNKNOWN:
-                self.heard(str(data))
+                self.on_event(str(data))
             return None
 
     def _read_all(self, widget: Any) -> None:
@@ -215,7 +215,7 @@ class ControlTree:
 
 
 def _control(widget: Any) -> Control | None:
-    """Return a setting as a control; None for what is no value, such as a date or a button."""
+    """Return a setting as a control; None for what is not a value, such as a date or a button."""
     name, kind, value = widget.get_name(), widget.get_type(), widget.get_value()
     name = STANDARD.get(name, name)
     about = {"access": _access(widget), "description": widget.get_label()}

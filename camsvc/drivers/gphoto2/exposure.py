@@ -9,7 +9,7 @@ EXPOSURE = "exposure_duration_us"
 
 _LONGEST_BULB_US = 3_600_000_000
 _NEARLY = 1.2
-"""Beyond the longest speed by more than this, it is bulb that is meant."""
+"""Beyond the longest speed by more than this, it is a bulb exposure."""
 
 _SPEED = re.compile(r'(\d+(?:\.\d+)?)(?:/(\d+(?:\.\d+)?))?\s*(?:s|sec|")?')
 

@@ -39,7 +39,7 @@ class Formats:
             return
         if self._configured not in self._choices:
             raise DriverFault(
-                f"the settings' image_format = {self._configured!r} is not to be had of this "
+                f"the settings' image_format = {self._configured!r} is not available on this "
                 f"camera, which has: {', '.join(map(repr, self._choices)) or 'no choice'}"
             )
         self._controls.choose(self._name, self._configured)
@@ -48,7 +48,7 @@ class Formats:
     def set_for(self, wanted: str) -> Iterator[int]:
         """Have the camera make a format, as long as the block lasts; give how many files it makes.
 
-        What it is set to stays where that makes the format, alone or beside the other.
+        What it is set to stays where that makes the format, alone or with the other.
         """
         before = str(self._controls.value(self._name) or "") if self._name else ""
         chosen = self._choice(wanted, before)
@@ -81,7 +81,7 @@ def aim(controls: ControlTree, target: str) -> None:
     fitting = [choice for choice in choices if target in choice.lower()]
     if target and not fitting:
         raise DriverFault(
-            f"the settings' capture_target = {target!r} is not to be had of this camera, "
+            f"the settings' capture_target = {target!r} is not available on this camera, "
             f"which has: {', '.join(choices) or 'no choice'}"
         )
     if target:

@@ -65,7 +65,7 @@ CLAIMED = (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK)
 REFUSED = "the camera refused"
 
 CONTEXT = gp.Context()
-"""To be handed to libgphoto2's functions: many of their errors are told apart by a text only."""
+"""To be handed to libgphoto2's functions: many of their errors differ by their text only."""
 
 _said: deque[str] = deque(maxlen=1)
 
@@ -107,7 +107,7 @@ def failures(doing: str, refused: str = REFUSED) -> Iterator[None]:
         Disturbed: the connection to it is.
         Busy: it does something else.
         DriverError: what else may pass; `refused` says what an error is that has no meaning.
-        DriverFault: what a person must mend in the settings, or by another camera.
+        DriverFault: what only a person can fix, in the settings or by another camera.
     """
     _said.clear()
     try:

@@ -1,4 +1,4 @@
-"""One shot of a gphoto2 camera: the shutter, then the files that it tells of.
+"""One shot of a gphoto2 camera: the shutter, then the files that it reports.
 
 `trigger_capture` and our own wait, not the library's `capture`: that one waits 70 s for a picture
 that does not come, and knows of one file only.
@@ -61,15 +61,15 @@ _MOST_DRAINED = 200
 _BUSY_S = 2.5
 """How long a camera may refuse the shutter, as many do while they write the last picture."""
 _LAST_FILE_S = 2.0
-"""How long after the end of a shot, or its last file, a camera may still tell of another."""
+"""How long after the end of a shot, or its last file, a camera may still report another."""
 _QUIET_S = 0.5
-"""Without a file for so long, a camera that never tells of the end of a shot has ended it."""
+"""Without a file for so long, a camera that never reports the end of a shot has ended it."""
 
 _STORE_FULL = "PTP Event 400a"
 
 
 def drain(camera: Any, controls: ControlTree) -> None:
-    """Take the events that wait, for what they tell of settings.
+    """Take the events that wait, for what they say of settings.
 
     Raises:
         DriverError: the camera is gone. Other calls succeed all the same, from memory.
@@ -80,7 +80,7 @@ def drain(camera: Any, controls: ControlTree) -> None:
             if kind == gp.GP_EVENT_TIMEOUT:
                 return
             if kind == gp.GP_EVENT_UNKNOWN:
-                controls.heard(str(data))
+                controls.on_event(str(data))
 
 
 class ReleasedShot:
@@ -159,10 +159,10 @@ class ReleasedShot:
             elif kind == gp.GP_EVENT_UNKNOWN:
                 if str(data).startswith(_STORE_FULL):
                     raise DriverError("the camera says that its card is full: change or empty it")
-                self._controls.heard(str(data))
+                self._controls.on_event(str(data))
         if not self.places:
             raise Disturbed(
-                "the shutter was released, but the camera told of no picture within "
+                "the shutter was released, but the camera reported no picture within "
                 f"{self._bound_s:g} s: it could not focus, or it hangs"
             )
 

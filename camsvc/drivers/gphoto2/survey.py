@@ -14,8 +14,8 @@ from camsvc.drivers.gphoto2.attached import (
     forbidden,
     held,
     listed,
-    meant,
     missing,
+    resolve,
     several,
     system_device,
     users,
@@ -29,7 +29,7 @@ def devices(configured: Sequence[Mapping[str, Any]]) -> list[Device]:
     """List the cameras attached, wherever one of the settings says to look.
 
     Raises:
-        DriverError, DriverFault: none was found, and some settings do not let one look.
+        DriverError, DriverFault: none was found, and some settings prevent looking.
     """
     found: dict[str, Attached] = {}
     failed: list[DriverError | DriverFault] = []
@@ -51,7 +51,7 @@ def devices(configured: Sequence[Mapping[str, Any]]) -> list[Device]:
 def selects(settings: Mapping[str, Any], found: Device) -> bool:
     """Whether settings name a device, or fit it while no other of its model is attached."""
     choice, camera = Choice.of(settings), Attached(found.model, found.address, found.serial)
-    certain, possible = meant(choice, [camera])
+    certain, possible = resolve(choice, [camera])
     if choice.port or (choice.serial and certain):
         return bool(certain or possible)
     alone = "port" not in found.settings
@@ -59,7 +59,7 @@ def selects(settings: Mapping[str, Any], found: Device) -> bool:
 
 
 def told_apart(cameras: list[Attached]) -> list[tuple[Attached, Choice]]:
-    """Return cameras with what chooses them: by their ports only where nothing better does."""
+    """Return cameras with what selects them: by their ports only where nothing better does."""
     models = [camera.model for camera in cameras]
 
     def choice(camera: Attached) -> Choice:
@@ -72,14 +72,14 @@ def told_apart(cameras: list[Attached]) -> list[tuple[Attached, Choice]]:
 
 
 def findings(choice: Choice) -> list[Finding]:
-    """Return what can be said of the camera that is meant, for an operator.
+    """Return what can be said of the camera that the settings select, for an operator.
 
-    What opening it would fail of is told in the same words.
+    What would make opening it fail is said in the same words.
     """
     version = gp.gp_library_version(gp.GP_VERSION_SHORT)[0]
     found = [Finding(True, f"libgphoto2 {version}")]
     cameras = attached()
-    certain, possible = meant(choice, cameras)
+    certain, possible = resolve(choice, cameras)
     if len(possible) > 1:
         if not choice.serial:
             return [*found, Finding(False, several(choice, possible))]

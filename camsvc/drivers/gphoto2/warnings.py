@@ -9,7 +9,7 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 
 _LOW_PERCENT = 20
 _LOW = ("low", "very low", "empty", "exhausted")
-"""How cameras say so that give no percentage."""
+"""What cameras say that give no percentage."""
 
 _FEW_PICTURES, _LITTLE_KB = 10, 200_000
 """A card with room for fewer pictures, or for less than this, needs changing soon."""
@@ -37,7 +37,7 @@ def _card(camera: Any, largest_kb: int) -> list[str]:
     try:
         cards = camera.get_storageinfo()
     except gp.GPhoto2Error:
-        return []  # it does not tell; its next use will
+        return []  # it does not say; its next use will
     free = [c.freekbytes for c in cards if c.fields & gp.GP_STORAGEINFO_FREESPACEKBYTES]
     if not cards:
         return ["no memory card"]

@@ -1,4 +1,4 @@
-"""Which programs hold a device, as far as Linux and this user's rights tell."""
+"""Which programs hold a device, as far as Linux and this user's rights show."""
 
 import contextlib
 import os

@@ -21,7 +21,7 @@ def findings(address: str, last: int = 5) -> list[Finding]:
     try:
         said = [line for line in _lines() if mine.search(line)][-last:]
     except OSError:  # not Linux, or not allowed
-        return [Finding(True, "what the kernel has said, this user may not read: sudo dmesg tells")]
+        return [Finding(True, "this user may not read the kernel's log: sudo dmesg shows it")]
     return [Finding(True, f"the kernel said: {line}") for line in said]
 
 

@@ -24,7 +24,7 @@ _CAP_DEVICE_CAPS = 0x80000000
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A video device. `address` outlives a new plugging order where the system has such a name."""
+    """A video device. `address` is stable over plugging order where the system has such a name."""
 
     path: str
     address: str
@@ -54,7 +54,7 @@ def nodes(sysfs: Path = _SYSFS, dev: Path = _DEV) -> list[Node]:
 
 
 def find(source: int | str, sysfs: Path = _SYSFS, dev: Path = _DEV) -> Node | None:
-    """Return the node that an index or a path means, without asking it anything; None if gone."""
+    """Return the node of an index or a path, without asking it anything; None if gone."""
     path = device_path(source, dev)
     real = Path(os.path.realpath(path))
     if not real.exists():
@@ -64,7 +64,7 @@ def find(source: int | str, sysfs: Path = _SYSFS, dev: Path = _DEV) -> Node | No
 
 
 def device_path(source: int | str, dev: Path = _DEV) -> Path:
-    """Return the path of the device node that an index or a path means."""
+    """Return the path of the device node of an index or a path."""
     return dev / f"video{source}" if isinstance(source, int) else Path(source)
 
 

@@ -86,7 +86,7 @@ class OpenCVCamera(Driver):
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", timeout)
         self._open_handle()
         if self._kind == "device":
-            # What the handle stands for: a name such as by-id may lead elsewhere by and by.
+            # What the handle stands for: a name such as by-id may lead elsewhere later.
             if sys.platform == "linux":
                 self._node = os.path.realpath(video_nodes.device_path(settings["source"]))
             self._configure()

@@ -1,7 +1,8 @@
 """Which of OpenCV's camera properties are controls, and in what unit. V4L2 devices only.
 
-Elsewhere OpenCV does not tell a property of the device from one it lacks, and counts exposure in
-powers of two. Ranges it tells nowhere: a value is set, read back, and refused when it differs.
+Elsewhere OpenCV does not distinguish a property of the device from one it lacks, and counts
+exposure in powers of two. It reports no ranges: a value is set, read back, and refused when it
+differs.
 """
 
 from collections.abc import Sequence

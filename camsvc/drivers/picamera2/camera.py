@@ -34,7 +34,7 @@ _EXPECTED_S = 0.5
 _SETTLE_FRAMES = 10
 """Frames after a change that may still be on their way to what was set."""
 _LONG_EXPOSURE_US = 250_000
-"""From here on the camera is started anew rather than waited for: those frames would take 3 s."""
+"""From here on the camera is restarted rather than waited for: those frames would take 3 s."""
 _FOCUS_S = 3.0
 """A lens that has found nothing by then finds nothing."""
 _AF_START, _AF_SCANNING = 0, 1
@@ -53,7 +53,7 @@ class Picamera2Camera(Driver):
         self._configurations: dict[str, dict[str, Any]] = {}
         self._mode = ""
         self._outdated = False
-        """Whether frames under way are long ones that nobody wants."""
+        """Whether frames under way are long ones that are not needed."""
         self._unsettled = 0
         self._focused = False
 
@@ -147,7 +147,7 @@ class Picamera2Camera(Driver):
         self._outdated = self._outdated or self._exposes_long
         self._controls.change(values)
         self._focused = False
-        self._open_one.set_controls(self._controls.wanted())
+        self._open_one.set_controls(self._controls.library_values())
         # Those under way were asked for before.
         self._unsettled = self._open_one.buffers + _SETTLE_FRAMES
 
@@ -155,9 +155,9 @@ class Picamera2Camera(Driver):
         """Restart a stuck ISP, as its users do.
 
         Raises:
-            DriverError: it gives no frame all the same.
+            DriverError: it still gives no frame.
         """
-        self._open_one.recover(self._controls.wanted())
+        self._open_one.recover(self._controls.library_values())
         self._started()
         with self._next():
             pass
@@ -192,8 +192,8 @@ class Picamera2Camera(Driver):
             found = resolve(settings["source"], cameras)
         except (DeviceAway, DriverFault) as error:
             return [Finding(False, str(error), "Is the cable in?"), *nodes.forbidden()]
-        told = Finding(True, f"attached: {found['Model']}; {versions()}")
-        return [told, *nodes.forbidden(), *nodes.in_use(alone=len(cameras) == 1)]
+        seen = Finding(True, f"attached: {found['Model']}; {versions()}")
+        return [seen, *nodes.forbidden(), *nodes.in_use(alone=len(cameras) == 1)]
 
     @property
     def _open_one(self) -> PiCamera:
@@ -223,7 +223,7 @@ class Picamera2Camera(Driver):
         self._mode = mode
 
     def _start(self) -> None:
-        self._open_one.start(self._controls.wanted())
+        self._open_one.start(self._controls.library_values())
         self._started()
 
     def _started(self) -> None:
@@ -266,7 +266,7 @@ class Picamera2Camera(Driver):
                 metadata["SensorTimestamp"], time.monotonic_ns(), time.time_ns()
             ),
             "exposure_us": round(exposure_us) if exposure_us else None,
-            "controls": self._controls.told(metadata),
+            "controls": self._controls.reported(metadata),
         }
         with library_errors("reading the picture"):
             if image_format == "RAW":

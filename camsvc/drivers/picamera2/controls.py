@@ -105,16 +105,16 @@ class PiControls:
         return choices + [self._control(number) for number in self._numbers]
 
     def change(self, values: Mapping[str, ControlValue]) -> None:
-        """Note what controls are to be set to; `wanted` tells what that means to libcamera.
+        """Note what controls are to be set to; `library_values` translates them for libcamera.
 
         Raises:
-            InvalidRequest: the camera would not heed a value.
+            InvalidRequest: the camera would ignore a value.
         """
         mode = values.get(FOCUS_MODE, self.set.get(FOCUS_MODE))
         if FOCUS in values and FOCUS_MODE not in values and mode not in ("manual", None):
             raise InvalidRequest(
                 f"controls[{FOCUS}]",
-                f"{values[FOCUS]} is not heeded while {FOCUS_MODE} is {mode!r}; set {FOCUS_MODE} "
+                f"{values[FOCUS]} has no effect while {FOCUS_MODE} is {mode!r}; set {FOCUS_MODE} "
                 "to 'manual' too",
             )
         for number in self._numbers:
@@ -126,8 +126,8 @@ class PiControls:
                 )
         self.set.update(values)
 
-    def wanted(self) -> Values:
-        """Return everything as libcamera is to be told it, which takes 0 for automatic."""
+    def library_values(self) -> Values:
+        """Return everything as libcamera takes it, where 0 is automatic."""
         wanted: Values = {}
         for name, choices in self._choices.items():
             wanted |= {k: v for k, v in choices[str(self.set[name])].items() if k in self._known}
@@ -137,12 +137,12 @@ class PiControls:
         return wanted
 
     def reached(self, metadata: Mapping[str, object]) -> bool:
-        """Whether a frame was taken with what is set, as far as it tells.
+        """Whether a frame was taken with what is set, as far as its metadata say.
 
         Where exposure is automatic: whether it has settled.
         """
         for number in self._numbers:
-            asked, actual = self.wanted().get(number.key), metadata.get(number.key)
+            asked, actual = self.library_values().get(number.key), metadata.get(number.key)
             if not isinstance(actual, int | float) or asked is None:
                 continue
             step = _EXPOSURE_STEP_US if number.name == EXPOSURE else _TOLERANCE
@@ -153,14 +153,14 @@ class PiControls:
         automatic = self.set.get(EXPOSURE) == 0 or self.set.get(GAIN) == 0
         return not automatic or _has_settled(metadata)
 
-    def told(self, metadata: Mapping[str, object]) -> dict[str, ControlValue]:
+    def reported(self, metadata: Mapping[str, object]) -> dict[str, ControlValue]:
         """Return what a frame was taken with, of the controls that the camera may set itself."""
-        told: dict[str, ControlValue] = {}
+        found: dict[str, ControlValue] = {}
         for number in self._numbers:
             actual = metadata.get(number.key)
             if number.name in (FOCUS, EXPOSURE, GAIN) and isinstance(actual, int | float):
-                told[number.name] = _typed(number, actual)
-        return told
+                found[number.name] = _typed(number, actual)
+        return found
 
     @property
     def exposure_us(self) -> int:
@@ -187,7 +187,7 @@ class PiControls:
 
 
 def _has_settled(metadata: Mapping[str, object]) -> bool:
-    """Whether automatic exposure is where it wants to be, as far as it tells."""
+    """Whether automatic exposure is where it wants to be, as far as the metadata say."""
     if "AeState" in metadata:
         return metadata["AeState"] != _AE_SEARCHING
     return metadata.get("AeLocked", True) is not False  # until libcamera 0.4

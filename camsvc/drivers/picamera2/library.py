@@ -5,7 +5,7 @@ The library waits for ever in several ways, each of which has its answer here:
 - A capture's job that no frame ends stays in the queue, and the next waits behind it, `stop` too:
   a job that is given up is cleared (`cancel_all_and_flush`) before anything else is called.
 - An exception in the event loop's thread ends that thread, and what waits for it waits on: the
-  loop here keeps the exception for whoever waits, and only a new opening starts another loop.
+  loop here keeps the exception for the one that waits, and only a new opening starts another loop.
 - `start`, `stop` and `configure` hold the GIL, so that no thread of this process could end them:
   an alarm of the system ends the process, and the service starts another.
 """
@@ -47,7 +47,7 @@ Request = Any
 class _EventLoop(NullPreview):  # type: ignore[misc]
     """Picamera2's own, but for what it does with an exception: it stays, and does no more.
 
-    Going on would be a crash: what was under way is in nobody's hands.
+    Going on would be a crash: nothing owns what was under way.
     """
 
     failure: Exception | None = None
@@ -116,7 +116,7 @@ class PiCamera:
                 self.library.start(show_preview=None)
             except Exception:
                 with contextlib.suppress(Exception):
-                    # Picamera2 takes it for stopped, and libcamera would not let go of it.
+                    # Picamera2 takes it for stopped, and libcamera would keep it.
                     self.library.camera.stop()
                 raise
 
@@ -194,7 +194,7 @@ class PiCamera:
 
     def _refuse_if_failed(self) -> None:
         if self._failure is not None:
-            raise DriverError(f"the library failed, and has to be opened anew: {self._failure}")
+            raise DriverError(f"the library failed, and has to be opened again: {self._failure}")
 
     def close(self) -> None:
         """Give the camera back."""

@@ -17,7 +17,7 @@ def forbidden(dev: Path = _DEV) -> list[Finding]:
     heaps = list(dev.glob("dma_heap/*"))
     if heaps and not any(map(_may_open, heaps)):  # of these one is enough
         shut.append("dma_heap")
-    advice = "Add the service's user to the group `video`, and start the service anew."
+    advice = "Add the service's user to the group `video`, and restart the service."
     return [Finding(False, f"not allowed to open: {', '.join(shut)}", advice)] if shut else []
 
 

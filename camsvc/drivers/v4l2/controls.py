@@ -1,6 +1,6 @@
 """A V4L2 device's controls, under the names that all drivers share where there are such.
 
-Where the kernel counts in units of its own, the control is in ours: exposure is told in
+Where the kernel counts in units of its own, the control is in ours: exposure is given in
 microseconds, not in steps of 100. A switch between automatic and manual is a choice by these names.
 """
 
@@ -22,7 +22,7 @@ _AUTO, _MANUAL = "auto", "manual"
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a control beside what the kernel tells.
+    """What is known of a control in addition to what the kernel says.
 
     `choices` are names for its values, for several values one name, the one to try first in front.
     `mode` names what must be manual before the device takes a value.
@@ -146,7 +146,7 @@ class _Entry:
         return round(int(wanted) / self._known.scale)
 
     def _get(self) -> int | None:
-        """Return the present value; None: it is not told."""
+        """Return the present value; None: it is unknown."""
         setting = api.ControlValue(id=self._query.id)
         return setting.value if _answers(self._device, api.G_CTRL, setting) else None
 
@@ -173,7 +173,7 @@ def _answers(device: Device, request: int, argument: Structure) -> bool:
         DeviceAway: it was unplugged.
     """
     try:
-        with failures("tell about a control"):
+        with failures("report a control"):
             return api.ask(device.fd, request, argument)
     except DeviceAway:
         raise

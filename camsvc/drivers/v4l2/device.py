@@ -23,7 +23,7 @@ _BUFFERS = 4
 """One that is filled, one that is read, and two for a reader that is late by two frames."""
 
 _SLICE_S = 0.05
-"""How long a wait goes on after somebody has wanted it to end."""
+"""How long a wait goes on after it was asked to end."""
 
 _UNPLUGGED_S, _LOOK_S = 0.3, 0.02
 """Transfers fail first when a device is unplugged, and only then the kernel takes its node away."""
@@ -162,7 +162,7 @@ class Device:
             DriverFault: it is a device of a kind that is not read here.
         """
         wanted = api.Format(type=api.CAPTURE)
-        with failures("tell its format"):
+        with failures("report its format"):
             if not api.ask(self.fd, api.G_FMT, wanted):
                 raise DriverFault(
                     "the device gives its pictures in several planes, or none at all; allowed: "
@@ -212,7 +212,7 @@ class Device:
             fcntl.ioctl(self.fd, api.STREAMON, c_int32(api.CAPTURE))
 
     def next(self, mode: Mode, within_s: float, *, hurried: bool = False) -> Picture | None:
-        """Wait for the next frame; None: `hurried`, and it is wanted to end.
+        """Wait for the next frame; None: `hurried`, and asked to end.
 
         A frame that the kernel marks as damaged, or that is empty, is passed over.
 
@@ -263,7 +263,7 @@ class Pace:
         self._last: tuple[int, int] | None = None
 
     def of(self, buffer: api.Buffer) -> int:
-        """Return it in nanoseconds; 0 where it is not known. To be told of each frame."""
+        """Return it in nanoseconds; 0 where it is not known. To be called for each frame."""
         stamp_ns, number = _stamp_ns(buffer), int(buffer.sequence)
         last, self._last = self._last, (stamp_ns, number)
         if last is None or number <= last[1]:
@@ -293,7 +293,7 @@ def _unplugged() -> DeviceAway:
 
 @contextlib.contextmanager
 def failures(what: str) -> Iterator[None]:
-    """Let no OSError out: its text has paths in it, and says nothing to who reads it."""
+    """Let no OSError out: its text has paths in it, and says nothing to its reader."""
     try:
         yield
     except OSError as error:

@@ -41,7 +41,7 @@ def _by_serial(serial: str) -> Node | None:
     nodes = [node for node in video_nodes.nodes() if node.serial == serial]
     if len({_device_of(node) for node in nodes}) > 1:
         raise DriverFault(
-            f"{len(nodes)} cameras have the serial number {serial!r}: choose one by where it is "
+            f"{len(nodes)} cameras have the serial number {serial!r}: select one by where it is "
             "plugged in, with `device` and a name of /dev/v4l/by-path"
         )
     return nodes[0] if nodes else None

@@ -24,7 +24,7 @@ class Fault(IntEnum):
     CLAIMED = 4
     """Another program has it: it cannot be opened."""
     NO_EVENTS = 5
-    """Pictures are taken, and never told of."""
+    """Pictures are taken, and never reported."""
     NOT_LIVE = 6
     """Live view is refused in a way that has libgphoto2 try again for ever."""
     HANG = 7

@@ -112,7 +112,7 @@ SOME = 2 + int(FAULT_S / 5)
         (Fault.UNPLUGGED, "unplugged or switched off", 0),
         (Fault.IO_ERROR, "the connection to the camera is disturbed", SOME),
         (Fault.BUSY, "is busy with something else (libgphoto2 says -110, I/O in progress, PTP", 0),
-        (Fault.NO_EVENTS, "told of no picture within 1.01 s", 1),
+        (Fault.NO_EVENTS, "reported no picture within 1.01 s", 1),
         (Fault.HANG, "was not answered within 3", 0),
         (Fault.UNFOCUSED, "mostly as it cannot focus", 0),
     ],

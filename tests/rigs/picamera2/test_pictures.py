@@ -247,7 +247,7 @@ async def test_a_focus_distance_that_would_not_be_heeded_is_refused(
     info = error_info(caught.value)
     assert info.reason == "INVALID_REQUEST"
     assert (
-        "5.0 is not heeded while focus_mode is 'continuous'; set focus_mode to 'manual' too"
+        "5.0 has no effect while focus_mode is 'continuous'; set focus_mode to 'manual' too"
         in info.message
     )
     both = [distance, setting("focus_mode", "manual")]

@@ -66,13 +66,13 @@ def test_a_default_that_is_out_of_range_or_missing_is_brought_into_it() -> None:
     ],
 )
 def test_what_libcamera_is_told(values: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert wanted.items() <= pi(**values).wanted().items()
+    assert wanted.items() <= pi(**values).library_values().items()
 
 
 def test_a_lens_that_focuses_itself_is_given_no_distance() -> None:
     """It would not heed it, and a camera's log would fill."""
-    assert "LensPosition" not in pi(focus_mode="continuous").wanted()
-    with pytest.raises(InvalidRequest, match=r"2\.0 is not .* set focus_mode to 'manual' too"):
+    assert "LensPosition" not in pi(focus_mode="continuous").library_values()
+    with pytest.raises(InvalidRequest, match=r"2\.0 has no effect .* set focus_mode to 'manual' too"):
         pi(focus_mode="continuous").change({"focus_distance_diopters": 2.0})
 
 
@@ -80,7 +80,7 @@ def test_a_shots_mode_and_distance_can_be_put_back_together() -> None:
     controls = pi(focus_mode="continuous", focus_distance_diopters=3.0)
     controls.change({"focus_mode": "manual", "focus_distance_diopters": 8.0})
     controls.change({"focus_mode": "continuous", "focus_distance_diopters": 3.0})
-    assert controls.wanted()["AfMode"] == 2
+    assert controls.library_values()["AfMode"] == 2
     assert controls.set["focus_distance_diopters"] == 3.0
 
 
@@ -130,6 +130,6 @@ def test_an_automatic_exposure_is_reached_when_it_has_settled(
 
 def test_what_a_frame_was_taken_with_is_told_in_the_contracts_types() -> None:
     metadata = {"ExposureTime": 31_000.4, "AnalogueGain": 4, "LensPosition": 2, "Lux": 400.0}
-    told = pi().told(metadata)
+    told = pi().reported(metadata)
     assert told == {"exposure_duration_us": 31_000, "gain": 4.0, "focus_distance_diopters": 2.0}
     assert [type(value) for value in told.values()] == [float, int, float]
