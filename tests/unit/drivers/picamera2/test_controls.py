@@ -72,7 +72,8 @@ def test_what_libcamera_is_told(values: dict[str, Any], wanted: dict[str, Any]) 
 def test_a_lens_that_focuses_itself_is_given_no_distance() -> None:
     """It would not heed it, and a camera's log would fill."""
     assert "LensPosition" not in pi(focus_mode="continuous").library_values()
-    with pytest.raises(InvalidRequest, match=r"2\.0 has no effect .* set focus_mode to 'manual' too"):
+    why = r"2\.0 has no effect .* set focus_mode to 'manual' too"
+    with pytest.raises(InvalidRequest, match=why):
         pi(focus_mode="continuous").change({"focus_distance_diopters": 2.0})
 
 
