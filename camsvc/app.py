@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from camsvc.admin.discovery import discover
+from camsvc.api.service import CameraService
 from camsvc.camera.camera import Camera
 from camsvc.camera.observer import CameraObserver
 from camsvc.config.settings import Settings
@@ -43,15 +44,10 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, archive: Archive) -> None:
     pool = WorkerPool()
-    health = Health()
+    health = Health(camera.id for camera in settings.cameras)
     fleet = _fleet(settings, archive, pool, health)
-    server = Server(
-        fleet,
-        archive,
-        listen=settings.service.listen,
-        inline_limit_bytes=settings.service.inline_limit_bytes,
-        health=health,
-    )
+    service = CameraService(fleet, archive, settings.service.inline_limit_bytes)
+    server = Server(service, health, settings.service.listen)
     stopping = _stop_on_signals()
     await server.start()
     host = settings.service.listen.rpartition(":")[0]

@@ -12,7 +12,7 @@ from camsvc.camera.group import Result
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, StoredImage
 from camsvc.storage.event_feed import Gap, Heartbeat
 
-_MOST_WIRES = 1000
+_MAX_KEPT = 1000
 """Some 700 bytes each."""
 
 
@@ -61,20 +61,20 @@ def group_result(camera: str, outcome: Result) -> api.CaptureGroupResult:
     return api.CaptureGroupResult(camera=camera, error=status_of(outcome))
 
 
-class EventWires:
+class SerializedEvents:
     """The newest and the last replayed events in their wire form, made once for all readers."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[int, bytes] = OrderedDict()
 
-    def get(self, item: EventRecord | Heartbeat | Gap) -> bytes:
+    def serialize(self, item: EventRecord | Heartbeat | Gap) -> bytes:
         """Return the wire form of one message of the stream of events."""
         if not isinstance(item, EventRecord):
             return event(item).SerializeToString()
         wire = self._made.get(item.sequence)
         if wire is None:
             wire = self._made[item.sequence] = event(item).SerializeToString()
-            if len(self._made) > _MOST_WIRES:
+            if len(self._made) > _MAX_KEPT:
                 self._made.popitem(last=False)
         return wire
 

@@ -37,7 +37,7 @@ def capture_id(value: str) -> str:
     return value
 
 
-def chosen(request: api.ListCapturesRequest) -> Filter:
+def captures_filter(request: api.ListCapturesRequest) -> Filter:
     """Return which captures are asked for."""
     start_ns, end_ns = _time(request, "start_time"), _time(request, "end_time")
     if start_ns is not None and end_ns is not None and start_ns > end_ns:

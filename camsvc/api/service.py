@@ -1,136 +1,186 @@
-"""camapi.v1.CameraService, the part about cameras: a method looks up, calls, converts."""
+"""camapi.v1.CameraService without a transport: a method looks up, calls, converts."""
 
-from collections.abc import AsyncIterator
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 
 from camapi.v1 import camera_service_pb2 as api
+from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
-from camsvc.api import convert, history_convert, requests
-from camsvc.api.errors import Context
-from camsvc.api.history_service import HistoryCalls
+from camsvc.api import convert, history_convert, history_requests, requests
 from camsvc.camera.camera import Camera
-from camsvc.camera.capture import CaptureResult
 from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
 from camsvc.fleet import Fleet
-from camsvc.live.viewer import LiveFrame
+from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraNotFound, InvalidRequest
-from camsvc.model.records import CaptureRecord
 from camsvc.storage.archive import Archive
+from camsvc.storage.image_reader import ImageReader
+from camsvc.storage.thumbnails import MIME_TYPE, Thumbnails
+
+DESCRIPTOR = api.DESCRIPTOR.services_by_name["CameraService"]
+
+Reply = Message | bytes
+"""A message of the contract, or its wire form where that saves copies of a picture."""
+
+Replies = AsyncIterator[Reply]
+
+_CHUNK_BYTES = 1 << 20
 
 
-class CameraService(HistoryCalls):
-    """The contract on top of the fleet and the archive. Errors leave as exceptions."""
+class CameraService:
+    """The contract on top of the fleet and the archive: a method for each RPC, in snake case.
+
+    A unary method takes the request and the seconds left until the caller's deadline, None without
+    one, and returns a `Reply`. A streaming method takes the request and is an async context
+    manager: once entered, the call is accepted; what it gives yields the replies; leaving it ends
+    the work. Errors are raised as `CameraServiceError`; `errors` makes statuses of them.
+    """
 
     def __init__(self, fleet: Fleet, archive: Archive, inline_limit_bytes: int) -> None:
-        super().__init__(fleet, archive)
+        self._fleet = fleet
+        self._archive = archive
         self._inline_limit_bytes = inline_limit_bytes
+        self._thumbnails = Thumbnails(archive)
+        self._events = history_convert.SerializedEvents()
 
-    async def ListCameras(
-        self, request: api.ListCamerasRequest, context: Context
-    ) -> api.ListCamerasResponse:
-        """Every configured camera, in the order of the settings."""
+    async def list_cameras(self, request: api.ListCamerasRequest, timeout_s: float | None) -> Reply:
         return api.ListCamerasResponse(cameras=map(convert.camera, self._fleet.views()))
 
-    async def GetCamera(
-        self, request: api.GetCameraRequest, context: Context
-    ) -> api.GetCameraResponse:
-        """One camera as it is now."""
+    async def get_camera(self, request: api.GetCameraRequest, timeout_s: float | None) -> Reply:
         return api.GetCameraResponse(camera=convert.camera(self._camera(request.camera).view()))
 
-    async def Capture(  # type: ignore[override]  # see convert.with_bytes
-        self, request: api.CaptureRequest, context: Context
-    ) -> bytes:
-        """Take a still."""
-        actor = self._camera(request.camera)
+    async def capture(self, request: api.CaptureRequest, timeout_s: float | None) -> Reply:
+        camera = self._camera(request.camera)
         order = requests.order(request, self._inline_limit_bytes)
-        taken = await actor.capture(order, context.time_remaining())
+        result = await camera.capture(order, timeout_s)
         response = api.CaptureResponse(
-            capture=history_convert.capture(taken.record), replayed=taken.replayed
+            capture=history_convert.capture(result.record), replayed=result.replayed
         )
-        if not requests.delivers_inline(request):
-            return response.SerializeToString()
-        data = await self._inline(taken, order.inline_bytes)
+        if not order.inline_bytes:
+            return response
+        if response.capture.image.size_bytes > order.inline_bytes:
+            raise _too_large(response, order.inline_bytes)
+        data = result.data or await self._archive.read(result.record.capture_id)
         return convert.with_bytes(response, response.IMAGE_DATA_FIELD_NUMBER, data)
 
-    async def CaptureGroup(
-        self, request: api.CaptureGroupRequest, context: Context
-    ) -> api.CaptureGroupResponse:
-        """Take a still with each of several cameras at once."""
+    async def capture_group(
+        self, request: api.CaptureGroupRequest, timeout_s: float | None
+    ) -> Reply:
         orders = requests.group(request)
-        outcomes: dict[str, Result] = {}
-        members: dict[str, GroupItem] = {}
-        for member, order in zip(request.requests, orders, strict=True):
+        results: dict[str, Result] = {}
+        items: dict[str, GroupItem] = {}
+        for each, order in zip(request.requests, orders, strict=True):
             try:
-                members[member.camera] = GroupItem(self._fleet.camera(member.camera), order)
+                items[each.camera] = GroupItem(self._fleet.camera(each.camera), order)
             except CameraNotFound as error:
-                outcomes[member.camera] = error
-        taken = await capture_group(list(members.values()), context.time_remaining())
-        outcomes |= dict(zip(members, taken, strict=True))
+                results[each.camera] = error
+        captured = await capture_group(list(items.values()), timeout_s)
+        results |= dict(zip(items, captured, strict=True))
         response = api.CaptureGroupResponse(
             results=[
-                history_convert.group_result(member.camera, outcomes[member.camera])
-                for member in request.requests
+                history_convert.group_result(each.camera, results[each.camera])
+                for each in request.requests
             ]
         )
-        skew = skew_s(taken)
+        skew = skew_s(captured)
         if skew is not None:
             response.acquisition_skew.CopyFrom(convert.duration(skew))
         return response
 
-    async def LiveView(  # type: ignore[override]  # see convert.live_frame
-        self, request: api.LiveViewRequest, context: Context
-    ) -> AsyncIterator[bytes | api.LiveViewResponse]:
-        """Show what the camera sees."""
-        actor = self._camera(request.camera)
-        with actor.watch(requests.live_spec(request)) as viewer:
-            while True:
-                item = await viewer.next()
-                if isinstance(item, LiveFrame):
-                    yield convert.live_frame(item, viewer.dropped)
-                else:
-                    yield convert.live_status(item)
+    @contextlib.asynccontextmanager
+    async def live_view(self, request: api.LiveViewRequest) -> AsyncIterator[Replies]:
+        camera = self._camera(request.camera)
+        with camera.watch(requests.live_spec(request)) as viewer:
+            async with contextlib.aclosing(_live_replies(viewer)) as replies:
+                yield replies
 
-    async def GetFrame(  # type: ignore[override]  # see convert.with_bytes
-        self, request: api.GetFrameRequest, context: Context
-    ) -> bytes:
-        """One live frame."""
-        actor = self._camera(request.camera)
-        frame = await actor.get_frame(
-            requests.live_spec(request), requests.max_age_s(request), context.time_remaining()
+    async def get_frame(self, request: api.GetFrameRequest, timeout_s: float | None) -> Reply:
+        camera = self._camera(request.camera)
+        spec, max_age_s = requests.live_spec(request), requests.max_age_s(request)
+        return convert.live_frame(await camera.get_frame(spec, max_age_s, timeout_s), dropped=0)
+
+    @contextlib.asynccontextmanager
+    async def capture_events(self, request: api.CaptureEventsRequest) -> AsyncIterator[Replies]:
+        if request.camera:
+            self._camera(request.camera)
+        after = history_requests.after_sequence(request, self._archive.last_sequence)
+        async with contextlib.aclosing(self._archive.follow(request.camera, after)) as items:
+            yield (self._events.serialize(item) async for item in items)
+
+    async def list_captures(
+        self, request: api.ListCapturesRequest, timeout_s: float | None
+    ) -> Reply:
+        captures = history_requests.captures_filter(request)
+        size = history_requests.page_size(request)
+        secret = await self._archive.secret()
+        before = history_requests.position(request.page_token, captures, secret)
+        # One more shows whether there is a next page.
+        found = await self._archive.page(captures, before=before, limit=size + 1)
+        if not found and captures.camera and before is None:
+            self._fleet.camera(captures.camera)
+        response = api.ListCapturesResponse(
+            captures=[history_convert.capture(record) for _, record in found[:size]]
         )
-        return convert.live_frame(frame, dropped=0)
+        if len(found) > size:
+            position, _ = found[size - 1]
+            response.next_page_token = history_requests.page_token(position, captures, secret)
+        return response
 
-    async def ListControls(
-        self, request: api.ListControlsRequest, context: Context
-    ) -> api.ListControlsResponse:
-        """A camera's controls with their present values."""
-        actor = self._camera(request.camera)
-        controls = await actor.list_controls(context.time_remaining())
+    async def get_capture(self, request: api.GetCaptureRequest, timeout_s: float | None) -> Reply:
+        record = await self._archive.capture(history_requests.capture_id(request.capture_id))
+        return api.GetCaptureResponse(capture=history_convert.capture(record))
+
+    async def delete_capture(
+        self, request: api.DeleteCaptureRequest, timeout_s: float | None
+    ) -> Reply:
+        await self._archive.delete(history_requests.capture_id(request.capture_id))
+        return api.DeleteCaptureResponse()
+
+    @contextlib.asynccontextmanager
+    async def download_image(self, request: api.DownloadImageRequest) -> AsyncIterator[Replies]:
+        capture_id = history_requests.capture_id(request.capture_id)
+        if history_requests.wants_thumbnail(request):
+            data = await self._thumbnails.get(capture_id)
+            description = api.DownloadImageResponse(
+                size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), mime_type=MIME_TYPE
+            )
+            chosen = history_requests.byte_range(request, len(data))
+            yield _only(_chunk(description, data[chosen.start : chosen.stop]))
+            return
+        part = partial(history_requests.part, request)
+        async with await self._archive.open_image(capture_id, part) as picture:
+            image = picture.image
+            description = api.DownloadImageResponse(
+                size_bytes=image.size_bytes, sha256=image.sha256, mime_type=image.mime_type
+            )
+            chosen = history_requests.byte_range(request, image.size_bytes)
+            async with contextlib.aclosing(_chunks(description, chosen, picture)) as chunks:
+                yield chunks
+
+    async def list_controls(
+        self, request: api.ListControlsRequest, timeout_s: float | None
+    ) -> Reply:
+        controls = await self._camera(request.camera).list_controls(timeout_s)
         return api.ListControlsResponse(controls=convert.controls(controls))
 
-    async def SetControls(
-        self, request: api.SetControlsRequest, context: Context
-    ) -> api.SetControlsResponse:
-        """Set controls, all or none."""
-        actor = self._camera(request.camera)
+    async def set_controls(self, request: api.SetControlsRequest, timeout_s: float | None) -> Reply:
+        camera = self._camera(request.camera)
         values = requests.controls(request.controls)
         if not values:
             raise InvalidRequest("controls", "none is given; allowed: from 1 to 64")
-        controls = await actor.set_controls(values, context.time_remaining())
+        controls = await camera.set_controls(values, timeout_s)
         return api.SetControlsResponse(controls=convert.controls(controls))
 
-    async def ResetCamera(
-        self, request: api.ResetCameraRequest, context: Context
-    ) -> api.ResetCameraResponse:
-        """Give a camera a new worker."""
-        actor = self._camera(request.camera)
-        await actor.reset()
-        return api.ResetCameraResponse(camera=convert.camera(actor.view()))
+    async def reset_camera(self, request: api.ResetCameraRequest, timeout_s: float | None) -> Reply:
+        camera = self._camera(request.camera)
+        await camera.reset()
+        return api.ResetCameraResponse(camera=convert.camera(camera.view()))
 
-    async def DiscoverCameras(
-        self, request: api.DiscoverCamerasRequest, context: Context
-    ) -> api.DiscoverCamerasResponse:
-        """What is attached, by driver."""
+    async def discover_cameras(
+        self, request: api.DiscoverCamerasRequest, timeout_s: float | None
+    ) -> Reply:
         found = await self._fleet.discover()
         response = api.DiscoverCamerasResponse(devices=map(convert.device, found.devices))
         for driver, reason in found.failures.items():
@@ -138,28 +188,50 @@ class CameraService(HistoryCalls):
             response.failures.add(driver=driver, error=error)
         return response
 
-    async def _inline(self, taken: CaptureResult, limit: int) -> bytes:
-        """Return a picture's bytes, if they may be sent inline."""
-        assert taken.record.image is not None
-        size = taken.record.image.size_bytes
-        if size > limit:
-            raise _too_large(taken.record, size, limit)
-        return taken.data or await self._archive.read(taken.record.capture_id)
+    def end_streams(self) -> None:
+        """End the streams that would not end by themselves, as the service stops."""
+        self._fleet.announce_stop()
+        self._archive.end_streams()
 
     def _camera(self, camera_id: str) -> Camera:
         return self._fleet.camera(requests.camera_id(camera_id))
 
 
-def _too_large(record: CaptureRecord, size: int, limit: int) -> InvalidRequest:
+async def _live_replies(viewer: Viewer) -> AsyncGenerator[Reply, None]:
+    while True:
+        item = await viewer.next()
+        if isinstance(item, LiveFrame):
+            yield convert.live_frame(item, viewer.dropped)
+        else:
+            yield convert.live_status(item)
+
+
+async def _chunks(
+    description: api.DownloadImageResponse, chosen: range, image: ImageReader
+) -> AsyncGenerator[Reply, None]:
+    """Yield a file's bytes, once even when there are none: the first chunk describes the file."""
+    head = description
+    for start in range(chosen.start, max(chosen.stop, chosen.start + 1), _CHUNK_BYTES):
+        size = min(_CHUNK_BYTES, chosen.stop - start)
+        yield _chunk(head, await image.read(start, size))
+        head = api.DownloadImageResponse()
+
+
+async def _only(reply: Reply) -> Replies:
+    yield reply
+
+
+def _chunk(head: api.DownloadImageResponse, data: bytes) -> bytes:
+    return convert.with_bytes(head, head.DATA_FIELD_NUMBER, data)
+
+
+def _too_large(response: api.CaptureResponse, limit: int) -> InvalidRequest:
+    capture_id, size = response.capture.capture_id, response.capture.image.size_bytes
     return InvalidRequest(
         "max_inline_bytes",
         f"the picture has {size} bytes and {limit} may be sent inline; it is kept as capture "
-        f"{record.capture_id!r}: fetch it with DownloadImage, or raise max_inline_bytes and your "
+        f"{capture_id!r}: fetch it with DownloadImage, or raise max_inline_bytes and your "
         "client's receive limit, or ask for a smaller picture by image.max_width_px or "
         "image.quality_percent",
-        metadata={
-            "capture_id": record.capture_id,
-            "size_bytes": str(size),
-            "limit_bytes": str(limit),
-        },
+        metadata={"capture_id": capture_id, "size_bytes": str(size), "limit_bytes": str(limit)},
     )

@@ -1,1 +1,1 @@
-"""The service's gRPC face: grpc.aio, health, reflection, interceptors."""
+"""The contract over gRPC: grpc.aio, health, reflection."""

@@ -6,67 +6,66 @@ waits for the watchers until its grace is over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from camsvc.api.errors import Context
+from camsvc.api.service import DESCRIPTOR
 from camsvc.camera.observer import CameraObserver
 from camsvc.model.lifecycle import State
 
+Context = grpc.aio.ServicerContext[Any, Any]
 Response = health_pb2.HealthCheckResponse
-
 
 _NOT_SERVING = (State.RECOVERING, State.FAULTED)
 
 
 class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no types
-    """Tells who is well. Watchers that are slow to read miss what has changed back meanwhile."""
+    """Reports what serves. A slow watcher misses changes that were undone before it read them."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+    def __init__(self, cameras: Iterable[str]) -> None:
+        names = ("", DESCRIPTOR.full_name, *map(_name, cameras))
+        self._statuses: dict[str, int] = dict.fromkeys(names, Response.SERVING)
         self._stopping = False
         self._changed = asyncio.Event()
 
-    def set(self, name: str, *, well: bool) -> None:
-        """Note how `name` is; without effect once the service stops."""
+    def on_state_changed(self, camera: str, state: State) -> None:
+        """Note the state of a camera; without effect once the service stops."""
         if not self._stopping:
-            self._known[name] = Response.SERVING if well else Response.NOT_SERVING
+            serves = state not in _NOT_SERVING
+            self._statuses[_name(camera)] = Response.SERVING if serves else Response.NOT_SERVING
             self._wake()
 
-    def on_state_changed(self, camera: str, state: State) -> None:
-        """A camera serves unless it fails."""
-        self.set(f"camera/{camera}", well=state not in _NOT_SERVING)
-
     def stop(self) -> None:
-        """Tell that nothing is served any more, and end the watching."""
-        self._known = dict.fromkeys(self._known, Response.NOT_SERVING)
+        """Report that nothing serves any more, and end the watching."""
+        self._statuses = dict.fromkeys(self._statuses, Response.NOT_SERVING)
         self._stopping = True
         self._wake()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """How a name is now."""
-        if request.service not in self._known:
-            known = ", ".join(repr(name) for name in self._known)
+        """Return the present status of a name."""
+        if request.service not in self._statuses:
+            known = ", ".join(map(repr, self._statuses))
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"nothing is known of {request.service[:80]!r}; known are: {known}",
+                f"{request.service[:80]!r} is not a name with a health; allowed: {known}",
             )
-        return Response(status=self._known[request.service])
+        return Response(status=self._statuses[request.service])
 
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """How a name is now, and whenever that changes."""
-        told = None
+        """Yield the present status of a name, and each change of it."""
+        last = None
         while True:
             changed = self._changed
-            status = self._known.get(request.service, Response.SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            status = self._statuses.get(request.service, Response.SERVICE_UNKNOWN)
+            if status != last:
+                last = status
                 yield Response(status=status)
             elif self._stopping:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stops")
@@ -76,3 +75,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _name(camera: str) -> str:
+    return f"camera/{camera}"

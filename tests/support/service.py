@@ -92,8 +92,8 @@ class Service:
             assert code in self.exit_codes, f"exit code {code}\n{self.log_text()}"
             assert not left, f"workers left behind: {left}"
             assert not named, f"shared memory with a name may be left behind: {named}"
-            unforeseen = [e for e in self.log() if "unforeseen" in e.get("event", "")]
-            assert not unforeseen, unforeseen
+            unhandled = [e for e in self.log() if "unhandled exception" in e.get("event", "")]
+            assert not unhandled, unhandled
             assert "Traceback" not in self.log_text()
 
     def connect(self, *, retries: bool = False) -> grpc.aio.Channel:

@@ -1,0 +1,86 @@
+"""The contract's methods as gRPC handlers, made from the service's descriptor."""
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_status import rpc_status
+
+from camsvc.api.errors import call_error
+from camsvc.api.service import Replies, Reply
+
+Context = grpc.aio.ServicerContext[Any, Any]
+UnaryMethod = Callable[[Any, float | None], Awaitable[Reply]]
+StreamingMethod = Callable[[Any], AbstractAsyncContextManager[Replies]]
+
+
+def handlers_of(service: object, descriptor: ServiceDescriptor) -> grpc.GenericRpcHandler:
+    """Return the handlers of a service: of `GetCamera`, for one, its method `get_camera`.
+
+    A method that the service lacks has no handler: gRPC answers it with UNIMPLEMENTED.
+    """
+    handlers = {
+        method.name: _handler(method, implementation)
+        for method in descriptor.methods
+        if (implementation := getattr(service, snake_case(method.name), None)) is not None
+    }
+    return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+
+
+def snake_case(name: str) -> str:
+    """Return the name of a method in Python, such as `get_camera`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _handler(method: MethodDescriptor, implementation: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+    deserializer = GetMessageClass(method.input_type).FromString
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _streaming(implementation), deserializer, _serialize
+        )
+    return grpc.unary_unary_rpc_method_handler(_unary(implementation), deserializer, _serialize)
+
+
+def _unary(method: UnaryMethod) -> Callable[[Message, Context], Awaitable[Reply]]:
+    async def handle(request: Message, context: Context) -> Reply:
+        try:
+            return await method(request, context.time_remaining())
+        except Exception as error:
+            await _abort(error, request, context)
+
+    return handle
+
+
+def _streaming(method: StreamingMethod) -> Callable[[Message, Context], Awaitable[None]]:
+    async def handle(request: Message, context: Context) -> None:
+        try:
+            async with method(request) as replies:
+                # At once, so that the client knows that it misses nothing from here on.
+                await context.send_initial_metadata(())
+                async for reply in replies:
+                    await context.write(reply)
+        except Exception as error:
+            await _abort(error, request, context)
+
+    return handle
+
+
+def _serialize(reply: Reply) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+async def _abort(error: Exception, request: Message, context: Context) -> NoReturn:
+    """End a call with the status of what it raised."""
+    if isinstance(error, grpc.aio.BaseError):  # gRPC's own, of a call that has ended
+        raise error
+    ending = call_error(error, request, context.time_remaining())
+    status = rpc_status.to_status(ending.status)
+    trailers = [*(status.trailing_metadata or ())]
+    if ending.pushback_ms is not None:
+        trailers.append(("grpc-retry-pushback-ms", str(ending.pushback_ms)))
+    await context.abort(status.code, status.details, tuple(trailers))
