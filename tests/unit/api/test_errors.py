@@ -1,0 +1,73 @@
+"""What a call that raised is answered with."""
+
+import pytest
+from camapi.v1 import camera_service_pb2 as api
+from google.rpc import code_pb2, error_details_pb2
+from structlog.testing import capture_logs
+
+from camsvc.api.errors import CallError, call_error, status_of
+from camsvc.model import errors
+
+NEVER = -1
+
+
+def ended(
+    error: Exception, *, camera: str = "sim0", time_remaining_s: float | None = None
+) -> CallError:
+    return call_error(error, api.GetCameraRequest(camera=camera), time_remaining_s)
+
+
+def error_info(ending: CallError) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    assert ending.status.details[0].Unpack(info)
+    return info
+
+
+@pytest.mark.parametrize("kind", errors.CameraServiceError.__subclasses__())
+def test_every_error_has_its_code_and_its_reason(kind: type[errors.CameraServiceError]) -> None:
+    error = kind("camera", "why") if kind is errors.InvalidRequest else kind("why")
+    ending = CallError(status_of(error), None)
+    assert code_pb2.Code.Name(ending.status.code) == kind.code
+    assert (error_info(ending).reason, error_info(ending).domain) == (kind.reason, "camsvc")
+
+
+@pytest.mark.parametrize(
+    ("error", "time_remaining_s", "pushback_ms"),
+    [
+        (errors.CameraBusy("busy", retry_after_s=0.0421), None, 43),
+        (errors.CameraBusy("busy", retry_after_s=1.0), 1.5, 1000),
+        (errors.CameraBusy("busy", retry_after_s=1.0), 1.0, NEVER),
+        (errors.CameraUnavailable("away", retry_after_s=0.0), None, 0),
+        (errors.StorageFull("full"), None, NEVER),
+        (errors.CameraFaulted("faulted"), None, None),
+        (errors.CaptureTimeout("late", retry_after_s=1.0), None, None),
+    ],
+)
+def test_a_client_calls_again_when_that_helps_and_fits_its_deadline(
+    error: errors.CameraServiceError, time_remaining_s: float | None, pushback_ms: int | None
+) -> None:
+    assert ended(error, time_remaining_s=time_remaining_s).pushback_ms == pushback_ms
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "camera"),
+    [
+        ("sim0", {}, "sim0"),
+        ("sim0", {"camera": "sim1"}, "sim1"),
+        ("", {}, None),
+        ("x" * 64, {}, None),
+    ],
+)
+def test_an_error_names_the_camera(asked: str, known: dict[str, str], camera: str | None) -> None:
+    ending = ended(errors.CameraUnavailable("away", metadata=known), camera=asked)
+    assert error_info(ending).metadata.get("camera") == camera
+
+
+def test_an_unhandled_exception_is_logged_and_not_shown() -> None:
+    with capture_logs() as logs:
+        ending = ended(KeyError("/secret/path"))
+    assert ending.status.code == code_pb2.INTERNAL
+    assert "secret" not in str(ending.status)
+    assert [(e["event"], e["request"]) for e in logs] == [
+        ("unhandled exception in a call", "GetCameraRequest")
+    ]
