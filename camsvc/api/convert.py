@@ -27,28 +27,28 @@ _ACCESS = {
     "read_write": pb.Control.ACCESS_READ_WRITE,
 }
 
-_MOST_WIRES = 8
-"""Kept of one frame: viewers who miss many frames all miss different numbers of them."""
+_MAX_SERIALIZED = 8
+"""Serialised forms kept of one frame: viewers that miss many frames miss different numbers."""
 
 
 def with_bytes(message: Message, field: int, data: bytes) -> bytes:
     """Return a message's wire form with one more field, of type bytes or message.
 
-    On the wire a message is its fields in a row, so large ones can be put behind the others: one
-    copy, where protobuf would take three of a picture's bytes.
+    On the wire a message is its fields in a row, so a large one can be appended to the others: one
+    copy of a picture's bytes, where protobuf makes three.
     """
     return b"".join((message.SerializeToString(), _key(field, len(data)), data))
 
 
 def live_frame(frame: LiveFrame, dropped: int) -> bytes:
-    """Return a frame's wire form: of LiveViewResponse as of GetFrameResponse, which are alike.
+    """Return a frame's wire form, the same in LiveViewResponse and in GetFrameResponse.
 
-    Made once for all viewers who have missed as many frames: most have missed none, or few.
+    Made once for all viewers that have missed as many frames: most have missed none, or few.
     """
     wire = frame.wires.get(dropped)
     if wire is None:
         wire = _live_frame(frame, dropped)
-        if len(frame.wires) < _MOST_WIRES:
+        if len(frame.wires) < _MAX_SERIALIZED:
             frame.wires[dropped] = wire
     return wire
 
@@ -80,7 +80,7 @@ def live_status(status: LiveStatus) -> api.LiveViewResponse:
 
 
 def _key(field: int, length: int) -> bytes:
-    """Return what stands before a field of `length` bytes; `field` is below 16."""
+    """Return the tag and the length that precede a field; its number `field` is below 16."""
     varint = bytearray([field << 3 | 2])
     while length > 0x7F:
         varint.append(length & 0x7F | 0x80)
@@ -104,7 +104,7 @@ def duration(seconds: float) -> Duration:
 
 
 def camera(view: CameraView) -> pb.Camera:
-    """Return what a client may know of a camera."""
+    """Return a camera as clients see it."""
     device, active = view.device, view.active
     message = pb.Camera(
         camera=view.id,

@@ -1,4 +1,4 @@
-"""What is kept of captures, made into messages of the contract."""
+"""Captures, groups and events, made into messages of the contract."""
 
 from collections import OrderedDict
 
@@ -51,18 +51,18 @@ def capture(record: CaptureRecord) -> pb.Capture:
     return message
 
 
-def group_result(camera: str, outcome: Result) -> api.CaptureGroupResult:
-    """Return what became of one camera's part in a group."""
-    if isinstance(outcome, CaptureResult):
+def group_result(camera: str, result: Result) -> api.CaptureGroupResult:
+    """Return the result of one camera in a group."""
+    if isinstance(result, CaptureResult):
         return api.CaptureGroupResult(
-            camera=camera, capture=capture(outcome.record), replayed=outcome.replayed
+            camera=camera, capture=capture(result.record), replayed=result.replayed
         )
-    outcome.metadata.setdefault("camera", camera)
-    return api.CaptureGroupResult(camera=camera, error=status_of(outcome))
+    result.metadata.setdefault("camera", camera)
+    return api.CaptureGroupResult(camera=camera, error=status_of(result))
 
 
 class SerializedEvents:
-    """The newest and the last replayed events in their wire form, made once for all readers."""
+    """Events in their wire form, made once for all readers: the newest, and the last replayed."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[int, bytes] = OrderedDict()

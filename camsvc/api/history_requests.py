@@ -1,4 +1,4 @@
-"""Requests about what is kept, made into plain values, each field checked."""
+"""Requests about captures that are kept, made into plain values, each field checked."""
 
 import base64
 import binascii
@@ -38,7 +38,7 @@ def capture_id(value: str) -> str:
 
 
 def captures_filter(request: api.ListCapturesRequest) -> Filter:
-    """Return which captures are asked for."""
+    """Return the filter that captures must pass."""
     start_ns, end_ns = _time(request, "start_time"), _time(request, "end_time")
     if start_ns is not None and end_ns is not None and start_ns > end_ns:
         raise InvalidRequest(
@@ -56,7 +56,7 @@ def captures_filter(request: api.ListCapturesRequest) -> Filter:
 
 
 def page_size(request: api.ListCapturesRequest) -> int:
-    """Return how many captures a page may have."""
+    """Return the most captures that a page holds."""
     if request.page_size < 0:
         raise InvalidRequest(
             "page_size", f"{request.page_size} is out of range; allowed: 0 ({_PAGE_SIZE}) and more"
@@ -64,20 +64,20 @@ def page_size(request: api.ListCapturesRequest) -> int:
     return min(request.page_size or _PAGE_SIZE, _MAX_PAGE_SIZE)
 
 
-def page_token(position: Position, what: Filter, secret: bytes) -> str:
-    """Return the token of the page behind a position, which goes with these filters only."""
+def page_token(position: Position, captures: Filter, secret: bytes) -> str:
+    """Return the token of the page after a position, valid with these filters only."""
     place = _POSITION.pack(*position)
-    return base64.urlsafe_b64encode(place + _mark(place, what, secret)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(place + _mark(place, captures, secret)).decode().rstrip("=")
 
 
-def position(token: str, what: Filter, secret: bytes) -> Position | None:
+def position(token: str, captures: Filter, secret: bytes) -> Position | None:
     """Return the position that a page token stands for; None without a token."""
     if not token:
         return None
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
         place, mark = raw[: _POSITION.size], raw[_POSITION.size :]
-        if _mark(place, what, secret) == mark:
+        if _mark(place, captures, secret) == mark:
             time_ns, number = _POSITION.unpack(place)
             return time_ns, number
     except (binascii.Error, ValueError, struct.error):
@@ -110,7 +110,7 @@ def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
     if request.variant not in variants.values():
         raise InvalidRequest(
             "variant",
-            f"{request.variant} is no variant; allowed: VARIANT_ORIGINAL, VARIANT_THUMBNAIL",
+            f"{request.variant} is not a variant; allowed: VARIANT_ORIGINAL, VARIANT_THUMBNAIL",
         )
     thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
     if thumbnail and request.part != 0:
@@ -130,7 +130,7 @@ def part(request: api.DownloadImageRequest, record: CaptureRecord) -> int:
 
 
 def after_sequence(request: api.CaptureEventsRequest, last: int) -> int | None:
-    """Return the event after which to begin; None: with the next one to come."""
+    """Return the number of the event after which to begin; None: with the next one to come."""
     if not request.HasField("after_sequence"):
         return None
     if not 0 <= request.after_sequence <= last:
@@ -151,8 +151,8 @@ def _time(request: api.ListCapturesRequest, field: str) -> int | None:
     if not (0 <= value.nanos < 10**9 and 0 <= time_ns < _LAST_NS):
         raise InvalidRequest(
             field,
-            f"{value.seconds} s and {value.nanos} ns is no time; allowed: from 1970 to 9999, with "
-            "nanos from 0 to 999999999",
+            f"{value.seconds} s and {value.nanos} ns is not a time; allowed: from 1970 to 9999, "
+            "with nanos from 0 to 999999999",
         )
     return time_ns
 
@@ -163,13 +163,13 @@ def _state(index: int, value: "pb.Capture.State.ValueType") -> CaptureState:
     except ValueError:
         allowed = ", ".join(f"STATE_{state.value}" for state in CaptureState)
         raise InvalidRequest(
-            f"states[{index}]", f"{value} is no state; allowed: {allowed}"
+            f"states[{index}]", f"{value} is not a state; allowed: {allowed}"
         ) from None
 
 
-def _mark(place: bytes, what: Filter, secret: bytes) -> bytes:
-    """Return what tells that a position was given with these filters, and by this service."""
-    states = sorted({state.value for state in what.states})
-    labels = sorted(what.labels.items())
-    filters = json.dumps([what.camera, labels, what.start_ns, what.end_ns, states])
+def _mark(place: bytes, captures: Filter, secret: bytes) -> bytes:
+    """Return the proof that this service gave the position, for these filters."""
+    states = sorted({state.value for state in captures.states})
+    labels = sorted(captures.labels.items())
+    filters = json.dumps([captures.camera, labels, captures.start_ns, captures.end_ns, states])
     return hashlib.blake2b(place + filters.encode(), key=secret, digest_size=_MARK_BYTES).digest()

@@ -88,10 +88,11 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
             raise InvalidRequest("controls", f"allowed: up to {_MAX_CONTROLS} controls in a call")
         if not 0 < len(setting.name.encode()) <= _MAX_CONTROL_NAME_BYTES:
             raise InvalidRequest(
-                f"{field}.name", f"{short(setting.name)} is no control's name; see ListControls"
+                f"{field}.name",
+                f"{short(setting.name)} is not the name of a control; see ListControls",
             )
         if setting.name in values:
-            raise InvalidRequest(f"{field}.name", f"{short(setting.name)} stands there twice")
+            raise InvalidRequest(f"{field}.name", f"{short(setting.name)} is given twice")
         kind = setting.value.WhichOneof("kind")
         if kind is None:
             raise InvalidRequest(f"{field}.value", f"the value of {short(setting.name)} is missing")
@@ -99,7 +100,7 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidRequest(
                 f"{field}.value",
-                f"{value} is no value for {short(setting.name)}; allowed: a finite number",
+                f"{value} is not a value for {short(setting.name)}; allowed: a finite number",
             )
         if isinstance(value, str) and len(value.encode()) > _MAX_CONTROL_TEXT_BYTES:
             raise InvalidRequest(
@@ -112,18 +113,18 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
 
 
 def shot(request: api.CaptureRequest) -> Shot:
-    """Return how a still is wanted."""
+    """Return how the still is to be taken."""
     image = request.image
     formats = pb.ImageOptions.Format
     if image.format not in formats.values():
         names = ", ".join(name for name in formats.keys() if not name.endswith("UNSPECIFIED"))  # noqa: SIM118 - not a dict
-        raise InvalidRequest("image.format", f"{image.format} is no format; allowed: {names}")
+        raise InvalidRequest("image.format", f"{image.format} is not a format; allowed: {names}")
     format_ = formats.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix("FORMAT_")
     for field in _UNSET_WITH.get(format_, ()):
         if image.HasField(field):  # type: ignore[arg-type]
             value = getattr(image, field)
             raise InvalidRequest(
-                f"image.{field}", f"{value} is given with {format_}, which takes none; leave it out"
+                f"image.{field}", f"{value} is given with {format_}, which has none; leave it out"
             )
     return Shot(
         format=format_,
@@ -135,11 +136,11 @@ def shot(request: api.CaptureRequest) -> Shot:
 
 
 def live_spec(request: api.LiveViewRequest | api.GetFrameRequest) -> LiveSpec:
-    """Return how live frames are wanted."""
+    """Return which frames are asked for: their size, quality and rate."""
     max_fps = None
     if isinstance(request, api.LiveViewRequest) and request.HasField("max_fps"):
         max_fps = request.max_fps
-        if not 0 < max_fps <= _MAX_FPS:  # NaN is not either
+        if not 0 < max_fps <= _MAX_FPS:  # also true of NaN
             raise InvalidRequest(
                 "max_fps", f"{max_fps} is out of range; allowed: above 0, up to {_MAX_FPS}"
             )
@@ -164,7 +165,7 @@ def max_age_s(request: api.GetFrameRequest) -> float | None:
 
 
 def order(request: api.CaptureRequest, inline_limit_bytes: int, *, in_group: bool = False) -> Order:
-    """Return a still as it is asked for, every field checked.
+    """Return what a capture request orders, every field checked.
 
     In a group, pictures are never inline.
     """
@@ -180,7 +181,7 @@ def order(request: api.CaptureRequest, inline_limit_bytes: int, *, in_group: boo
 
 
 def group(request: api.CaptureGroupRequest) -> list[Order]:
-    """Return the stills of a group, in the order of the requests."""
+    """Return what a group's requests order, in their order."""
     if not request.requests:
         raise InvalidRequest("requests", "none is given; allowed: one for each camera, from 1 on")
     orders, cameras = [], set()
@@ -195,36 +196,37 @@ def group(request: api.CaptureGroupRequest) -> list[Order]:
         if member.camera in cameras:
             raise InvalidRequest(
                 f"{field}.camera",
-                f"{short(member.camera)} stands there twice; allowed: one request per camera",
+                f"{short(member.camera)} is given twice; allowed: one request per camera",
             )
         cameras.add(member.camera)
     return orders
 
 
 def delivers_inline(request: api.CaptureRequest) -> bool:
-    """Return whether the picture is wanted in the response."""
+    """Return whether the picture is to be in the response."""
     known = api.CaptureRequest.Delivery
     if request.delivery not in known.values():
         raise InvalidRequest(
             "delivery",
-            f"{request.delivery} is no delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
+            f"{request.delivery} is not a delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
         )
     return request.delivery != known.DELIVERY_REFERENCE
 
 
 def waits(request: api.CaptureRequest) -> bool:
-    """Return whether a busy camera is waited for."""
+    """Return whether to wait while the camera is busy."""
     known = api.CaptureRequest.BusyPolicy
     if request.busy_policy not in known.values():
         raise InvalidRequest(
             "busy_policy",
-            f"{request.busy_policy} is no policy; allowed: BUSY_POLICY_REJECT, BUSY_POLICY_WAIT",
+            f"{request.busy_policy} is not a busy policy; allowed: BUSY_POLICY_REJECT, "
+            "BUSY_POLICY_WAIT",
         )
     return request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT
 
 
 def inline_limit(request: api.CaptureRequest, default: int) -> int:
-    """Return how large an inline picture may be, in bytes."""
+    """Return the largest inline picture that is allowed, in bytes."""
     if not request.HasField("max_inline_bytes"):
         return default
     if request.max_inline_bytes < 1:
@@ -245,5 +247,5 @@ def _within(message: Message, field: str, maximum: int) -> int | None:
 
 
 def short(value: str) -> str:
-    """Return a value as it is shown in a message."""
+    """Return a value as a message shows it."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")

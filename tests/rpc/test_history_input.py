@@ -125,7 +125,7 @@ CASES = [
         for bad in (-1, -(2**31))
     ),
     *(
-        Case(List(states=[2, bad]), (f"{bad} is no state", STATES), "states[1]")  # type: ignore[list-item]
+        Case(List(states=[2, bad]), (f"{bad} is not a state", STATES), "states[1]")  # type: ignore[list-item]
         for bad in (0, 99, -1)
     ),
     *(

@@ -26,16 +26,16 @@ if _version_not_supported:
 
 
 class CameraServiceStub(object):
-    """Takes stills, shows live pictures and keeps what was taken, for any number of cameras which may
+    """Takes stills, shows live pictures and keeps the captures, for any number of cameras, which may
     hang, crash or be unplugged at any time.
 
     The resources: a Camera, named in the settings, has Controls, takes Captures, shows LiveFrames. A
-    Capture is kept until deleted or outlived, and leaves CaptureEvents.
+    Capture is kept until it is deleted or expires, and emits CaptureEvents.
 
     Every unary call is answered within its deadline, or, without one, within what the camera
     publishes as `worst_case_capture_duration`. A camera that is closed is opened for the call that
     needs it. A client's deadline may pass at any time: the call then ends with DEADLINE_EXCEEDED,
-    while a still under way goes on and is kept.
+    while a still under way is completed and kept.
 
     Errors carry google.rpc.ErrorInfo with domain "camsvc", one of these reasons, and the metadata
     `camera` wherever one camera is concerned. "Retry" means that google.rpc.RetryInfo and the
@@ -60,10 +60,9 @@ class CameraServiceStub(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    The last two may come from any RPC, and so may INVALID_REQUEST for a malformed field; where the
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    The RPCs below name what else they answer. A service that stops ends its streams with
-    UNAVAILABLE.
+    Any RPC may answer the last two, and INVALID_REQUEST for a malformed field; where a camera is
+    named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC
+    below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -150,16 +149,16 @@ class CameraServiceStub(object):
 
 
 class CameraServiceServicer(object):
-    """Takes stills, shows live pictures and keeps what was taken, for any number of cameras which may
+    """Takes stills, shows live pictures and keeps the captures, for any number of cameras, which may
     hang, crash or be unplugged at any time.
 
     The resources: a Camera, named in the settings, has Controls, takes Captures, shows LiveFrames. A
-    Capture is kept until deleted or outlived, and leaves CaptureEvents.
+    Capture is kept until it is deleted or expires, and emits CaptureEvents.
 
     Every unary call is answered within its deadline, or, without one, within what the camera
     publishes as `worst_case_capture_duration`. A camera that is closed is opened for the call that
     needs it. A client's deadline may pass at any time: the call then ends with DEADLINE_EXCEEDED,
-    while a still under way goes on and is kept.
+    while a still under way is completed and kept.
 
     Errors carry google.rpc.ErrorInfo with domain "camsvc", one of these reasons, and the metadata
     `camera` wherever one camera is concerned. "Retry" means that google.rpc.RetryInfo and the
@@ -184,14 +183,13 @@ class CameraServiceServicer(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    The last two may come from any RPC, and so may INVALID_REQUEST for a malformed field; where the
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    The RPCs below name what else they answer. A service that stops ends its streams with
-    UNAVAILABLE.
+    Any RPC may answer the last two, and INVALID_REQUEST for a malformed field; where a camera is
+    named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC
+    below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     def ListCameras(self, request, context):
-        """Lists all configured cameras, in the order of the settings. Touches no device; answers at once
+        """Lists all configured cameras, in the order of the settings. Touches no device; answers at once,
         whatever state the cameras are in.
 
         Errors: none of its own.
@@ -201,7 +199,7 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetCamera(self, request, context):
-        """Gets one camera. Touches no device; answers at once whatever state the camera is in.
+        """Gets one camera. Touches no device; answers at once, whatever state the camera is in.
 
         Errors: CAMERA_NOT_FOUND (NOT_FOUND).
         """
@@ -210,15 +208,15 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Capture(self, request, context):
-        """Takes a still and answers once it is safely on disk. A failed attempt is made good by the
+        """Takes a still and answers once it is safely on disk. A failed attempt is retried by the
         service, up to the number of attempts in the settings and within the client's deadline.
 
-        With a `request_id` the call is idempotent, also across a restart of the service: the same id
-        again joins the capture under way or answers with the one stored, and the shutter is not
-        pressed again. An id whose request was refused, or whose capture failed or was cancelled, takes
-        a new capture. Always set one when retrying.
+        With a `request_id` the call is idempotent, also across a restart of the service: a repeated id
+        joins the capture under way or answers with the stored one, and the shutter is not pressed
+        again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
+        capture. Always set one when retrying.
 
-        A picture too large to be inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
+        A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
         stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
         fetches it. The same `request_id` with `delivery` REFERENCE answers with its description.
 
@@ -232,13 +230,13 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CaptureGroup(self, request, context):
-        """Takes one still with each of several cameras at once: all are made ready, then all triggered
-        together. A camera that fails does not spoil the others' pictures: each has a result or an
-        error of its own, any of those of Capture. Pictures are not sent but kept for DownloadImage.
-        Give every request its own `request_id`, and the group can be repeated like a Capture.
+        """Takes one still with each of several cameras at once: all are prepared, then all triggered
+        together. A camera that fails does not affect the others: each has its own result or error, any
+        of those of Capture. Pictures are not sent; DownloadImage fetches them. Give every request its
+        own `request_id`, and the group can be repeated like a Capture.
 
-        Errors of the whole: INVALID_REQUEST (INVALID_ARGUMENT), when any of the requests is malformed
-        or two name one camera; no shutter has been pressed then.
+        Errors of the whole call: INVALID_REQUEST (INVALID_ARGUMENT), when any of the requests is
+        malformed or two name one camera; no shutter has been pressed then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,14 +245,14 @@ class CameraServiceServicer(object):
     def LiveView(self, request, context):
         """Shows what the camera sees, as frames and, whenever frames do not flow, status messages. The
         first message comes within 100 ms. Newest frame wins: a slow viewer misses frames instead of
-        falling behind, and slows nobody down. (What its own transport buffers it gets all the same: a
-        gRPC client keeps that small with the channel option `grpc.http2.bdp_probe` 0.) The stream lives
-        through stills, recoveries and faults (a FAULTED camera shows as OFFLINE); it ends when the
-        client cancels or the service stops.
+        falling behind, and does not slow down others. (Frames in its own transport's buffer still
+        arrive: a gRPC client keeps that buffer small with the channel option `grpc.http2.bdp_probe`
+        0.) The stream continues through stills, recoveries and faults (a FAULTED camera shows as
+        OFFLINE); it ends when the client cancels or the service stops.
 
         Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
-        (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also later on, when the camera turns out to
-        have no live view once it is open; INVALID_REQUEST (INVALID_ARGUMENT).
+        (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also later, when the opened camera turns out to
+        have no live view; INVALID_REQUEST (INVALID_ARGUMENT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,21 +271,21 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CaptureEvents(self, request, context):
-        """Tells every step of every capture, in order, each exactly once, and goes on with new ones as
-        they come. A reader that resumes after the last number it has seen misses nothing, also across
-        restarts of the service; if the history it asks for is gone, a gap message comes first. A
-        heartbeat comes after every 10 s without an event.
+        """Reports every step of every capture, in order, each exactly once, and continues with new ones
+        as they happen. A reader that resumes after the last number it has seen misses nothing, also
+        across restarts of the service; if the history it asks for is no longer kept, a gap message
+        comes first. A heartbeat comes after every 10 s without an event.
 
         Errors: CAMERA_NOT_FOUND (NOT_FOUND); INVALID_REQUEST (INVALID_ARGUMENT), also for an
         `after_sequence` beyond the newest event, with the metadata `last_sequence`: the history was
-        replaced, and the reader begins anew.
+        replaced, and the reader starts over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCaptures(self, request, context):
-        """Lists captures, newest first by `create_time`. Pages stay right while new captures arrive.
+        """Lists captures, newest first by `create_time`. Pages stay consistent while new captures arrive.
 
         Errors: CAMERA_NOT_FOUND (NOT_FOUND); INVALID_REQUEST (INVALID_ARGUMENT), also for a
         `page_token` that was not given for the same filters.
@@ -306,8 +304,8 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCapture(self, request, context):
-        """Deletes a capture with its pictures. Its events stay. Downloads under way are finished. Its
-        `request_id` is forgotten.
+        """Deletes a capture with its pictures. Its events stay. Downloads under way are completed. Its
+        `request_id` may be used again.
 
         Errors: CAMERA_BUSY (RESOURCE_EXHAUSTED), while the capture is RUNNING; CAPTURE_NOT_FOUND
         (NOT_FOUND).
@@ -318,12 +316,12 @@ class CameraServiceServicer(object):
 
     def DownloadImage(self, request, context):
         """Sends a picture, whole or from any offset, in chunks of at most 1 MiB. The first message also
-        describes the file, and comes even when there are no bytes to send.
+        describes the file; it is sent even when there are no bytes to send.
 
         Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
         FAILED or CANCELLED; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
-        INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that is not
-        there.
+        INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
+        exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -341,21 +339,21 @@ class CameraServiceServicer(object):
 
     def SetControls(self, request, context):
         """Sets controls. All are checked before the first is set. They hold until set again or until the
-        service ends, and are set anew when the camera is opened again. Waits for a still under way.
+        service stops, and are set again each time the camera is opened. Waits for a still under way.
 
         Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
-        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED
-        (FAILED_PRECONDITION), for a control that the camera has not or that cannot be set;
-        INVALID_REQUEST (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
+        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION),
+        for a control that the camera does not have or that cannot be set; INVALID_REQUEST
+        (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetCamera(self, request, context):
-        """Ends whatever the camera is doing, starts its worker anew and opens the device; also brings a
-        FAULTED camera back. A capture under way loses its attempt and goes on with the next. Answers
-        once the camera is READY.
+        """Ends whatever the camera is doing, starts a new worker for it and opens the device; also brings
+        a FAULTED camera back. A capture under way loses its attempt and continues with the next.
+        Answers once the camera is READY.
 
         Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
         not be opened yet; CAMERA_FAULTED (FAILED_PRECONDITION), when it cannot be opened.
@@ -365,8 +363,9 @@ class CameraServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DiscoverCameras(self, request, context):
-        """Finds out what is attached, by every driver that is installed. Does not disturb open cameras.
-        A driver that fails or does not answer in time is reported beside what the others found.
+        """Lists the devices that are attached, as every installed driver finds them. Does not disturb
+        open cameras. A driver that fails or does not answer in time is reported next to what the
+        others found.
 
         Errors: none of its own.
         """
@@ -461,16 +460,16 @@ def add_CameraServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CameraService(object):
-    """Takes stills, shows live pictures and keeps what was taken, for any number of cameras which may
+    """Takes stills, shows live pictures and keeps the captures, for any number of cameras, which may
     hang, crash or be unplugged at any time.
 
     The resources: a Camera, named in the settings, has Controls, takes Captures, shows LiveFrames. A
-    Capture is kept until deleted or outlived, and leaves CaptureEvents.
+    Capture is kept until it is deleted or expires, and emits CaptureEvents.
 
     Every unary call is answered within its deadline, or, without one, within what the camera
     publishes as `worst_case_capture_duration`. A camera that is closed is opened for the call that
     needs it. A client's deadline may pass at any time: the call then ends with DEADLINE_EXCEEDED,
-    while a still under way goes on and is kept.
+    while a still under way is completed and kept.
 
     Errors carry google.rpc.ErrorInfo with domain "camsvc", one of these reasons, and the metadata
     `camera` wherever one camera is concerned. "Retry" means that google.rpc.RetryInfo and the
@@ -495,10 +494,9 @@ class CameraService(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    The last two may come from any RPC, and so may INVALID_REQUEST for a malformed field; where the
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    The RPCs below name what else they answer. A service that stops ends its streams with
-    UNAVAILABLE.
+    Any RPC may answer the last two, and INVALID_REQUEST for a malformed field; where a camera is
+    named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC
+    below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     @staticmethod

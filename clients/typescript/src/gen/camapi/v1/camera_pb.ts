@@ -1,12 +1,12 @@
-// The resources of the camera service: what a camera, a capture, a control, a frame and an event
-// are. The service that hands them out is in camera_service.proto.
+// The resources of the camera service: cameras, captures, controls, frames and events. The service
+// itself is in camera_service.proto.
 //
-// Conventions, valid in both files:
+// Conventions of both files:
 // - Times are by the service's clock, in UTC. Spans are Durations.
-// - A field marked `optional` tells unset from zero. Of any other field, zero or empty means
-//   "unknown" or "none", unless its comment says otherwise.
+// - A field marked `optional` distinguishes unset from zero. In any other field, zero or empty
+//   means "unknown" or "none", unless its comment says otherwise.
 // - Units are in the names: `_px` pixels, `_bytes` bytes, `_percent` 0..100. A Duration needs none.
-// - Where an error is part of a resource it is a google.rpc.Status with the same code, message and
+// - Where an error is part of a resource, it is a google.rpc.Status with the same code, message and
 //   details (google.rpc.ErrorInfo and, where a retry helps, google.rpc.RetryInfo) that an RPC would
 //   answer. The reasons are listed at CameraService.
 
@@ -29,7 +29,7 @@ export const file_camapi_v1_camera: GenFile = /*@__PURE__*/
   fileDesc("ChZjYW1hcGkvdjEvY2FtZXJhLnByb3RvEgljYW1hcGkudjEiygQKBkNhbWVyYRIOCgZjYW1lcmEYASABKAkSDgoGZHJpdmVyGAIgASgJEg0KBW1vZGVsGAMgASgJEiYKBXN0YXRlGAQgASgOMhcuY2FtYXBpLnYxLkNhbWVyYS5TdGF0ZRIuCgpzdGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIhCgVmYXVsdBgGIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzEjAKDmFjdGl2ZV9jYXB0dXJlGAcgASgLMhguY2FtYXBpLnYxLkFjdGl2ZUNhcHR1cmUSFwoPcXVldWVkX2NhcHR1cmVzGAggASgFEjMKDGNhcGFiaWxpdGllcxgJIAEoCzIdLmNhbWFwaS52MS5DYW1lcmFDYXBhYmlsaXRpZXMSPgobd29yc3RfY2FzZV9jYXB0dXJlX2R1cmF0aW9uGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KCnN0YXRpc3RpY3MYCyABKAsyGy5jYW1hcGkudjEuQ2FtZXJhU3RhdGlzdGljcxIQCgh3YXJuaW5ncxgMIAMoCSKSAQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIQCgxTVEFURV9DTE9TRUQQARIRCg1TVEFURV9PUEVOSU5HEAISDwoLU1RBVEVfUkVBRFkQAxITCg9TVEFURV9DQVBUVVJJTkcQBBIUChBTVEFURV9SRUNPVkVSSU5HEAUSEQoNU1RBVEVfRkFVTFRFRBAGIp4BCg1BY3RpdmVDYXB0dXJlEhIKCmNhcHR1cmVfaWQYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1ChFleHBlY3RlZF9lbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisQEKEkNhbWVyYUNhcGFiaWxpdGllcxIRCglsaXZlX3ZpZXcYASABKAgSIAoYY2FwdHVyZV9kdXJpbmdfbGl2ZV92aWV3GAIgASgIEhAKCGNvbnRyb2xzGAMgASgIEi8KB2Zvcm1hdHMYBCADKA4yHi5jYW1hcGkudjEuSW1hZ2VPcHRpb25zLkZvcm1hdBIjCgVzaXplcxgFIAMoCzIULmNhbWFwaS52MS5JbWFnZVNpemUiMAoJSW1hZ2VTaXplEhAKCHdpZHRoX3B4GAEgASgFEhEKCWhlaWdodF9weBgCIAEoBSKbAgoQQ2FtZXJhU3RhdGlzdGljcxIaChJjYXB0dXJlc19zdWNjZWVkZWQYASABKAMSFwoPY2FwdHVyZXNfZmFpbGVkGAIgASgDEhkKEWNhcHR1cmVzX3JlamVjdGVkGAMgASgDEhQKDGxpdmVfdmlld2VycxgEIAEoBRIOCgZmcmFtZXMYBSABKAMSCwoDZnBzGAYgASgBEjMKD2xhc3RfZnJhbWVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoUY29uc2VjdXRpdmVfZmFpbHVyZXMYCCABKAUSMQoKcmVjb3ZlcmllcxgJIAMoCzIdLmNhbWFwaS52MS5SZWNvdmVyeVN0YXRpc3RpY3MinwIKElJlY292ZXJ5U3RhdGlzdGljcxIwCgRydW5nGAEgASgOMiIuY2FtYXBpLnYxLlJlY292ZXJ5U3RhdGlzdGljcy5SdW5nEg0KBWNvdW50GAIgASgDEjAKDWxhc3RfZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoJbGFzdF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJnCgRSdW5nEhQKEFJVTkdfVU5TUEVDSUZJRUQQABITCg9SVU5HX1NPRlRfUkVUUlkQARIPCgtSVU5HX1JFT1BFThACEhAKDFJVTkdfUkVTVEFSVBADEhEKDVJVTkdfQkFDS19PRkYQBCKdAgoMSW1hZ2VPcHRpb25zEi4KBmZvcm1hdBgBIAEoDjIeLmNhbWFwaS52MS5JbWFnZU9wdGlvbnMuRm9ybWF0EhwKD3F1YWxpdHlfcGVyY2VudBgCIAEoBUgAiAEBEhkKDG1heF93aWR0aF9weBgDIAEoBUgBiAEBEhoKDW1heF9oZWlnaHRfcHgYBCABKAVIAogBASJRCgZGb3JtYXQSFgoSRk9STUFUX1VOU1BFQ0lGSUVEEAASDwoLRk9STUFUX0pQRUcQARIOCgpGT1JNQVRfUE5HEAISDgoKRk9STUFUX1JBVxADQhIKEF9xdWFsaXR5X3BlcmNlbnRCDwoNX21heF93aWR0aF9weEIQCg5fbWF4X2hlaWdodF9weCLEBQoHQ2FwdHVyZRISCgpjYXB0dXJlX2lkGAEgASgJEg4KBmNhbWVyYRgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguY2FtYXBpLnYxLkNhcHR1cmUuU3RhdGUSNAoQYWNxdWlzaXRpb25fdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKBWltYWdlGAcgASgLMhcuY2FtYXBpLnYxLkNhcHR1cmVJbWFnZRIlCgVwYXJ0cxgIIAMoCzIWLmNhbWFwaS52MS5DYXB0dXJlUGFydBI0ChFleHBvc3VyZV9kdXJhdGlvbhgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghjb250cm9scxgKIAMoCzIZLmNhbWFwaS52MS5Db250cm9sU2V0dGluZxIuCgZsYWJlbHMYCyADKAsyHi5jYW1hcGkudjEuQ2FwdHVyZS5MYWJlbHNFbnRyeRIQCghhdHRlbXB0cxgMIAEoBRISCgpyZWNvdmVyaWVzGA0gASgFEigKBnRpbWluZxgOIAEoCzIYLmNhbWFwaS52MS5DYXB0dXJlVGltaW5nEiEKBWVycm9yGA8gASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJtCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhEKDVNUQVRFX1JVTk5JTkcQARITCg9TVEFURV9TVUNDRUVERUQQAhIQCgxTVEFURV9GQUlMRUQQAxITCg9TVEFURV9DQU5DRUxMRUQQBCJqCgxDYXB0dXJlSW1hZ2USEQoJbWltZV90eXBlGAEgASgJEhAKCHdpZHRoX3B4GAIgASgFEhEKCWhlaWdodF9weBgDIAEoBRISCgpzaXplX2J5dGVzGAQgASgDEg4KBnNoYTI1NhgFIAEoCSJ3CgtDYXB0dXJlUGFydBIMCgRuYW1lGAEgASgJEhEKCW1pbWVfdHlwZRgCIAEoCRIQCgh3aWR0aF9weBgDIAEoBRIRCgloZWlnaHRfcHgYBCABKAUSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZzaGEyNTYYBiABKAkiuAEKDUNhcHR1cmVUaW1pbmcSKAoFcXVldWUYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoGZHJpdmVyGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEigKBXN0b3JlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEigKBXRvdGFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIuwDCgdDb250cm9sEgwKBG5hbWUYASABKAkSJgoFdmFsdWUYAiABKAsyFy5jYW1hcGkudjEuQ29udHJvbFZhbHVlEiUKBHR5cGUYAyABKA4yFy5jYW1hcGkudjEuQ29udHJvbC5UeXBlEiYKBXJhbmdlGAQgASgLMhcuY2FtYXBpLnYxLkNvbnRyb2xSYW5nZRIWCglpbmNyZW1lbnQYBSABKAFIAIgBARIMCgR1bml0GAYgASgJEi8KDmFsbG93ZWRfdmFsdWVzGAcgAygLMhcuY2FtYXBpLnYxLkNvbnRyb2xWYWx1ZRIpCgZhY2Nlc3MYCCABKA4yGS5jYW1hcGkudjEuQ29udHJvbC5BY2Nlc3MSEwoLZGVzY3JpcHRpb24YCSABKAkiWwoEVHlwZRIUChBUWVBFX1VOU1BFQ0lGSUVEEAASDQoJVFlQRV9CT09MEAESDAoIVFlQRV9JTlQQAhIPCgtUWVBFX0RPVUJMRRADEg8KC1RZUEVfU1RSSU5HEAQiWgoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEg8KC0FDQ0VTU19SRUFEEAESEAoMQUNDRVNTX1dSSVRFEAISFQoRQUNDRVNTX1JFQURfV1JJVEUQA0IMCgpfaW5jcmVtZW50IlIKDENvbnRyb2xSYW5nZRIUCgdtaW5pbXVtGAEgASgBSACIAQESFAoHbWF4aW11bRgCIAEoAUgBiAEBQgoKCF9taW5pbXVtQgoKCF9tYXhpbXVtInEKDENvbnRyb2xWYWx1ZRIUCgpib29sX3ZhbHVlGAEgASgISAASEwoJaW50X3ZhbHVlGAIgASgDSAASFgoMZG91YmxlX3ZhbHVlGAMgASgBSAASFgoMc3RyaW5nX3ZhbHVlGAQgASgJSABCBgoEa2luZCJGCg5Db250cm9sU2V0dGluZxIMCgRuYW1lGAEgASgJEiYKBXZhbHVlGAIgASgLMhcuY2FtYXBpLnYxLkNvbnRyb2xWYWx1ZSKxAQoJTGl2ZUZyYW1lEhAKCHNlcXVlbmNlGAEgASgDEjQKEGFjcXVpc2l0aW9uX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW1pbWVfdHlwZRgDIAEoCRIQCgh3aWR0aF9weBgEIAEoBRIRCgloZWlnaHRfcHgYBSABKAUSDAoEZGF0YRgGIAEoDBIWCg5mcmFtZXNfZHJvcHBlZBgHIAEoAyKfAgoKTGl2ZVN0YXR1cxIqCgVzdGF0ZRgBIAEoDjIbLmNhbWFwaS52MS5MaXZlU3RhdHVzLlN0YXRlEg4KBnJlYXNvbhgCIAEoCRIzCg9sYXN0X2ZyYW1lX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBWVycm9yGAQgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMifQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABISCg5TVEFURV9TVEFSVElORxABEg4KClNUQVRFX0xJVkUQAhIQCgxTVEFURV9QQVVTRUQQAxIUChBTVEFURV9SRUNPVkVSSU5HEAQSEQoNU1RBVEVfT0ZGTElORRAFIvIECgxDYXB0dXJlRXZlbnQSEAoIc2VxdWVuY2UYASABKAMSLgoKZXZlbnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2FtZXJhGAMgASgJEhIKCmNhcHR1cmVfaWQYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIqCgR0eXBlGAYgASgOMhwuY2FtYXBpLnYxLkNhcHR1cmVFdmVudC5UeXBlEg8KB2F0dGVtcHQYByABKAUSHQoQcHJvZ3Jlc3NfcGVyY2VudBgIIAEoBUgAiAEBEhsKDnF1ZXVlX3Bvc2l0aW9uGAkgASgFSAGIAQESIwoHY2FwdHVyZRgKIAEoCzISLmNhbWFwaS52MS5DYXB0dXJlEiEKBWVycm9yGAsgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMi/gEKBFR5cGUSFAoQVFlQRV9VTlNQRUNJRklFRBAAEg8KC1RZUEVfUVVFVUVEEAESEAoMVFlQRV9TVEFSVEVEEAISEQoNVFlQRV9QUk9HUkVTUxADEhEKDVRZUEVfUkVUUllJTkcQBBITCg9UWVBFX1JFQ09WRVJJTkcQBRISCg5UWVBFX1NVQ0NFRURFRBAGEg8KC1RZUEVfRkFJTEVEEAcSEQoNVFlQRV9SRUpFQ1RFRBAIEhIKDlRZUEVfQ0FOQ0VMTEVEEAkSGwoXVFlQRV9DQU1FUkFfVU5BVkFJTEFCTEUQChIZChVUWVBFX0NBTUVSQV9BVkFJTEFCTEUQC0ITChFfcHJvZ3Jlc3NfcGVyY2VudEIRCg9fcXVldWVfcG9zaXRpb24iJwoORXZlbnRIZWFydGJlYXQSFQoNbGFzdF9zZXF1ZW5jZRgBIAEoAyIsCghFdmVudEdhcBIgChhmaXJzdF9hdmFpbGFibGVfc2VxdWVuY2UYASABKAMigAEKBkRldmljZRIOCgZkcml2ZXIYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEg4KBnNlcmlhbBgEIAEoCRINCgVtb2RlbBgFIAEoCRIOCgZjYW1lcmEYBiABKAkSGAoQc2V0dGluZ3Nfc25pcHBldBgHIAEoCSJFChBEaXNjb3ZlcnlGYWlsdXJlEg4KBmRyaXZlchgBIAEoCRIhCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
- * One configured camera: what it is, what it does at this moment, and how it has fared.
+ * One configured camera: what it is, what it is doing now, and its counters.
  *
  * @generated from message camapi.v1.Camera
  */
@@ -56,7 +56,7 @@ export type Camera = Message<"camapi.v1.Camera"> & {
   model: string;
 
   /**
-   * Where the camera is in its life.
+   * The camera's state.
    *
    * @generated from field: camapi.v1.Camera.State state = 4;
    */
@@ -99,22 +99,22 @@ export type Camera = Message<"camapi.v1.Camera"> & {
 
   /**
    * The longest a Capture admitted at once can take without a deadline of its own: every attempt
-   * and the recoveries between them. The exposure asked for, and any time in the queue, come on
-   * top. Always set.
+   * and the recoveries between them. The exposure asked for and any time in the queue are added to
+   * it. Always set.
    *
    * @generated from field: google.protobuf.Duration worst_case_capture_duration = 10;
    */
   worstCaseCaptureDuration?: Duration | undefined;
 
   /**
-   * How the camera has fared since the service started.
+   * The camera's counters since the service started.
    *
    * @generated from field: camapi.v1.CameraStatistics statistics = 11;
    */
   statistics?: CameraStatistics | undefined;
 
   /**
-   * What a person should look at soon though the camera works, one plain sentence each, such as
+   * What a person should look at soon although the camera works, one plain sentence each, such as
    * "battery at 9 %" or "memory card full". Empty: nothing.
    *
    * @generated from field: repeated string warnings = 12;
@@ -130,7 +130,7 @@ export const CameraSchema: GenMessage<Camera> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 0);
 
 /**
- * Where a camera is in its life.
+ * The state of a camera.
  *
  * @generated from enum camapi.v1.Camera.State
  */
@@ -150,7 +150,7 @@ export enum Camera_State {
   CLOSED = 1,
 
   /**
-   * The device is being opened and settles.
+   * The device is being opened and is settling.
    *
    * @generated from enum value: STATE_OPENING = 2;
    */
@@ -171,16 +171,15 @@ export enum Camera_State {
   CAPTURING = 4,
 
   /**
-   * Something failed that may pass: the service brings the camera back by itself. `fault` says
-   * what it was.
+   * A temporary failure: the service brings the camera back by itself. `fault` says what failed.
    *
    * @generated from enum value: STATE_RECOVERING = 5;
    */
   RECOVERING = 5,
 
   /**
-   * Something failed that no retry cures: the service has stopped trying. `fault` says what an
-   * operator has to do; ResetCamera tries again.
+   * A permanent failure: the service has stopped trying. `fault` says what an operator has to do;
+   * ResetCamera tries again.
    *
    * @generated from enum value: STATE_FAULTED = 6;
    */
@@ -194,7 +193,7 @@ export const Camera_StateSchema: GenEnum<Camera_State> = /*@__PURE__*/
   enumDesc(file_camapi_v1_camera, 0, 0);
 
 /**
- * The still that holds a camera.
+ * The still that occupies a camera.
  *
  * @generated from message camapi.v1.ActiveCapture
  */
@@ -221,8 +220,8 @@ export type ActiveCapture = Message<"camapi.v1.ActiveCapture"> & {
   startTime?: Timestamp | undefined;
 
   /**
-   * When it should be over, estimated from what this camera's captures really took. Moves on when
-   * an attempt fails.
+   * When it should end, estimated from how long this camera's captures really took. Becomes later
+   * when an attempt fails.
    *
    * @generated from field: google.protobuf.Timestamp expected_end_time = 4;
    */
@@ -237,7 +236,7 @@ export const ActiveCaptureSchema: GenMessage<ActiveCapture> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 1);
 
 /**
- * What a camera can do, as its driver found out when it was opened.
+ * What a camera can do, as its driver found when it opened the device.
  *
  * @generated from message camapi.v1.CameraCapabilities
  */
@@ -250,7 +249,7 @@ export type CameraCapabilities = Message<"camapi.v1.CameraCapabilities"> & {
   liveView: boolean;
 
   /**
-   * Whether live view runs on while a still is taken. If false, viewers are told PAUSED meanwhile.
+   * Whether live view continues while a still is taken. If false, viewers see PAUSED meanwhile.
    *
    * @generated from field: bool capture_during_live_view = 2;
    */
@@ -376,7 +375,7 @@ export type CameraStatistics = Message<"camapi.v1.CameraStatistics"> & {
   consecutiveFailures: number;
 
   /**
-   * Recoveries, one entry for each rung of the ladder that was used, in the ladder's order.
+   * Recoveries, one entry for each recovery step that was used, in the order of the steps.
    *
    * @generated from field: repeated camapi.v1.RecoveryStatistics recoveries = 9;
    */
@@ -391,13 +390,13 @@ export const CameraStatisticsSchema: GenMessage<CameraStatistics> = /*@__PURE__*
   messageDesc(file_camapi_v1_camera, 4);
 
 /**
- * How often one rung of the recovery ladder was used.
+ * How often one recovery step was used.
  *
  * @generated from message camapi.v1.RecoveryStatistics
  */
 export type RecoveryStatistics = Message<"camapi.v1.RecoveryStatistics"> & {
   /**
-   * The rung.
+   * The recovery step.
    *
    * @generated from field: camapi.v1.RecoveryStatistics.Rung rung = 1;
    */
@@ -411,7 +410,7 @@ export type RecoveryStatistics = Message<"camapi.v1.RecoveryStatistics"> & {
   count: bigint;
 
   /**
-   * How long the last use took, from the failure until the camera was usable again or the next rung
+   * How long the last use took, from the failure until the camera was usable again or the next step
    * began.
    *
    * @generated from field: google.protobuf.Duration last_duration = 3;
@@ -434,7 +433,7 @@ export const RecoveryStatisticsSchema: GenMessage<RecoveryStatistics> = /*@__PUR
   messageDesc(file_camapi_v1_camera, 5);
 
 /**
- * The rungs, in the order in which they are climbed.
+ * The recovery steps, in the order in which they are tried.
  *
  * @generated from enum camapi.v1.RecoveryStatistics.Rung
  */
@@ -447,7 +446,7 @@ export enum RecoveryStatistics_Rung {
   UNSPECIFIED = 0,
 
   /**
-   * The same call again, with what the driver knows to do before it.
+   * The driver's own means of recovery, on the open device; then the same call again.
    *
    * @generated from enum value: RUNG_SOFT_RETRY = 1;
    */
@@ -554,7 +553,7 @@ export enum ImageOptions_Format {
   PNG = 2,
 
   /**
-   * The camera's own raw file, such as DNG or CR2. A camera that is set to write a JPEG beside it
+   * The camera's own raw file, such as DNG or CR2. A camera that is set to write a JPEG with it
    * delivers both, as parts of one capture.
    *
    * @generated from enum value: FORMAT_RAW = 3;
@@ -569,9 +568,9 @@ export const ImageOptions_FormatSchema: GenEnum<ImageOptions_Format> = /*@__PURE
   enumDesc(file_camapi_v1_camera, 6, 0);
 
 /**
- * One still: from the moment it was accepted, through to its picture or its error. Captures that
- * failed or were cancelled are kept like the others. A request that was refused (busy, queue full,
- * invalid) is no capture.
+ * One still: from its acceptance to its picture or its error. Captures that failed or were
+ * cancelled are kept like the others. A request that was refused (busy, queue full, invalid) is not
+ * a capture.
  *
  * @generated from message camapi.v1.Capture
  */
@@ -598,7 +597,7 @@ export type Capture = Message<"camapi.v1.Capture"> & {
   requestId: string;
 
   /**
-   * Where the capture is in its life.
+   * The capture's state.
    *
    * @generated from field: camapi.v1.Capture.State state = 4;
    */
@@ -606,7 +605,7 @@ export type Capture = Message<"camapi.v1.Capture"> & {
 
   /**
    * When the picture was taken: the device's own time of the exposure where it gives one, otherwise
-   * when the driver was told to take it. Set once SUCCEEDED.
+   * the time of the command to the driver. Set once SUCCEEDED.
    *
    * @generated from field: google.protobuf.Timestamp acquisition_time = 5;
    */
@@ -627,23 +626,23 @@ export type Capture = Message<"camapi.v1.Capture"> & {
   image?: CaptureImage | undefined;
 
   /**
-   * The files of a shot that gave several, such as RAW and JPEG. The first is the one that was asked
-   * for, which `image` describes; the others follow in the camera's order. Empty when the shot gave
-   * one file.
+   * The files of a shot that gave several, such as RAW and JPEG. The first is the requested one,
+   * which `image` describes; the others follow in the camera's order. Empty when the shot gave one
+   * file.
    *
    * @generated from field: repeated camapi.v1.CapturePart parts = 8;
    */
   parts: CapturePart[];
 
   /**
-   * The exposure as the device reports it. Unset: it does not.
+   * The exposure as the device reports it. Unset: it reports none.
    *
    * @generated from field: google.protobuf.Duration exposure_duration = 9;
    */
   exposureDuration?: Duration | undefined;
 
   /**
-   * The controls as they were at the shot, as far as the device tells. Once SUCCEEDED.
+   * The controls as they were at the shot, as far as the device reports them. Set once SUCCEEDED.
    *
    * @generated from field: repeated camapi.v1.ControlSetting controls = 10;
    */
@@ -664,7 +663,7 @@ export type Capture = Message<"camapi.v1.Capture"> & {
   attempts: number;
 
   /**
-   * Rungs of the recovery ladder that were climbed for this capture.
+   * Recovery steps that were taken for this capture.
    *
    * @generated from field: int32 recoveries = 13;
    */
@@ -693,7 +692,7 @@ export const CaptureSchema: GenMessage<Capture> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 7);
 
 /**
- * Where a capture is in its life.
+ * The state of a capture.
  *
  * @generated from enum camapi.v1.Capture.State
  */
@@ -868,7 +867,7 @@ export type CaptureTiming = Message<"camapi.v1.CaptureTiming"> & {
   driver?: Duration | undefined;
 
   /**
-   * Bringing the picture safely to disk, but for the journal's last sync.
+   * Bringing the picture safely to disk, without the journal's last sync.
    *
    * @generated from field: google.protobuf.Duration store = 3;
    */
@@ -892,8 +891,8 @@ export const CaptureTimingSchema: GenMessage<CaptureTiming> = /*@__PURE__*/
 /**
  * A control of a camera: what can be read or set, and within what bounds. Standard names, the same
  * for every driver that has the control: `focus_distance_diopters` (0 is infinity), `focus_mode`,
- * `exposure_duration_us`, `gain`, `iso`, `white_balance`, `aperture`. Any other goes by the
- * driver's own name.
+ * `exposure_duration_us`, `gain`, `iso`, `white_balance`, `aperture`. Any other has the driver's
+ * own name.
  *
  * @generated from message camapi.v1.Control
  */
@@ -920,7 +919,7 @@ export type Control = Message<"camapi.v1.Control"> & {
   type: Control_Type;
 
   /**
-   * The least and the greatest value. Unset: no bounds are known, or the control is no number.
+   * The least and the greatest value. Unset: no bounds are known, or the control is not a number.
    *
    * @generated from field: camapi.v1.ControlRange range = 4;
    */
@@ -935,7 +934,8 @@ export type Control = Message<"camapi.v1.Control"> & {
   increment?: number | undefined;
 
   /**
-   * The unit in UCUM notation, such as "us" or "[diop]". Empty: a bare number, or no number.
+   * The unit in UCUM notation, such as "us" or "[diop]". Empty: a number without a unit, or not a
+   * number.
    *
    * @generated from field: string unit = 6;
    */
@@ -956,7 +956,7 @@ export type Control = Message<"camapi.v1.Control"> & {
   access: Control_Access;
 
   /**
-   * What it does, in one line for people. Empty: the driver does not say.
+   * What it does, in one line for people. Empty: the driver gives no description.
    *
    * @generated from field: string description = 9;
    */
@@ -1094,7 +1094,7 @@ export const ControlRangeSchema: GenMessage<ControlRange> = /*@__PURE__*/
  */
 export type ControlValue = Message<"camapi.v1.ControlValue"> & {
   /**
-   * The value, in the field that goes with the control's type. Exactly one is set.
+   * The value, in the field for the control's type. Exactly one is set.
    *
    * @generated from oneof camapi.v1.ControlValue.kind
    */
@@ -1219,8 +1219,8 @@ export type LiveFrame = Message<"camapi.v1.LiveFrame"> & {
   data: Uint8Array;
 
   /**
-   * Frames that were due to this viewer but were passed over because the viewer was too slow, so
-   * far on this stream. Frames above its `max_fps` are not counted. 0 in GetFrame.
+   * Frames that this viewer should have had but missed because it was too slow, so far on this
+   * stream. Frames above its `max_fps` are not counted. 0 in GetFrame.
    *
    * @generated from field: int64 frames_dropped = 7;
    */
@@ -1235,8 +1235,8 @@ export const LiveFrameSchema: GenMessage<LiveFrame> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 15);
 
 /**
- * What has become of the live view when frames do not flow. Sent at every change, and repeated once
- * a second while the state is not LIVE.
+ * The state of the live view. Sent at every change, and repeated once a second while it is not
+ * LIVE.
  *
  * @generated from message camapi.v1.LiveStatus
  */
@@ -1306,7 +1306,7 @@ export enum LiveStatus_State {
   LIVE = 2,
 
   /**
-   * Frames are held back on purpose and will be back by themselves, such as during a still.
+   * Frames are paused on purpose, such as during a still, and resume by themselves.
    *
    * @generated from enum value: STATE_PAUSED = 3;
    */
@@ -1314,15 +1314,15 @@ export enum LiveStatus_State {
 
   /**
    * Frames stopped or were bad, or the camera is unplugged. The service keeps trying to bring it
-   * back, and frames will go on by themselves.
+   * back, and frames resume by themselves.
    *
    * @generated from enum value: STATE_RECOVERING = 4;
    */
   RECOVERING = 4,
 
   /**
-   * The camera is FAULTED: nothing will come until somebody acts. `error` says what to do. Frames
-   * go on on the same stream afterwards.
+   * The camera is FAULTED: no frames until an operator acts. `error` says what to do. Frames
+   * resume on the same stream afterwards.
    *
    * @generated from enum value: STATE_OFFLINE = 5;
    */
@@ -1336,14 +1336,14 @@ export const LiveStatus_StateSchema: GenEnum<LiveStatus_State> = /*@__PURE__*/
   enumDesc(file_camapi_v1_camera, 16, 0);
 
 /**
- * One step in the life of a capture, or a camera lost or back. Kept on disk, numbered without gaps
- * in one sequence for the whole service.
+ * One step of a capture, or a camera lost or back. Kept on disk, numbered without gaps in one
+ * sequence for the whole service.
  *
  * @generated from message camapi.v1.CaptureEvent
  */
 export type CaptureEvent = Message<"camapi.v1.CaptureEvent"> & {
   /**
-   * The event's number: 1 for the first ever, then one more each time, also across restarts.
+   * The event's number: 1 for the first one, then one more each time, also across restarts.
    *
    * @generated from field: int64 sequence = 1;
    */
@@ -1528,14 +1528,14 @@ export const CaptureEvent_TypeSchema: GenEnum<CaptureEvent_Type> = /*@__PURE__*/
   enumDesc(file_camapi_v1_camera, 17, 0);
 
 /**
- * Says on a quiet event stream that all is well.
+ * Shows on an event stream without events that the service works.
  *
  * @generated from message camapi.v1.EventHeartbeat
  */
 export type EventHeartbeat = Message<"camapi.v1.EventHeartbeat"> & {
   /**
-   * The number of the newest event of the service, of whatever camera. A reader that has come here
-   * may resume after it. 0: there is none.
+   * The number of the newest event of the service, of whatever camera. A reader that has got this
+   * far may resume after it. 0: there is none.
    *
    * @generated from field: int64 last_sequence = 1;
    */
@@ -1550,13 +1550,13 @@ export const EventHeartbeatSchema: GenMessage<EventHeartbeat> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 18);
 
 /**
- * Says that events the reader asked for are gone, because the history is kept only for so long.
+ * Says that events the reader asked for are no longer kept.
  *
  * @generated from message camapi.v1.EventGap
  */
 export type EventGap = Message<"camapi.v1.EventGap"> & {
   /**
-   * The number of the oldest event that is kept; the stream goes on with it.
+   * The number of the oldest event that is kept; the stream continues with it.
    *
    * @generated from field: int64 first_available_sequence = 1;
    */
@@ -1612,14 +1612,14 @@ export type Device = Message<"camapi.v1.Device"> & {
   model: string;
 
   /**
-   * The id it is configured as. Empty: it is not configured.
+   * The id of the camera it is configured as. Empty: it is not configured.
    *
    * @generated from field: string camera = 6;
    */
   camera: string;
 
   /**
-   * The lines that make it a camera of this service: TOML, ready to be pasted into the settings.
+   * The lines that make it a camera of this service: TOML, ready to paste into the settings.
    *
    * @generated from field: string settings_snippet = 7;
    */
@@ -1634,7 +1634,7 @@ export const DeviceSchema: GenMessage<Device> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 20);
 
 /**
- * A driver that could not say what is attached.
+ * A driver that could not list its devices.
  *
  * @generated from message camapi.v1.DiscoveryFailure
  */
