@@ -106,12 +106,7 @@ def byte_range(request: api.DownloadImageRequest, size_bytes: int) -> range:
 
 def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
     """Return whether the thumbnail is asked for, not the picture itself."""
-    variants = api.DownloadImageRequest.Variant
-    if request.variant not in variants.values():
-        raise InvalidRequest(
-            "variant",
-            f"{request.variant} is not a variant; allowed: VARIANT_ORIGINAL, VARIANT_THUMBNAIL",
-        )
+    requests.check_enum(request, "variant")
     thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
     if thumbnail and request.part != 0:
         raise InvalidRequest(

@@ -115,11 +115,10 @@ def controls(settings: Iterable[pb.ControlSetting]) -> dict[str, ControlValue]:
 def shot(request: api.CaptureRequest) -> Shot:
     """Return how the still is to be taken."""
     image = request.image
-    formats = pb.ImageOptions.Format
-    if image.format not in formats.values():
-        names = ", ".join(name for name in formats.keys() if not name.endswith("UNSPECIFIED"))  # noqa: SIM118 - not a dict
-        raise InvalidRequest("image.format", f"{image.format} is not a format; allowed: {names}")
-    format_ = formats.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix("FORMAT_")
+    check_enum(image, "format")
+    format_ = pb.ImageOptions.Format.Name(image.format or pb.ImageOptions.FORMAT_JPEG).removeprefix(
+        "FORMAT_"
+    )
     for field in _UNSET_WITH.get(format_, ()):
         if image.HasField(field):  # type: ignore[arg-type]
             value = getattr(image, field)
@@ -204,24 +203,13 @@ def group(request: api.CaptureGroupRequest) -> list[Order]:
 
 def delivers_inline(request: api.CaptureRequest) -> bool:
     """Return whether the picture is to be in the response."""
-    known = api.CaptureRequest.Delivery
-    if request.delivery not in known.values():
-        raise InvalidRequest(
-            "delivery",
-            f"{request.delivery} is not a delivery; allowed: DELIVERY_INLINE, DELIVERY_REFERENCE",
-        )
-    return request.delivery != known.DELIVERY_REFERENCE
+    check_enum(request, "delivery")
+    return request.delivery != api.CaptureRequest.DELIVERY_REFERENCE
 
 
 def waits(request: api.CaptureRequest) -> bool:
     """Return whether to wait while the camera is busy."""
-    known = api.CaptureRequest.BusyPolicy
-    if request.busy_policy not in known.values():
-        raise InvalidRequest(
-            "busy_policy",
-            f"{request.busy_policy} is not a busy policy; allowed: BUSY_POLICY_REJECT, "
-            "BUSY_POLICY_WAIT",
-        )
+    check_enum(request, "busy_policy")
     return request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT
 
 
@@ -241,9 +229,22 @@ def _within(message: Message, field: str, maximum: int) -> int | None:
         return None
     value: int = getattr(message, field)
     if not 1 <= value <= maximum:
-        path = f"image.{field}" if isinstance(message, pb.ImageOptions) else field
-        raise InvalidRequest(path, f"{value} is out of range; allowed: from 1 to {maximum}")
+        description = f"{value} is out of range; allowed: from 1 to {maximum}"
+        raise InvalidRequest(_path(message, field), description)
     return value
+
+
+def _path(message: Message, field: str) -> str:
+    return f"image.{field}" if isinstance(message, pb.ImageOptions) else field
+
+
+def check_enum(message: Message, field: str) -> None:
+    """Refuse a number that the enum of a field does not have."""
+    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
+    value: int = getattr(message, field)
+    if enum is not None and value not in enum.values_by_number:
+        names = ", ".join(known.name for known in enum.values if known.number)
+        raise InvalidRequest(_path(message, field), f"{value} is not known; allowed: {names}")
 
 
 def short(value: str) -> str:

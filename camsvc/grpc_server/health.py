@@ -52,7 +52,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
             known = ", ".join(map(repr, self._statuses))
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"{request.service[:80]!r} is not a name with a health; allowed: {known}",
+                f"no health is reported for {request.service[:80]!r}; allowed: {known}",
             )
         return Response(status=self._statuses[request.service])
 

@@ -2,7 +2,7 @@
 
 Three families:
 
-- `CameraServiceError`: what a client is told. Only `rpc.status` turns it into a status.
+- `CameraServiceError`: what a client sees. Only `api.errors` makes a status of it.
 - `DriverError`, `DriverFault`: what a driver raises. They cross the pipe and end in the actor.
 - `WorkerLost`, `WorkerTimeout`: what the actor sees of a worker that died or does not answer.
 
