@@ -16,11 +16,11 @@ let count = 0;
 export class ControlRow {
   readonly element: HTMLElement;
   readonly #note = make("p", { className: "note" });
-  readonly #value = make("output", { ariaLive: "off" }); // the slider tells it too
+  readonly #value = make("output", { ariaLive: "off" }); // the slider says it, too
   readonly #widget: Widget;
   readonly #id = `control-${++count}`;
 
-  /** `change` is told what the person wants. */
+  /** `change` is called with what the person wants. */
   constructor(
     view: ControlView,
     readonly change: (value: ControlValueView) => void,
@@ -74,13 +74,13 @@ export class ControlRow {
     const number = this.#number(first);
     number.elements[0]?.removeAttribute("id");
     let view = first;
-    const tell = (value: number) => {
+    const print = (value: number) => {
       say(this.#value, shown(view, value));
       slider.setAttribute("aria-valuetext", shown(view, value));
     };
     slider.addEventListener("input", () => {
       const value = scaleOf(view)?.toValue(slider.valueAsNumber) ?? 0;
-      tell(value);
+      print(value);
       this.change(value);
     });
     return {
@@ -95,7 +95,7 @@ export class ControlRow {
         // Where the person has put it, if that is the same value.
         const place = scale?.toValue(slider.valueAsNumber) === view.value;
         if (!place) slider.value = String(scale?.toPlace(view.value) ?? 0);
-        tell(view.value);
+        print(view.value);
       },
     };
   }

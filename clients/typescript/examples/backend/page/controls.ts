@@ -17,7 +17,7 @@ export class Controls {
   #views: ControlView[] = [];
   #busy = false;
 
-  /** `canRead` tells whether the camera is at work: one that hangs is found out sooner unasked. */
+  /** `canRead` says whether the camera is at work: one that hangs is noticed sooner unasked. */
   constructor(
     readonly camera: string,
     readonly canRead: () => boolean,

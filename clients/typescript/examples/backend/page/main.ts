@@ -9,12 +9,12 @@ import { choose, chosen, offer } from "./picker.js";
 import { Screen } from "./screen.js";
 import { Shutter } from "./shutter.js";
 import type { Message, StateView } from "./wire.js";
-import { disconnected, sentence, stalled, type Told, told } from "./words.js";
+import { type Caption, caption, disconnected, sentence, stalled } from "./words.js";
 
 const TICK_MS = 250;
 const ASK_AGAIN_MS = 2000;
 const PROMPT_MS = 300; // the age of a picture whose camera is at work
-const SAME_MS = 2000; // times that differ by less are one, told twice
+const SAME_MS = 2000; // times that differ by less are one
 const STALE_MS = 2500; // older than that, a picture that should be live is called old
 
 function show(camera: string): void {
@@ -47,7 +47,7 @@ function show(camera: string): void {
   const reset = byId("reset", HTMLButtonElement);
   reset.addEventListener("click", async () => {
     reset.disabled = true;
-    // How it went, the state tells.
+    // The state shows how it went.
     await resetCamera(camera).catch(() => {});
     reset.disabled = false;
   });
@@ -81,9 +81,9 @@ function show(camera: string): void {
     const isStale = age !== undefined && age > STALE_MS;
     screen.mark(isLive() && !isStale, state?.lastFrameAgeMs ?? null);
     shutter.render();
-    if (downSince) tell(disconnected(downSince));
-    else if (isLive() && isStale && hasStood()) tell(stalled(new Date(Date.now() - age)));
-    else if (state) tell(told(state, since), state.warnings);
+    if (downSince) showCaption(disconnected(downSince));
+    else if (isLive() && isStale && hasStood()) showCaption(stalled(new Date(Date.now() - age)));
+    else if (state) showCaption(caption(state, since), state.warnings);
     reset.hidden = downSince !== undefined || state?.live !== "offline";
   }
 }
@@ -92,7 +92,7 @@ const box = byId("state", HTMLElement);
 const [title, detail] = [byId("state-title", HTMLElement), byId("state-detail", HTMLElement)];
 const warnings = byId("warnings", HTMLElement);
 
-function tell({ tone, ...words }: Told, warned: string[] = []): void {
+function showCaption({ tone, ...words }: Caption, warned: string[] = []): void {
   box.dataset["tone"] = tone;
   say(title, words.title);
   say(detail, words.detail);
@@ -111,14 +111,18 @@ async function start(): Promise<void> {
   try {
     const [first] = await offer();
     if (first === undefined) {
-      tell({ tone: "bad", title: "No cameras", detail: "The service has none in its settings." });
+      showCaption({
+        tone: "bad",
+        title: "No cameras",
+        detail: "The service has none in its settings.",
+      });
       return;
     }
     choose(first.camera);
     show(first.camera);
   } catch (error) {
     const reason = sentence((error as Error).message);
-    tell({
+    showCaption({
       tone: "bad",
       title: "No cameras yet",
       detail: `${reason} It is tried again all the time.`,

@@ -30,7 +30,7 @@ export class Screen {
     return this.#takenAt === undefined ? undefined : performance.now() - this.#takenAt;
   }
 
-  /** The rate is counted afresh. */
+  /** Counts the rate from zero. */
   restart(): void {
     this.#times = [];
   }
@@ -71,10 +71,10 @@ export class Screen {
     if (age === undefined) say(this.#age, `No picture yet${last}`);
     else
       say(this.#age, `Not live: picture of ${clock(new Date(Date.now() - age))}, ${span(age)} ago`);
-    say(this.#figures, shown ? this.#told() : "");
+    say(this.#figures, shown ? this.#caption() : "");
   }
 
-  #told(): string {
+  #caption(): string {
     const now = performance.now();
     this.#times = this.#times.filter((time) => now - time <= RATE_MS);
     const [first = now, ...rest] = this.#times;

@@ -42,7 +42,7 @@ export class Shutter {
     });
   }
 
-  /** The camera's state tells until when it is busy. */
+  /** The camera's state says until when it is busy. */
   heed({ busy }: StateView): void {
     const known = busy?.remainingMs ?? undefined;
     this.#freeAt = known === undefined ? undefined : performance.now() + known;
@@ -110,7 +110,7 @@ export class Shutter {
     // Not `disabled`, which would take the focus away from who uses the keyboard.
     this.#button.setAttribute("aria-disabled", String(!idle));
     say(this.#button, idle ? "Take picture" : waits ? "Waiting…" : "Taking picture…");
-    say(this.#note, this.#told(phase));
+    say(this.#note, this.#caption(phase));
     say(this.#countdown, this.#left(phase));
     this.#cancel.hidden = !waits;
     this.#progress.hidden = idle || waits;
@@ -118,7 +118,7 @@ export class Shutter {
     else this.#progress.removeAttribute("value");
   }
 
-  #told(phase: Phase): string {
+  #caption(phase: Phase): string {
     switch (phase.at) {
       case "queued": {
         const next = phase.place === 1 ? "Yours is next." : `Yours is number ${phase.place}.`;

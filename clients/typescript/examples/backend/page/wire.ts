@@ -24,7 +24,7 @@ export interface CaptureView {
   widthPx: number;
   heightPx: number;
   sizeBytes: number;
-  /** Null: the camera does not tell. */
+  /** Null: unknown. */
   exposureMs: number | null;
   /** The name to save it under. */
   fileName: string;
@@ -65,7 +65,7 @@ export type Live =
   | ("starting" | "live" | "paused" | "recovering" | "offline")
   | ("unreachable" | "none");
 
-/** How a camera is: told at each change, and once a second while it is not live. */
+/** How a camera is: sent at each change, and once a second while it is not live. */
 export interface StateView {
   live: Live;
   /** Why, as the service says it. Empty while live. */
@@ -93,7 +93,7 @@ export interface StepView {
 }
 
 /**
- * The text messages to the page. `ready`: the service tells steps from now on, so that lists fetched
+ * The text messages to the page. `ready`: steps are sent from now on, so that lists fetched
  * after this miss nothing. `beat`: comes every `BEAT_MS`, whatever happens.
  */
 export type Message =

@@ -2,7 +2,7 @@
 
 import type { Live, StateView } from "./wire.js";
 
-export interface Told {
+export interface Caption {
   /** In a few words. */
   title: string;
   /** What goes with it. */
@@ -47,7 +47,7 @@ const TITLES: Record<Live, string> = {
   none: "No live view",
 };
 
-const TONES: Record<Live, Told["tone"]> = {
+const TONES: Record<Live, Caption["tone"]> = {
   starting: "busy",
   live: "good",
   paused: "busy",
@@ -58,7 +58,7 @@ const TONES: Record<Live, Told["tone"]> = {
 };
 
 /** How the camera is; `since` is when that began, by the browser's clock. */
-export function told({ live, reason }: StateView, since: Date): Told {
+export function caption({ live, reason }: StateView, since: Date): Caption {
   const tone = TONES[live];
   const title = TITLES[live];
   switch (live) {
@@ -79,12 +79,12 @@ export function told({ live, reason }: StateView, since: Date): Told {
 }
 
 /** There is no connection to the backend. */
-export function disconnected(since: Date): Told {
+export function disconnected(since: Date): Caption {
   const detail = "It is tried again all the time; you need not reload the page.";
   return { tone: "bad", title: `No connection since ${clock(since)}`, detail };
 }
 
 /** The live view should run, and does not. */
-export function stalled(since: Date): Told {
+export function stalled(since: Date): Caption {
   return { tone: "bad", title: `No new picture since ${clock(since)}`, detail: "" };
 }

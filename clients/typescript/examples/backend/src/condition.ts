@@ -46,13 +46,13 @@ export class Condition {
   #looking = false;
   #again = false;
 
-  /** `tell` is told what it has become, until the signal aborts. */
+  /** `publish` is called at each change, until the signal aborts. */
   constructor(
     private readonly client: CameraClient,
     private readonly camera: string,
     private readonly outage: Outage,
     private readonly signal: AbortSignal,
-    private readonly tell: (state: StateView) => void,
+    private readonly publish: (state: StateView) => void,
   ) {}
 
   /** A status has come. */
@@ -78,7 +78,7 @@ export class Condition {
     this.#publish();
   }
 
-  /** Looks at the camera, once more if it is looking already, and tells. */
+  /** Looks at the camera, once more if it is looking already, and publishes. */
   look(): void {
     this.#again = true;
     if (!this.#looking) void this.#look();
@@ -92,7 +92,7 @@ export class Condition {
         const options = { signal: this.signal, timeoutMs: LOOK_MS };
         this.#camera = (await this.client.getCamera({ camera: this.camera }, options)).camera;
       } catch {
-        this.#camera = undefined; // the streams tell what is wrong
+        this.#camera = undefined; // the streams report what is wrong
       }
       this.#publish();
     }
@@ -111,7 +111,7 @@ export class Condition {
     const { activeCapture: active, warnings = [] } = this.#camera ?? {};
     const end = active?.expectedEndTime;
     const remainingMs = end ? Math.max(0, msOf(end) - Date.now()) : null;
-    this.tell({
+    this.publish({
       live: this.#live,
       reason: this.#live === "unreachable" ? "" : reason, // it has the service's address
       sinceMs: Math.max(0, Date.now() - this.#began()),
@@ -121,7 +121,7 @@ export class Condition {
     });
   }
 
-  /** When that began: a page that came later is told of the time before it too. */
+  /** When that began: a page that came later sees the time before it, too. */
   #began(): number {
     const { state, stateTime } = this.#camera ?? {};
     const down = state === Camera_State.RECOVERING || state === Camera_State.FAULTED;

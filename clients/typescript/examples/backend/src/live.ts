@@ -20,7 +20,7 @@ interface Watch extends OfCamera {
 
 const MAX_FPS = 15; // smooth enough to aim by, and half of what 30 would cost
 const WIDTHS = [320, 640, 960, 1280, 1920]; // few, as each is encoded once for all its viewers
-// Then nothing comes, but the page is told why: no such camera, or no live view of it.
+// Then nothing comes, but the page learns why: no such camera, or no live view of it.
 const HOPELESS = ["CAMERA_NOT_FOUND", "INVALID_REQUEST", "UNSUPPORTED"];
 const TRY_AGAIN_LATER = 1013;
 
@@ -33,7 +33,7 @@ export function liveRoute(app: FastifyInstance, client: CameraClient, closing: A
     const viewer = new Viewer(socket, closing);
     const signal = viewer.gone;
     const condition = new Condition(client, camera, outage, signal, (state) =>
-      viewer.tell({ type: "state", state }),
+      viewer.send({ type: "state", state }),
     );
     const unlessHopeless = (error: unknown) => {
       const { reason, message } = explained(error).problem;
@@ -65,14 +65,14 @@ export function liveRoute(app: FastifyInstance, client: CameraClient, closing: A
     async function narrate(): Promise<void> {
       const onReady = () => {
         outage.over();
-        viewer.tell({ type: "ready" });
+        viewer.send({ type: "ready" });
         condition.look();
       };
       const onConnection = (error?: ConnectError) => isUnreachable(error) && outage.began();
       const options = { signal, reconnectMs: Infinity, onConnection, onReady };
       for await (const item of captureEvents(client, { camera }, options)) {
         const step = item.case === "event" && stepView(item.value);
-        if (step) viewer.tell({ type: "step", step });
+        if (step) viewer.send({ type: "step", step });
         condition.look();
       }
     }

@@ -16,7 +16,7 @@ export class Viewer {
   /** Aborts when the page has left, or has to. */
   readonly gone: AbortSignal;
   readonly #socket: WebSocket;
-  #owed = 0; // frames sent and not yet drawn
+  #undrawn = 0; // frames sent and not yet drawn
   #silent = 0; // beats since the page's last sign of life
   #wake = () => {};
 
@@ -35,7 +35,7 @@ export class Viewer {
     socket.on("pong", () => (this.#silent = 0));
     socket.on("message", (data) => {
       this.#silent = 0;
-      if (String(data) === DRAWN) this.#owed = Math.max(0, this.#owed - 1);
+      if (String(data) === DRAWN) this.#undrawn = Math.max(0, this.#undrawn - 1);
       this.#wake();
     });
     socket.on("error", () => socket.terminate());
@@ -48,7 +48,7 @@ export class Viewer {
   }
 
   /** Sends a message. */
-  tell(message: Message): void {
+  send(message: Message): void {
     if (this.#open) this.#socket.send(JSON.stringify(message));
   }
 
@@ -58,10 +58,10 @@ export class Viewer {
     const header = Buffer.alloc(FRAME_HEADER_BYTES);
     header.writeDoubleBE(ageMs, 0);
     header.writeDoubleBE(dropped, 8);
-    this.#owed++;
+    this.#undrawn++;
     const frame = Buffer.concat([header, jpeg]);
     await new Promise<void>((resolve) => this.#socket.send(frame, () => resolve()));
-    while (this.#owed >= AHEAD && this.#open) {
+    while (this.#undrawn >= AHEAD && this.#open) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
@@ -72,7 +72,7 @@ export class Viewer {
 
   #beat(): void {
     if (this.#silent++ >= SILENT_BEATS) this.#socket.terminate();
-    this.tell({ type: "beat" });
+    this.send({ type: "beat" });
     if (this.#open) this.#socket.ping();
   }
 }

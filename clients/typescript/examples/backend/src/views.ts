@@ -107,7 +107,7 @@ const STEPS: Partial<Record<Type, StepView["step"]>> = {
   [Type.SUCCEEDED]: "succeeded",
 };
 
-/** An event that tells a page something. How a still has failed, who asked for it is answered. */
+/** An event for a page. How a still has failed is the answer to its request. */
 export function stepView(event: CaptureEvent): StepView | undefined {
   const step = STEPS[event.type];
   if (!step) return undefined;
