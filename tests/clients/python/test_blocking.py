@@ -19,7 +19,6 @@ from camsvc_client import (
     Stream,
 )
 
-from tests.support.timing import timing
 from tests.support.waiting import until
 
 
@@ -63,20 +62,19 @@ async def test_it_does_what_the_other_does(address: str) -> None:
     await asyncio.to_thread(use)
 
 
-@pytest.mark.timed
 async def test_a_stream_is_closed_by_another_thread(address: str) -> None:
-    def use() -> None:
+    def use() -> float:
         with CameraClient(address) as client:
             view = client.capture_events()
             timer = threading.Timer(0.5, view.close)
             timer.start()
-            with timing() as took:
-                assert list(view) == []
+            started = time.monotonic()
+            assert list(view) == []
             timer.join()
             view.close()
-            took.assert_within(5)
+            return time.monotonic() - started
 
-    await asyncio.to_thread(use)
+    assert await asyncio.to_thread(use) < 5
 
 
 async def test_closing_the_client_ends_everything(address: str) -> None:
@@ -234,9 +232,9 @@ def run(script: str, address: str, *, interrupt: bool = False) -> tuple[str, str
         process.stdout.readline()
         time.sleep(0.5)  # until it waits in fact
         process.send_signal(signal.SIGINT)
-        with timing() as took:
-            said = process.stdout.readline()
-        took.assert_within(1)
+        interrupted_at = time.monotonic()
+        said = process.stdout.readline()
+        assert time.monotonic() - interrupted_at < 1
         out, err = process.communicate(timeout=20)
         return said + out, err, process.returncode
     out, err = process.communicate(timeout=30)

@@ -1,6 +1,7 @@
 """Stills: busy cameras, time-outs, lost answers; the shutter is pressed once."""
 
 import asyncio
+import time
 import uuid
 
 import grpc
@@ -32,7 +33,6 @@ from tests.support import plugins
 from tests.support.history import exposures
 from tests.support.proxy import Proxy
 from tests.support.scenes import camera, fault
-from tests.support.timing import timing
 from tests.support.waiting import until
 
 SLOW = camera(capture_duration_s=0.5)
@@ -105,9 +105,10 @@ async def test_a_wait_that_does_not_fit_the_time_out_is_not_begun(
         await client.list_controls("sim0")
         first = asyncio.create_task(client.capture("sim0", timeout=30))
         await service.wait_for_state(pb.Camera.STATE_CAPTURING)
-        with timing() as took, pytest.raises(CameraBusy):
+        started = time.monotonic()
+        with pytest.raises(CameraBusy):
             await client.capture("sim0", timeout=1.0)
-        took.assert_within(0.5)
+        assert time.monotonic() - started < 0.5
         await first
 
 
@@ -118,12 +119,12 @@ async def test_the_time_out_holds_and_the_picture_is_there_afterwards(
     service = await start_service(camera(capture_duration_s=1.5))
     async with AsyncCameraClient(service.address) as client:
         await client.list_controls("sim0")
-        with (
-            timing() as took,
-            pytest.raises(DeadlineExceeded, match=r"Capture had no answer within 0\.5 s") as caught,
-        ):
+        started = time.monotonic()
+        with pytest.raises(
+            DeadlineExceeded, match=r"Capture had no answer within 0\.5 s"
+        ) as caught:
             await client.capture("sim0", timeout=0.5)
-        took.assert_within(0.7)
+        assert time.monotonic() - started < 0.7
         assert isinstance(caught.value, TimeoutError)
         picture = await client.capture("sim0", timeout=30, request_id=caught.value.request_id)
         assert exposures(picture.capture) == 1
@@ -193,15 +194,12 @@ async def test_a_group_is_taken_at_once_and_one_failure_spoils_no_other(
     broken = camera("sim2", faults=[fault("permanent", on="open", times=0)])
     service = await start_service(camera() + camera("sim1") + broken)
     async with AsyncCameraClient(service.address) as client:
-        with timing() as took:
-            group = await client.capture_group(
-                ["sim0", Shot(camera="sim1", labels={"side": "right"})]
-            )
+        group = await client.capture_group(["sim0", Shot(camera="sim1", labels={"side": "right"})])
         left, right = group.captures()
         assert (left.camera, right.camera) == ("sim0", "sim1")
         assert dict(right.labels) == {"side": "right"}
         assert group.skew_s is not None
-        assert group.skew_s - took.waited_s < 0.05
+        assert group.skew_s < 0.05
         mixed = await client.capture_group(["sim0", "sim2"])
         assert mixed.results[0].capture
         assert isinstance(mixed.results[1].error, CameraFaulted)

@@ -32,7 +32,6 @@ from tests.clients.python.machine import Machine
 from tests.support.history import QUICK, exposures
 from tests.support.proxy import Proxy
 from tests.support.scenes import camera
-from tests.support.timing import timing
 from tests.support.waiting import until
 
 SCENE = camera(fps=30) + camera("sim1", **QUICK)
@@ -306,24 +305,24 @@ async def test_a_service_that_is_not_there_is_an_error_in_words() -> None:
             await anext(client.capture_events())
 
 
-@pytest.mark.timed
 async def test_a_time_out_holds_while_the_service_is_not_there() -> None:
     async with AsyncCameraClient(GONE) as client:
-        with timing() as took, pytest.raises(ServiceUnreachable):
+        started = time.time()
+        with pytest.raises(ServiceUnreachable):
             await client.capture("sim0", timeout=0.7)
-        took.assert_within(1.0)
+        assert time.time() - started < 1.0
 
 
-@pytest.mark.timed
 async def test_a_service_that_never_spoke_is_silent_too() -> None:
     """It takes connections and says nothing, as one that was frozen before."""
 
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         async with AsyncCameraClient(f"127.0.0.1:{port}", silence_s=1.0) as client:
-            with timing() as took, pytest.raises(ServiceUnreachable, match="does not answer"):
+            started = time.time()
+            with pytest.raises(ServiceUnreachable, match="does not answer"):
                 await client.get_camera("sim0", timeout=30)
-            took.assert_within(2)
+            assert time.time() - started < 2
             with pytest.raises(DeadlineExceeded):
                 await client.get_camera("sim0", timeout=0.3)
 
