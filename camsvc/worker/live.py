@@ -1,7 +1,7 @@
 """Live frames in the worker: read, encoded once for each variant, handed over in slots.
 
 A frame is handed over only when it is newer than the one before it and whole; otherwise it counts
-as bad. Bad frames are passed over until there are too many in a row.
+as bad. Bad frames are skipped until there are too many in a row.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ class LiveReader:
         )
         self._bad = 0
         if not self._variants:
-            with contextlib.suppress(Exception):  # the device's next use will tell
+            with contextlib.suppress(Exception):  # the device's next use meets it again
                 self.suspend(driver)
 
     def release(self, slots: list[int]) -> None:
@@ -69,7 +69,7 @@ class LiveReader:
             driver.stop_live()
 
     def stop(self, driver: Driver | None) -> None:
-        """Forget who watches; the service says it again when the camera is back."""
+        """Forget the variants; the service sends them again when the camera is back."""
         self._variants = {}
         self.suspend(driver)
 
@@ -80,13 +80,9 @@ class LiveReader:
                 driver.start_live()
                 self._started = True
             frame = driver.read()
-            if frame is None:
-                return
-            if frame.acquisition_time_ns <= self._newest_ns:
-                raise errors.DriverError("the camera repeats its last frame")
-            self._hand_over(frame)
-            self._newest_ns = frame.acquisition_time_ns
-            self._bad = 0
+            if frame is not None:
+                self._hand_over(frame)
+                self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
             failed = failure(error)
@@ -99,29 +95,38 @@ class LiveReader:
             self._send(m.Lost(failed))
 
     def _hand_over(self, frame: Frame) -> None:
+        if frame.acquisition_time_ns <= self._newest_ns:
+            raise errors.DriverError("the camera repeats its last frame")
         moment = frame.acquisition_time_ns / 1e9
         due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
         outputs = codec.outputs(frame, due)
         if len(outputs) > len(self._free):
             self._skipped += 1
+            self._newest_ns = frame.acquisition_time_ns
             return
+        taken: list[int] = []
+        try:
+            self._send(self._encoded(frame, outputs, taken))
+        except Exception:
+            self.release(taken)
+            raise
+        self._skipped = 0
+        self._newest_ns = frame.acquisition_time_ns
+
+    def _encoded(
+        self, frame: Frame, outputs: dict[codec.Output, list[LiveVariant]], taken: list[int]
+    ) -> m.LiveFrames:
+        """Encode a frame into slots; `taken` names those, whatever happens."""
         started = time.perf_counter()
         images = []
         for output, variants in outputs.items():
             data = codec.render(frame, output)
             slot = min(self._free)
             self._free.discard(slot)
+            taken.append(slot)
             self._block.write(slot, data)
-            images.append(
-                m.LiveImage(
-                    [variant.id for variant in variants],
-                    slot,
-                    len(data),
-                    codec.JPEG,
-                    output.width_px,
-                    output.height_px,
-                )
-            )
+            ids = [variant.id for variant in variants]
+            size = (output.width_px, output.height_px)
+            images.append(m.LiveImage(ids, slot, len(data), codec.JPEG, *size))
         encode_s = time.perf_counter() - started
-        self._send(m.LiveFrames(frame.acquisition_time_ns, images, encode_s, self._skipped))
-        self._skipped = 0
+        return m.LiveFrames(frame.acquisition_time_ns, images, encode_s, self._skipped)

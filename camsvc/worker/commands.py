@@ -1,0 +1,270 @@
+"""What each command does with the driver. All of it runs on the main thread, one after the other.
+
+A still has three steps: apply the shot's controls, take it, restore the controls. `Prepare` does
+the first ahead of time; until the last is done, no live frame is read.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from camsvc.drivers.base import Driver, DriverState
+from camsvc.drivers.controls import checked
+from camsvc.images import exif
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.model import errors
+from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
+from camsvc.worker.live import LiveReader
+from camsvc.worker.still import StillWriter
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A shot whose controls are set, and their values from before."""
+
+    shot: Shot
+    before: dict[str, ControlValue]
+
+
+class Commands:
+    """The driver, its device, and what may be done with them."""
+
+    def __init__(
+        self,
+        block: SharedBlock,
+        driver_class: type[Driver] | errors.DriverFault,
+        *,
+        live: LiveReader,
+        still: StillWriter,
+        interrupt: threading.Event,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        self._block = block
+        self._loaded = driver_class
+        self._live = live
+        self._still = still
+        self._interrupt = interrupt
+        self._on_progress = on_progress
+        self.driver: Driver | None = None
+        self._device: DeviceInfo | None = None
+        self._applied: _Applied | None = None
+        self._had_device = False
+        """Whether the device may have been opened here, if only in part."""
+        self._percent: int | None = None
+        """The last progress of the still under way; None: there is none."""
+        self._handlers: dict[type, Callable[..., m.Answer]] = {
+            m.Open: self._open,
+            m.Recover: self._recover,
+            m.Close: self._close,
+            m.Prepare: self._prepare,
+            m.Capture: self._capture,
+            m.ListControls: self._list_controls,
+            m.SetControls: self._set_controls,
+            m.Discover: self._discover,
+            m.Diagnose: self._diagnose,
+        }
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the camera waits for a still, and is to be left alone until then."""
+        return self._applied is not None
+
+    @property
+    def has_health_check(self) -> bool:
+        """Whether the device is open, and its driver can check it."""
+        is_open = self.driver is not None and self._device is not None
+        return is_open and self._driver_class.health_check is not Driver.health_check
+
+    def run(self, command: object) -> m.Answer:
+        """Carry a command out. Raises whatever the driver does."""
+        if self._applied is not None and not self._uses_applied_shot(command):
+            self.restore_controls()
+        return self._handlers[type(command)](command)
+
+    def health_check(self) -> DeviceInfo | None:
+        """Return the open device where it has changed. Raises whatever the driver does."""
+        changed = self.opened.health_check()
+        if changed is None:
+            return None
+        self._device = self._described(changed)
+        return self._device
+
+    @property
+    def opened(self) -> Driver:
+        """The driver.
+
+        Raises:
+            DriverError: its device is not open.
+        """
+        if self.driver is None or self._device is None:
+            raise errors.DriverError("the camera is not open")
+        return self.driver
+
+    @property
+    def _open_device(self) -> DeviceInfo:
+        if self._device is None:
+            raise errors.DriverError("the camera is not open")
+        return self._device
+
+    def restore_controls(self) -> None:
+        """Set the controls as they were before the shot, as far as the camera accepts that.
+
+        It may refuse a value that it had itself, on automatic. That does not affect the picture.
+        """
+        applied, self._applied = self._applied, None
+        if applied is None or not applied.before:
+            return
+        try:
+            self.opened.set_controls(applied.before)
+        except errors.InvalidRequest:
+            for name, value in applied.before.items():
+                try:
+                    self.opened.set_controls({name: value})
+                except errors.InvalidRequest as error:
+                    sys.stderr.write(f"{name} was not restored after a shot: {error}\n")
+
+    def _uses_applied_shot(self, command: object) -> bool:
+        """Whether a command restores the controls by itself, at the right time."""
+        match command:
+            case m.Capture(shot):
+                return self._applied is not None and shot == self._applied.shot
+            case _:
+                return isinstance(command, m.Close)
+
+    def _open(self, command: m.Open) -> m.Answer:
+        state = DriverState(command.notes, self._block.write_notes)
+        self._block.write_notes(command.notes)
+        self._device = None
+        self.driver = self._driver_class(command.settings, state)
+        self.driver.interrupt = self._interrupt
+        self.driver.progress = self._report_progress
+        self._device = self._described(self._open_driver(self.driver))
+        self._apply(command.controls)
+        return m.Opened(self._device)
+
+    def _open_driver(self, driver: Driver) -> DeviceInfo:
+        had_device, self._had_device = self._had_device, True
+        try:
+            return driver.open()
+        except errors.DeviceAway as error:
+            self._had_device = had_device
+            if had_device and isinstance(error, errors.DeviceInUse):
+                why = "its library has not let go of it, and needs a new process"
+                raise errors.WorkerLost(f"the camera is in use: {why}") from error
+            raise
+
+    def _described(self, device: DeviceInfo) -> DeviceInfo:
+        return replace(
+            device,
+            live_view=device.live_view and self._driver_class.read is not Driver.read,
+            warnings=[*device.warnings, *exif.warnings()],
+        )
+
+    def _recover(self, _: m.Recover) -> m.Answer:
+        self._live.stop(self.driver)
+        self.opened.recover()
+        return m.Done()
+
+    def _close(self, _: m.Close) -> m.Answer:
+        driver = self.driver
+        if driver is not None:
+            with contextlib.ExitStack() as steps:  # each is done, whatever becomes of the others
+                steps.callback(self._dispose, driver)
+                steps.callback(self._live.stop, driver)
+                self.restore_controls()
+        return m.Done()
+
+    def _dispose(self, driver: Driver) -> None:
+        self.driver = self._device = None
+        driver.close()
+
+    def _prepare(self, command: m.Prepare) -> m.Answer:
+        try:
+            self._apply_shot(command.shot)
+            self.opened.prepare(command.shot)
+        except Exception:
+            self.restore_controls()
+            raise
+        return m.Done()
+
+    def _capture(self, command: m.Capture) -> m.Answer:
+        shot, driver = command.shot, self.opened
+        try:
+            if self._applied is None:
+                self._apply_shot(shot)
+            self._percent = -1
+            started = time.perf_counter()
+            asked_ns = time.time_ns()
+            frame = driver.capture(shot)
+            driver_s = time.perf_counter() - started
+            if frame.acquisition_time_ns < asked_ns:
+                age_s = (asked_ns - frame.acquisition_time_ns) / 1e9
+                raise errors.DriverError(
+                    f"stale picture: taken {age_s:.3f} s before it was asked for"
+                )
+            values = {c.name: c.value for c in driver.controls() if c.value is not None}
+            values |= frame.controls
+        finally:
+            self._percent = None
+            self.restore_controls()
+        return self._still.hand_over(frame, command, self._open_device, values, driver_s)
+
+    def _apply_shot(self, shot: Shot) -> None:
+        """Do what can be done before the trigger; `restore_controls` has to follow in any case.
+
+        Raises:
+            Unsupported, InvalidRequest: the camera cannot do what the shot asks for.
+        """
+        driver, device = self.opened, self._open_device
+        if shot.format not in device.formats:
+            formats = ", ".join(device.formats)
+            raise errors.Unsupported(
+                f"format {shot.format} is not available; this camera offers: {formats}"
+            )
+        if not device.capture_during_live_view:
+            self._live.suspend(driver)
+        controls = driver.controls() if shot.controls else []
+        wanted = checked(controls, shot.controls)
+        before = {c.name: c.value for c in controls if c.name in wanted and c.value is not None}
+        self._applied = _Applied(shot, before)
+        if wanted:
+            driver.set_controls(wanted)
+
+    def _report_progress(self, percent: int) -> None:
+        """Report how far the still under way is, on whatever thread the driver calls this."""
+        percent = min(100, max(0, int(percent)))
+        if self._percent is not None and percent != self._percent:
+            self._percent = percent
+            self._on_progress(percent)
+
+    def _list_controls(self, _: m.ListControls) -> m.Answer:
+        return m.Controls(self.opened.controls())
+
+    def _set_controls(self, command: m.SetControls) -> m.Answer:
+        self._apply(command.values)
+        return m.Controls(self.opened.controls())
+
+    def _apply(self, values: dict[str, ControlValue]) -> None:
+        if values:
+            self.opened.set_controls(checked(self.opened.controls(), values))
+
+    def _discover(self, command: m.Discover) -> m.Answer:
+        def configured_as(device: Device) -> str:
+            ids = command.configured.items()
+            return next((i for i, s in ids if self._driver_class.selects(s, device)), "")
+
+        found = self._driver_class.discover(list(command.configured.values()))
+        return m.Discovered([replace(d, camera=configured_as(d)) for d in found])
+
+    def _diagnose(self, command: m.Diagnose) -> m.Answer:
+        return m.Diagnosed(self._driver_class.diagnose(command.settings))
+
+    @property
+    def _driver_class(self) -> type[Driver]:
+        if isinstance(self._loaded, errors.DriverFault):
+            raise self._loaded
+        return self._loaded
