@@ -163,15 +163,19 @@ def _size(frame: Frame) -> tuple[int, int]:
     if frame.pixels is not None:
         height, width = frame.pixels.shape[:2]
         return width, height
-    assert frame.encoded is not None
-    return jpeg_size(frame.encoded)
+    return jpeg_size(_file(frame))
+
+
+def _file(frame: Frame) -> bytes:
+    if frame.encoded is None:
+        raise DriverError("the driver returned a frame that has neither pixels nor a file")
+    return frame.encoded
 
 
 def _decoded(frame: Frame, output: Output) -> "npt.NDArray[np.uint8]":
     """Return a frame's pixels; of a JPEG those of the least size that serves, which is cheaper."""
     if frame.pixels is not None:
         return frame.pixels
-    assert frame.encoded is not None
     shrinks = min(d // o for d, o in zip(_size(frame), (output.width_px, output.height_px),
                                          strict=True))  # fmt: skip
     cv2 = _cv2()
@@ -179,9 +183,9 @@ def _decoded(frame: Frame, output: Output) -> "npt.NDArray[np.uint8]":
 
     factor = next((factor for factor in (8, 4, 2) if shrinks >= factor), 0)
     flag = getattr(cv2, f"IMREAD_REDUCED_COLOR_{factor}") if factor else cv2.IMREAD_COLOR
-    # As stored, which is what its size is told of: turned upright, it would be squeezed into that.
+    # As stored, as its size is: turned upright, it would be squeezed into that.
     flag |= cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(frame.encoded, np.uint8), flag)
+    pixels = cv2.imdecode(np.frombuffer(_file(frame), np.uint8), flag)
     if pixels is None:
         raise DriverError(f"the camera's {frame.mime_type} could not be decoded")
     return np.asarray(pixels, np.uint8)

@@ -107,12 +107,13 @@ def tagged(
         return [whole]
     if frame.encoded is not None and (cameras := _place(memoryview(frame.encoded))[1]):
         return [whole[:place], cameras, whole[place:]]
-    if not pillow():
+    tiff = pillow()
+    if tiff is None:
         return [whole]
     labels = json.loads(labels_json) if labels_json else {}
-    body = _body(frame, device, controls, {"labels": labels} if labels else {})
+    body = _body(tiff, frame, device, controls, {"labels": labels} if labels else {})
     if len(body) > _LONGEST:
-        body = _body(frame, device, controls, {"labels_omitted": True})
+        body = _body(tiff, frame, device, controls, {"labels_omitted": True})
     segment = struct.pack(">HH", _APP1, len(body) + 2) + body
     return [whole[:place], memoryview(segment), whole[place:]]
 
@@ -137,13 +138,12 @@ def _place(data: memoryview) -> tuple[int, memoryview | None]:
 
 
 def _body(
+    tiff: ModuleType,
     frame: Frame,
     device: DeviceInfo,
     controls: Mapping[str, ControlValue],
     comment: Mapping[str, object],
 ) -> bytes:
-    tiff = pillow()
-    assert tiff is not None
     seconds, rest_ns = divmod(frame.acquisition_time_ns, 10**9)
     taken = datetime.fromtimestamp(seconds, UTC).strftime("%Y:%m:%d %H:%M:%S")
     fraction = f"{rest_ns // 1000:06}"

@@ -74,9 +74,7 @@ def decode(body: bytes) -> Envelope:
         envelope = _Unpickler(io.BytesIO(body)).load()
     except Exception as error:
         raise ProtocolViolation(f"not a message: {error}") from error
-    validate(envelope, Envelope)
-    assert isinstance(envelope, Envelope)
-    return envelope
+    return validate(envelope, Envelope)
 
 
 def receive(sock: socket.socket) -> Envelope | None:

@@ -13,12 +13,13 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from operator import attrgetter
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from camsvc.model.limits import Range
 
 MAX_ITEMS = 50_000
 
+_T = TypeVar("_T")
 _INT64 = Range(-(1 << 63), (1 << 63) - 1)
 
 
@@ -33,16 +34,18 @@ _Checks = dict[type, _Check]
 """The types that are allowed, and what else is asked of a value of each."""
 
 
-def validate(message: object, allowed: type) -> None:
-    """Check a message.
+def validate(message: object, allowed: type[_T]) -> _T:
+    """Check a message, and return it.
 
     Raises:
         ProtocolViolation: it is not as annotated; the text names the field.
     """
+    hint: Any = allowed
     try:
-        _check(message, _checks(allowed), iter(range(MAX_ITEMS)))
+        _check(message, _checks(hint), iter(range(MAX_ITEMS)))
     except _Wrong as wrong:
         raise ProtocolViolation(f"{type(message).__name__}{wrong}") from None
+    return cast(_T, message)
 
 
 class _Wrong(Exception):
