@@ -5,9 +5,13 @@ import contextlib
 import os
 from collections import deque
 
+import structlog
+
 from camsvc.model.errors import CameraLost
 from camsvc.model.options import Launch
 from camsvc.worker_pool.process import LIVENESS_INTERVAL_S, WorkerProcess
+
+_log = structlog.get_logger()
 
 STARTS_AT_ONCE = min(4, max(1, (os.cpu_count() or 1) - 1))
 """Importing OpenCV takes a core for a tenth of a second: one core is left to the loop, whose
@@ -16,8 +20,14 @@ answers would else wait for 50 ms and more."""
 START_S = 2.0
 """A start that takes longer hangs in the import of a library, and counts no more against others."""
 
+RETRY_S = 5.0
+"""When a warm-up is tried again that failed by an error of the service's own."""
+
 _WARM_UP_S = 60.0
 """How long a warm worker may take to start before it is given up."""
+
+_END_S = 5.0
+"""How long ending workers are waited for: one in a kernel call may never go."""
 
 _REPLENISH_DELAY_S = 0.5
 """The next warm worker starts when the one just taken should have opened its device: a client is
@@ -32,13 +42,19 @@ class WorkerPool:
         *,
         starts_at_once: int = STARTS_AT_ONCE,
         start_s: float = START_S,
+        retry_s: float = RETRY_S,
         liveness_interval_s: float = LIVENESS_INTERVAL_S,
     ) -> None:
+        self._retry_s = retry_s
         self._start_s = start_s
         self._liveness_interval_s = liveness_interval_s
         self._warm: dict[Launch, deque[WorkerProcess]] = {}
         self._warming: dict[Launch, asyncio.Task[None]] = {}
         self._starts = asyncio.Semaphore(starts_at_once)
+
+    def has_warm(self, launch: Launch) -> bool:
+        """Whether a warm worker waits to be taken."""
+        return any(worker.alive for worker in self._warm.get(launch, ()))
 
     def warm(self, launch: Launch) -> None:
         """Begin starting a worker that will be wanted."""
@@ -68,10 +84,18 @@ class WorkerPool:
             self._warming[launch] = task
 
     async def _warm_up(self, launch: Launch, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        with contextlib.suppress(CameraLost, TimeoutError):  # whoever needs one next is told
-            async with asyncio.timeout(_WARM_UP_S):
-                self._warm[launch].append(await self._start(launch))
+        while True:
+            await asyncio.sleep(delay_s)
+            try:
+                async with asyncio.timeout(_WARM_UP_S):
+                    self._warm[launch].append(await self._start(launch))
+            except (CameraLost, TimeoutError):
+                return  # the next `take` meets it again, and reports it
+            except Exception:
+                _log.exception("unhandled exception in a warm-up", driver=launch.driver)
+                delay_s = self._retry_s
+            else:
+                return
 
     async def _start(self, launch: Launch) -> WorkerProcess:
         """Start a worker when few others are starting."""
@@ -94,5 +118,7 @@ class WorkerPool:
         workers = [worker for warm in self._warm.values() for worker in warm]
         for worker in workers:
             worker.kill("the service ends")
-        await asyncio.gather(*(worker.wait_ended() for worker in workers), return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await asyncio.gather(*(worker.wait_ended() for worker in workers))
         self._warm.clear()

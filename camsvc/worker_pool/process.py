@@ -30,6 +30,8 @@ _STACK_DUMP_S = 0.05
 _DRAIN_S = 0.5
 """How long the pipe of an ended process is read on: a child of its own may hold it open."""
 
+_INTERNAL_ERROR = "an internal error, see the service's log"
+
 LIVENESS_INTERVAL_S = 5.0
 """An idle worker is pinged this often, and killed when it takes as long to answer."""
 
@@ -85,7 +87,7 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Whether calls can still be answered."""
-        return not self._ended and not self._killed_for
+        return not self._killed_for and self._process.returncode is None
 
     @property
     def notes(self) -> bytes:
@@ -169,17 +171,22 @@ class WorkerProcess:
             await self._hear_until_it_ends()
         except Exception:
             self._log.exception("unhandled exception in the supervision of a worker")
-            self.kill("an internal error, see the service's log")
-            posix.kill_group(self.pid)
+            self.kill(_INTERNAL_ERROR)
             await self._process.wait()
         finally:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        try:
             with contextlib.ExitStack() as steps:  # each is done, whatever becomes of the others
                 steps.callback(self._note_end)
                 steps.callback(self._stderr.close)
                 steps.callback(self._pipe.close)
                 steps.callback(self._block.close)
-                posix.kill_group(self.pid)
+                posix.kill_group(self.pid)  # what its libraries have started
                 self._last_notes = self._block.read_notes()
+        except Exception:
+            self._log.exception("unhandled exception after the end of a worker")
 
     async def _hear_until_it_ends(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -241,7 +248,7 @@ class WorkerProcess:
             self.kill(str(error))
         except Exception:
             self._log.exception("unhandled exception in a worker's observer")
-            self.kill("an internal error, see the service's log")
+            self.kill(_INTERNAL_ERROR)
 
     async def _log_stderr(self) -> None:
         async for line in self._stderr.lines():

@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from camsvc.camera.camera import Camera
 from camsvc.camera.capture import Order
@@ -38,14 +41,16 @@ async def pool(request: pytest.FixtureRequest) -> AsyncIterator[WorkerPool]:
     await workers_gone()
 
 
-async def warm(pool: WorkerPool) -> WorkerProcess:
-    """Wait for the warm worker."""
+async def warm(pool: WorkerPool, *taken: WorkerProcess) -> psutil.Process:
+    """Wait for the warm worker, the only one that is not `taken`."""
 
     async def there() -> bool:
-        return bool(pool._warm.get(LAUNCH))
+        return pool.has_warm(LAUNCH)
 
     await until(there, "a worker is warm", within_s=START_S)
-    return pool._warm[LAUNCH][0]
+    known = {worker.pid for worker in taken}
+    (process,) = (p for p in psutil.Process().children() if p.pid not in known)
+    return process
 
 
 async def end(*workers: WorkerProcess) -> None:
@@ -60,25 +65,50 @@ async def test_the_warm_worker_is_handed_out_at_once_and_another_is_made(
     pool: WorkerPool,
 ) -> None:
     first = await pool.take(LAUNCH)
-    waiting = await warm(pool)
+    waiting = await warm(pool, first)
     with timing() as took:
         second = await pool.take(LAUNCH)
     took.assert_within(QUICK_S)
-    assert second is waiting
-    assert (await warm(pool)).pid not in (first.pid, second.pid)
+    assert second.pid == waiting.pid
+    await warm(pool, first, second)
     await end(first, second)
 
 
 async def test_a_warm_worker_that_died_is_not_handed_out(pool: WorkerPool) -> None:
     pool.warm(LAUNCH)
     dead = await warm(pool)
-    os.kill(dead.pid, signal.SIGKILL)
-    async with asyncio.timeout(ENDED_S):
-        await dead.wait_ended()
+    dead.kill()
+
+    async def noticed() -> bool:
+        return not pool.has_warm(LAUNCH)
+
+    await until(noticed, "its end is noticed")
     worker = await pool.take(LAUNCH)
     assert worker.pid != dead.pid
     await worker.call(m.Ping(), 5)
     await end(worker)
+
+
+@pytest.mark.parametrize("pool", [{"retry_s": 0.1}], indirect=True)
+async def test_a_warm_up_that_fails_by_an_unforeseen_error_is_logged_and_tried_again(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = 0
+
+    async def fail(*_: object, **__: object) -> NoReturn:
+        nonlocal failed
+        failed += 1
+        raise ZeroDivisionError
+
+    async def twice() -> bool:
+        return failed == 2
+
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(WorkerProcess, "start", fail)
+        pool.warm(LAUNCH)
+        await until(twice, "it is tried again")
+    assert logs[0]["event"] == "unhandled exception in a warm-up"
+    await warm(pool)
 
 
 @pytest.mark.parametrize("pool", [{"start_s": 0.2}], indirect=True)
@@ -93,13 +123,31 @@ async def test_drivers_that_hang_when_imported_keep_no_other_worker_from_startin
     await end(worker)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "is stopped"])
+def kill(worker: WorkerProcess, _: pytest.MonkeyPatch) -> None:
+    os.kill(worker.pid, signal.SIGKILL)
+
+
+def stop(worker: WorkerProcess, _: pytest.MonkeyPatch) -> None:
+    os.kill(worker.pid, signal.SIGSTOP)
+
+
+def break_supervision(_: WorkerProcess, patch: pytest.MonkeyPatch) -> None:
+    def fail() -> NoReturn:
+        raise ZeroDivisionError
+
+    patch.setattr(m, "Ping", fail)
+
+
+@pytest.mark.parametrize("lose", [kill, stop, break_supervision])
 @pytest.mark.parametrize("pool", [{"liveness_interval_s": 0.3}], indirect=True)
 async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
-    pool: WorkerPool, tmp_path: Path, number: int
+    pool: WorkerPool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lose: Callable[[WorkerProcess, pytest.MonkeyPatch], None],
 ) -> None:
     options = camera_options("sim0", "simulated")
-    taken = []
+    taken: list[WorkerProcess] = []
 
     async def take() -> WorkerProcess:
         taken.append(await pool.take(LAUNCH))
@@ -114,13 +162,18 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
 
     actor = Camera(options, take, archive, [States()])
     await actor.capture(Order(Shot()), START_S)
-    await warm(pool)
+    await warm(pool, *taken)
     states.clear()
-    os.kill(taken[-1].pid, number)
+
+    async def lost() -> bool:
+        return State.RECOVERING in states
 
     async def back() -> bool:
         return states == [State.RECOVERING, State.READY]
 
+    with monkeypatch.context() as patch:
+        lose(taken[-1], patch)
+        await until(lost, "its loss is noticed")
     await until(back, "the camera is back")
     assert taken[0].pid != taken[1].pid
     await actor.capture(Order(Shot()), START_S)

@@ -5,20 +5,28 @@ import contextlib
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 import camsvc
 from camsvc.images import exif
+from camsvc.ipc import codec
 from camsvc.ipc import messages as m
+from camsvc.ipc.observer import WorkerObserver
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
-from camsvc.model.values import Shot
+from camsvc.model.values import DeviceInfo, Shot
 from camsvc.worker_pool.process import WorkerProcess
+from camsvc.worker_pool.stderr import StderrTail
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.timing import timing
 from tests.support.waiting import workers_gone
@@ -30,6 +38,8 @@ SIMULATED = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
 START_S = 20.0
 CALL_S = 10.0
 ANY_SIZE = 1 << 30
+INTERNAL_ERROR = "an internal error, see the service's log"
+UNHANDLED = ("unhandled exception in the supervision of a worker", "error")
 NOTICED_S = 2.0
 
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
@@ -276,6 +286,90 @@ async def test_a_busy_worker_is_left_to_its_calls_time_out(start: StartWorker) -
     with pytest.raises(WorkerTimeout):
         await worker.call(opening("hang"), 0.5)
     assert worker.alive
+
+
+class Failing(WorkerObserver):
+    """Fails at whatever it hears, as a bug of the service's own would."""
+
+    def on_device_changed(self, device: DeviceInfo) -> None:
+        raise ZeroDivisionError
+
+
+def fail(*_: object) -> NoReturn:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [(codec, "decode"), (m, "Ping"), (StderrTail, "lines")],
+    ids=["receiving", "liveness", "stderr"],
+)
+async def test_a_task_that_dies_of_an_unforeseen_error_takes_its_worker_with_it(
+    start: StartWorker, monkeypatch: pytest.MonkeyPatch, broken: object, name: str
+) -> None:
+    """It is logged, and whoever calls learns at once that the worker is lost."""
+    monkeypatch.setattr(broken, name, fail)
+    with capture_logs() as logs, pytest.raises(WorkerLost, match=INTERNAL_ERROR):
+        worker = await start(MISDEEDS, liveness_interval_s=0.1)
+        async with asyncio.timeout(NOTICED_S):
+            await worker.wait_ended()
+        await worker.call(opening(), CALL_S)
+    await workers_gone()
+    assert UNHANDLED in [(entry["event"], entry["log_level"]) for entry in logs]
+
+
+async def test_an_observer_that_fails_costs_its_worker(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    worker.attach("sim0", Failing())
+    with pytest.raises(WorkerLost, match=INTERNAL_ERROR):
+        await worker.call(opening("say_that_the_device_has_changed"), CALL_S)
+    await gone(worker)
+
+
+async def test_whoever_is_attached_too_late_hears_of_the_end(start: StartWorker) -> None:
+    worker = await start(MISDEEDS)
+    worker.kill("enough")
+    await gone(worker)
+    ended = asyncio.Event()
+
+    class Late(WorkerObserver):
+        def on_ended(self) -> None:
+            ended.set()
+
+    worker.attach("sim0", Late())
+    async with asyncio.timeout(NOTICED_S):
+        await ended.wait()
+
+
+def run_by_hand(send: bytes) -> tuple[int, str]:
+    """Run a worker as `python -m camsvc.worker`, send it bytes; return its exit code and stderr."""
+    ours, theirs = socket.socketpair()
+    block = SharedBlock.create()
+    with ours, theirs, contextlib.closing(block):
+        arguments = [str(theirs.fileno()), str(block.fd), str(os.getpid()), SIMULATED.driver]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "camsvc.worker", *arguments],
+            pass_fds=(theirs.fileno(), block.fd),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started = codec.receive(ours)
+        ours.sendall(send)
+        ours.shutdown(socket.SHUT_WR)
+        _, said = process.communicate(timeout=CALL_S)
+    assert isinstance(started, m.Envelope)
+    assert isinstance(started.message, m.Started)
+    return process.returncode, said
+
+
+def test_a_worker_ends_with_its_pipe() -> None:
+    assert run_by_hand(b"") == (0, "")
+
+
+def test_a_worker_whose_pipe_fails_ends_and_says_why() -> None:
+    code, said = run_by_hand((5).to_bytes(4, "little") + b"hello")
+    assert code == 1
+    assert "ProtocolViolation: not a message" in said
 
 
 async def test_another_interpreter_runs_the_worker_without_the_services_packages(

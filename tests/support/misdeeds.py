@@ -144,6 +144,12 @@ def tell_of_progress_that_is_no_number() -> None:
 
 
 @deed
+def say_that_the_device_has_changed() -> None:
+    _send_unchecked(0, m.Changed(DeviceInfo("changed", [])))
+    _wait_for_ever()
+
+
+@deed
 def describe_the_device_by_a_number() -> None:
     _send_unchecked(0, m.Changed(7))  # type: ignore[arg-type]
     _wait_for_ever()
