@@ -24,7 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bench import live_servers
 from camsvc.model.records import CaptureRecord, CaptureState, Failure
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Journal
+from camsvc.storage.database import Database
 
 if TYPE_CHECKING:  # it is there for the type checker only
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
@@ -59,7 +59,7 @@ def _record(number: int) -> CaptureRecord:
 async def fill(folder: Path) -> None:
     """Make a journal of `CAPTURES` captures."""
     journal = await asyncio.to_thread(
-        Journal.open,
+        Database.open,
         folder / "journal.sqlite3",
         before_commit=lambda: None,
         on_commit=lambda: None,

@@ -30,13 +30,13 @@ from camsvc.model.errors import CameraBusy, CameraUnavailable, CaptureNotFound, 
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, Filter
 from camsvc.storage import queries as rows
 from camsvc.storage.data_dir import ArchiveError, open_folder
-from camsvc.storage.database import Journal
-from camsvc.storage.deletion import Removal
+from camsvc.storage.database import Database
+from camsvc.storage.deletion import Deletion
 from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from camsvc.storage.image_reader import ImageReader, open_to_read
-from camsvc.storage.reconcile import end, put_right
-from camsvc.storage.write_queue import DISK_ERRORS, RETRY_S, Outbox, is_full
+from camsvc.storage.reconcile import end, reconcile
+from camsvc.storage.write_queue import DISK_ERRORS, RETRY_S, WriteQueue, is_full
 
 __all__ = ["Archive", "ArchiveError"]
 
@@ -56,17 +56,17 @@ class Archive:
     """The data folder. Make one with `open`. Methods must be called on the event loop."""
 
     def __init__(
-        self, store: CaptureStore, journal: Journal, lock: int, feed: EventFeed, reserve_bytes: int
+        self, store: FileStore, database: Database, lock: int, feed: EventFeed, reserve_bytes: int
     ) -> None:
         self._store = store
-        self._journal = journal
-        self._outbox = Outbox(journal, feed)
+        self._database = database
+        self._queue = WriteQueue(database, feed)
         self._lock = lock
         self._feed = feed
         self._reserve_bytes = reserve_bytes
         self._largest: dict[str, int] = {}
         self._in_use: collections.Counter[str] = collections.Counter()
-        self._removal = Removal(store, self._outbox)
+        self._removal = Deletion(store, self._queue)
         self.total_bytes = 0
         """What all pictures kept take; see `count`."""
         self.on_stored: Callable[[], None] = lambda: None
@@ -78,26 +78,26 @@ class Archive:
         Raises:
             ArchiveError: it is of no use.
         """
-        store = CaptureStore(folder)
-        journal, lock = await asyncio.to_thread(open_folder, store, folder)
+        store = FileStore(folder)
+        database, lock = await asyncio.to_thread(open_folder, store, folder)
         try:
-            await journal.write(lambda db: put_right(db, store))
-            _, last_sequence = await journal.read(rows.event_span)
+            await database.write(lambda db: reconcile(db, store))
+            _, last_sequence = await database.read(rows.event_span)
         except BaseException as error:
-            await journal.close()
+            await database.close()
             os.close(lock)
             if isinstance(error, DISK_ERRORS):
                 raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
             raise
-        archive = cls(store, journal, lock, EventFeed(journal, last_sequence), reserve_bytes)
+        archive = cls(store, database, lock, EventFeed(database, last_sequence), reserve_bytes)
         await archive.count()
         return archive
 
     async def close(self) -> None:
         """Let what is being written end, then close everything."""
         await self._removal.close()
-        await self._outbox.close()
-        await self._journal.close()
+        await self._queue.close()
+        await self._database.close()
         os.close(self._lock)
 
     # For the cameras.
@@ -113,7 +113,7 @@ class Archive:
             self._store.discard(staged)
             return None, None
 
-        self._outbox.post(job)
+        self._queue.post(job)
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         """Return the capture that a request id has led to, if it is kept.
@@ -121,7 +121,7 @@ class Archive:
         Raises:
             StorageFull: there is none, and no room for another picture.
         """
-        record, free_bytes = await self._journal.read(
+        record, free_bytes = await self._database.read(
             lambda db: (
                 rows.by_request(db, camera, request_id) if request_id else None,
                 self._store.free_bytes(),
@@ -141,17 +141,17 @@ class Archive:
                 rows.add_capture(db, record)
             return None, rows.add_event(db, event) if event else None
 
-        self._outbox.post(job)
+        self._queue.post(job)
 
     def note(self, event: EventRecord) -> None:
         """Keep an event."""
-        self._outbox.post(lambda db: (None, rows.add_event(db, event)))
+        self._queue.post(lambda db: (None, rows.add_event(db, event)))
 
     async def wait_for_backlog(self) -> None:
         """Wait while the disk is far behind: whoever causes many events is slowed down by it."""
-        if self._journal.backlog > _MOST_WAITING:
+        if self._database.backlog > _MOST_WAITING:
             with contextlib.suppress(*DISK_ERRORS):  # whoever writes is told
-                await self._journal.write(lambda db: None)
+                await self._database.write(lambda db: None)
 
     async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
         """Keep a capture's files for good; return the record as it is kept.
@@ -187,8 +187,8 @@ class Archive:
             return (kept, rows.total_bytes(db)), event
 
         try:
-            await self._outbox.pay()  # its beginning may be owed
-            (kept, self.total_bytes), _ = await self._outbox.write(job)
+            await self._queue.pay()  # its beginning may be owed
+            (kept, self.total_bytes), _ = await self._queue.write(job)
         except DISK_ERRORS as error:
             # In the picture's own thread's turn: it may have been renamed already, or not.
             await asyncio.to_thread(self._discard, staged, places)
@@ -210,7 +210,7 @@ class Archive:
 
         The future is done once that is kept, or will be when there is room again. It never fails.
         """
-        return self._outbox.post(lambda db: (None, end(db, record)))
+        return self._queue.post(lambda db: (None, end(db, record)))
 
     # For clients.
 
@@ -220,7 +220,7 @@ class Archive:
         Raises:
             CaptureNotFound: it is not kept.
         """
-        record = await self._journal.read(lambda db: rows.capture(db, capture_id))
+        record = await self._database.read(lambda db: rows.capture(db, capture_id))
         if record is None:
             raise _not_found(capture_id)
         return record
@@ -228,8 +228,8 @@ class Archive:
     async def page(
         self, chosen: Filter, *, before: tuple[int, int] | None, limit: int
     ) -> list[tuple[tuple[int, int], CaptureRecord]]:
-        """Return captures, newest first, each with its position; see `journal_rows.page`."""
-        return await self._journal.read(
+        """Return captures, newest first, each with its position; see `queries.page`."""
+        return await self._database.read(
             lambda db: rows.page(db, chosen, before=before, limit=limit)
         )
 
@@ -263,7 +263,7 @@ class Archive:
         Those created before a time, or as many as free `excess_bytes`; never one that is being
         read, nor one with that label (of that value, or with "" of any).
         """
-        oldest = await self._journal.read(
+        oldest = await self._database.read(
             lambda db: rows.oldest(
                 db,
                 before_time_ns=before_time_ns,
@@ -285,7 +285,7 @@ class Archive:
             gone = rows.trim_events(db, before_time_ns=before_time_ns, keep=keep, limit=limit)
             return gone, rows.event_span(db)[0]
 
-        gone, oldest = await self._journal.write(job)
+        gone, oldest = await self._database.write(job)
         self._feed.trimmed(oldest)
         return gone
 
@@ -343,11 +343,11 @@ class Archive:
 
     async def secret(self) -> bytes:
         """Return this journal's own secret, which tells its page tokens from made-up ones."""
-        return await self._journal.read(rows.secret)
+        return await self._database.read(rows.secret)
 
     async def count(self) -> None:
         """Bring `total_bytes` up to date."""
-        self.total_bytes = await self._journal.read(rows.total_bytes)
+        self.total_bytes = await self._database.read(rows.total_bytes)
 
     def free_bytes(self) -> int:
         """Return what is free where the pictures lie. Blocks: not for the event loop."""
@@ -356,7 +356,7 @@ class Archive:
     @property
     def backlog(self) -> int:
         """How many writes wait for the disk."""
-        return self._journal.backlog
+        return self._database.backlog
 
     # How it is done.
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from camsvc.storage.database import Journal, JournalError
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.database import Database, UnusableDatabase
+from camsvc.storage.files import FileStore
 from camsvc.system import posix
 
 
@@ -12,7 +12,7 @@ class ArchiveError(Exception):
     """The data folder cannot be used; the message says why and what to do."""
 
 
-def open_folder(store: CaptureStore, folder: Path) -> tuple[Journal, int]:
+def open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
     """Return the journal of a data folder, made when missing, and the lock on it. Blocks.
 
     Raises:
@@ -32,10 +32,10 @@ def open_folder(store: CaptureStore, folder: Path) -> tuple[Journal, int]:
             "with --data-dir DIR or service.data_dir"
         )
     try:
-        journal = Journal.open(
+        database = Database.open(
             folder / "journal.sqlite3", before_commit=store.sync, on_commit=lambda: None
         )
-    except JournalError as error:
+    except UnusableDatabase as error:
         os.close(lock)
         raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
-    return journal, lock
+    return database, lock

@@ -52,7 +52,7 @@ _HINTS = {
 _log = structlog.get_logger()
 
 
-class JournalError(Exception):
+class UnusableDatabase(Exception):
     """The journal cannot be used: the message says why and, where it can, what to do."""
 
 
@@ -76,7 +76,7 @@ class _Write(asyncio.Future[T]):
             _log.error("journal write failed", exc_info=self.exception())
 
 
-class Journal:
+class Database:
     """The open journal. `write`, `read`, `backlog` and `close` are for the event loop's thread."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Journal:
         have their results.
 
         Raises:
-            JournalError: it cannot be opened, made or written to, or is of a newer version.
+            UnusableDatabase: it cannot be opened, made or written to, or is of a newer version.
         """
         with contextlib.ExitStack() as opened:
             try:
@@ -130,13 +130,13 @@ class Journal:
                     reader.execute("PRAGMA query_only = ON")
             except OSError as error:
                 why = error.strerror or error
-                raise JournalError(
+                raise UnusableDatabase(
                     f"the journal's folder {path.parent} is no use: {why}"
                 ) from error
             except sqlite3.Error as error:
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
                 why = _HINTS.get(code, "cannot be opened")
-                raise JournalError(f"the journal {path} {why} ({error})") from error
+                raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
             opened.pop_all()
         log = path.with_name(f"{path.name}-wal")
         return cls(writer, readers, log, before_commit, on_commit)
@@ -155,7 +155,7 @@ class Journal:
         """
         write = _Write(job)
         if self._closed:
-            write.set_exception(JournalError("the journal is closed"))
+            write.set_exception(UnusableDatabase("the journal is closed"))
         else:
             self._backlog += 1
             self._waiting.put(write)
@@ -167,7 +167,7 @@ class Journal:
         A query must be short: the log cannot be started over meanwhile.
         """
         if self._closed:
-            raise JournalError("the journal is closed")
+            raise UnusableDatabase("the journal is closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._query, query)
 
     async def close(self) -> None:
@@ -300,7 +300,7 @@ def _prepare(db: Connection) -> None:
     known = len(queries.MIGRATIONS)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > known:
-        raise JournalError(
+        raise UnusableDatabase(
             f"the journal is of version {version}, and this camsvc knows up to {known};"
             " use a newer camsvc, or another folder"
         )

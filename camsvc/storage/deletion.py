@@ -8,18 +8,18 @@ import structlog
 from camsvc.model.errors import StorageFull
 from camsvc.model.records import CaptureRecord
 from camsvc.storage import queries as rows
-from camsvc.storage.files import CaptureStore
-from camsvc.storage.write_queue import DISK_ERRORS, Outbox, is_full
+from camsvc.storage.files import FileStore
+from camsvc.storage.write_queue import DISK_ERRORS, WriteQueue, is_full
 
 _log = structlog.get_logger()
 
 
-class Removal:
+class Deletion:
     """Deletes captures. What was begun is done, also when whoever asked for it has left."""
 
-    def __init__(self, store: CaptureStore, outbox: Outbox) -> None:
+    def __init__(self, store: FileStore, outbox: WriteQueue) -> None:
         self._store = store
-        self._outbox = outbox
+        self._queue = outbox
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def remove(self, records: list[CaptureRecord]) -> None:
@@ -46,12 +46,12 @@ class Removal:
         def job(db: sqlite3.Connection) -> tuple[None, None]:
             for record in records:
                 rows.delete_capture(db, record.capture_id)
-            rows.doom(db, paths)
+            rows.schedule_deletion(db, paths)
             return None, None
 
         try:
-            await self._outbox.pay()  # a row that goes must not be added later
-            await self._outbox.write(job)
+            await self._queue.pay()  # a row that goes must not be added later
+            await self._queue.write(job)
         except DISK_ERRORS as error:
             if not is_full(error):
                 raise
@@ -59,11 +59,11 @@ class Removal:
             # should the end come now, the next start finds their rows and puts them right.
             await asyncio.to_thread(self._unlink, paths)
             try:
-                await self._outbox.write(job)
+                await self._queue.write(job)
             except DISK_ERRORS as again:
                 if not is_full(again):
                     raise
-                self._outbox.owe(job)
+                self._queue.owe(job)
                 raise StorageFull(
                     "no room to note that something was deleted: its picture is gone, and its "
                     "record goes when there is room on the service's disk"
@@ -71,10 +71,10 @@ class Removal:
         await asyncio.to_thread(self._unlink, paths)
 
         def forget(db: sqlite3.Connection) -> tuple[None, None]:
-            rows.forget_doomed(db, paths)
+            rows.clear_deletions(db, paths)
             return None, None
 
-        self._outbox.post(forget)
+        self._queue.post(forget)
 
     def _unlink(self, paths: list[str]) -> None:
         for path in paths:

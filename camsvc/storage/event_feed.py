@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.records import EventRecord
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Journal
+from camsvc.storage.database import Database
 
 HEARTBEAT_S = 10.0
 
@@ -66,8 +66,8 @@ class _Batch:
 class EventFeed:
     """Hands out what `publish` is given, and before that what the journal has."""
 
-    def __init__(self, journal: Journal, last_sequence: int) -> None:
-        self._journal = journal
+    def __init__(self, database: Database, last_sequence: int) -> None:
+        self._database = database
         self.last_sequence = last_sequence
         self._recent: deque[EventRecord] = deque(maxlen=_RECENT)
         self._grown = asyncio.Event()
@@ -150,7 +150,7 @@ class EventFeed:
         if kept is not None and place + 1 >= self._oldest:
             return kept
         last = self.last_sequence
-        first, found = await self._journal.read(
+        first, found = await self._database.read(
             lambda db: (
                 rows.event_span(db)[0],
                 rows.events(db, after=place, camera=camera, limit=_PAGE),

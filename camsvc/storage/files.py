@@ -33,7 +33,7 @@ _RAW = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
 """A maker's raw files, such as image/x-nikon-nef."""
 
 
-class CaptureStore:
+class FileStore:
     """The pictures in one folder. Paths given and returned are relative to it, with "/"."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The journal's SQL: its tables, and what is read from and written to them.
 
-Every function takes the connection first, and belongs into a job of `Journal.write` or a query of
-`Journal.read`. Captures are ordered by their position, which is (create_time_ns, number).
+Every function takes the connection first, and belongs into a job of `Database.write` or a query of
+`Database.read`. Captures are ordered by their position, which is (create_time_ns, number).
 
 Invariants:
 
@@ -187,17 +187,17 @@ def delete_capture(db: Connection, capture_id: str) -> CaptureRecord | None:
     return CaptureRecord.from_json(row[1])
 
 
-def doom(db: Connection, paths: Iterable[str]) -> None:
+def schedule_deletion(db: Connection, paths: Iterable[str]) -> None:
     """Note that pictures have to go, as their captures have."""
     db.executemany("INSERT OR IGNORE INTO doomed VALUES (?)", ((path,) for path in paths))
 
 
-def doomed(db: Connection) -> list[str]:
+def pending_deletions(db: Connection) -> list[str]:
     """Return the pictures that have to go."""
     return [path for (path,) in db.execute("SELECT path FROM doomed")]
 
 
-def forget_doomed(db: Connection, paths: Iterable[str]) -> None:
+def clear_deletions(db: Connection, paths: Iterable[str]) -> None:
     """Note that pictures have gone."""
     db.executemany("DELETE FROM doomed WHERE path = ?", ((path,) for path in paths))
 

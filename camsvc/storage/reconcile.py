@@ -10,17 +10,17 @@ import structlog
 from camsvc.model.errors import CameraUnavailable, CaptureNotFound
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
 from camsvc.storage import queries as rows
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 
 _log = structlog.get_logger()
 
 
-def put_right(db: sqlite3.Connection, store: CaptureStore) -> None:
+def reconcile(db: sqlite3.Connection, store: FileStore) -> None:
     """Bring files and rows together, and end what was RUNNING. All of it is logged."""
-    doomed = rows.doomed(db)
+    doomed = rows.pending_deletions(db)
     for path in doomed:
         store.delete(path)
-    rows.forget_doomed(db, doomed)
+    rows.clear_deletions(db, doomed)
     running = rows.running(db)
     _match(db, store, unfinished={record.capture_id for record in running})
     for record in running:
@@ -49,7 +49,7 @@ def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
     return rows.add_event(db, event)
 
 
-def _match(db: sqlite3.Connection, store: CaptureStore, unfinished: set[str]) -> None:
+def _match(db: sqlite3.Connection, store: FileStore, unfinished: set[str]) -> None:
     """See to it that every picture has its row, and every row its picture."""
     files, kept = store.files(), rows.image_paths(db)
     for capture_id in [each for each, paths in kept.items() if not files.keys() >= set(paths)]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from camsvc.model.records import EventRecord
-from camsvc.storage.database import Journal
+from camsvc.storage.database import Database
 from camsvc.storage.event_feed import EventFeed
 
 T = TypeVar("T")
@@ -45,11 +45,11 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-class Outbox:
+class WriteQueue:
     """The way to the journal, and of the events that were committed to their readers."""
 
-    def __init__(self, journal: Journal, feed: EventFeed) -> None:
-        self._journal = journal
+    def __init__(self, database: Database, feed: EventFeed) -> None:
+        self._database = database
         self._feed = feed
         self._owed: collections.deque[Job[object]] = collections.deque(maxlen=_MOST_OWED)
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +63,7 @@ class Outbox:
 
     def write(self, job: Job[T]) -> "asyncio.Future[tuple[T, EventRecord | None]]":
         """Write, and hand the job's event on to the readers, whoever waits for it."""
-        future = self._journal.write(job)
+        future = self._database.write(job)
         future.add_done_callback(self._publish)
         return future
 

@@ -9,7 +9,7 @@ import looptime
 
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Job, Journal
+from camsvc.storage.database import Database, Job
 from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ T = TypeVar("T")
 Item = EventRecord | Heartbeat | Gap
 
 
-class MemoryJournal(Journal):
+class MemoryDatabase(Database):
     """Answers after `lag_s`, with what there was half of that before."""
 
     def __init__(self, lag_s: float) -> None:
@@ -94,7 +94,7 @@ class FeedRig:
 
     def __init__(self, lag_s: float = 0.0) -> None:
         self.loop = looptime.new_event_loop(start=0)
-        self.journal = MemoryJournal(lag_s)
+        self.journal = MemoryDatabase(lag_s)
         self.feed: EventFeed = self.run(self._feed())
         self.cameras: list[str] = []
         """That of each event, in their order."""

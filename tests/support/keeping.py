@@ -18,7 +18,7 @@ from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredIm
 from camsvc.storage import write_queue
 from camsvc.storage.archive import Archive
 from camsvc.storage.event_feed import EventFeed
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from tests.support.waiting import until
 
 BOUND_S = 20.0
@@ -34,14 +34,14 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        sync = CaptureStore.sync
+        sync = FileStore.sync
 
-        def sync_or_fail(store: CaptureStore) -> None:
+        def sync_or_fail(store: FileStore) -> None:
             if self.full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             sync(store)
 
-        monkeypatch.setattr(CaptureStore, "sync", sync_or_fail)
+        monkeypatch.setattr(FileStore, "sync", sync_or_fail)
         monkeypatch.setattr(write_queue, "RETRY_S", OWED_RETRY_S)
 
 
@@ -127,7 +127,7 @@ async def keep(
 
 async def written(archive: Archive) -> None:
     """Wait until everything posted so far has been written, or could not be."""
-    await archive._journal.write(lambda db: None)
+    await archive._database.write(lambda db: None)
     await asyncio.sleep(0)
 
 
@@ -135,7 +135,7 @@ async def nothing_owed(archive: Archive) -> None:
     """Wait until what found the disk full has been written."""
 
     async def paid() -> bool:
-        return not archive._outbox.owes and not archive._journal.backlog
+        return not archive._queue.owes and not archive._database.backlog
 
     await until(paid, "what was owed is written", within_s=BOUND_S)
 

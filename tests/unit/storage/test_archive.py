@@ -10,7 +10,7 @@ import pytest
 from camsvc.model.errors import CameraUnavailable, CaptureNotFound, StorageFull
 from camsvc.model.records import CaptureState, EventType, Failure
 from camsvc.storage.archive import Archive
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from tests.support.keeping import (
     DATED,
     Folder,
@@ -50,13 +50,13 @@ async def test_the_file_is_in_its_place_before_the_row_and_the_row_before_the_ev
     def seen(step: str) -> None:
         steps.append((step, folder.states().get("a", "none"), place.exists()))
 
-    sync = CaptureStore.sync
+    sync = FileStore.sync
 
-    def synced(store: CaptureStore) -> None:
+    def synced(store: FileStore) -> None:
         sync(store)
         seen("synced")
 
-    monkeypatch.setattr(CaptureStore, "sync", synced)
+    monkeypatch.setattr(FileStore, "sync", synced)
     archive = await Archive.open(folder.path)
     archive.begin(capture("a"), None)
     await written(archive)
@@ -128,9 +128,9 @@ async def test_a_slow_disk_slows_down_those_who_cause_many_events(archive: Archi
     await archive.wait_for_backlog()
     for number in range(3000):
         archive.note(note(number))
-    assert archive._journal.backlog == 3000
+    assert archive._database.backlog == 3000
     await archive.wait_for_backlog()
-    assert archive._journal.backlog == 0
+    assert archive._database.backlog == 0
 
 
 # Room.
@@ -140,7 +140,7 @@ async def test_without_room_for_another_picture_it_is_refused_before_the_shutter
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = await keep(archive, capture("a", request_id="one"), b"x" * 1000)
-    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 1999)
+    monkeypatch.setattr(FileStore, "free_bytes", lambda store: 1999)
     with pytest.raises(StorageFull, match="1,999 bytes are free and 2,000 are needed") as refusal:
         await archive.find_by_request_id("cam", "two")
     assert refusal.value.metadata == {"camera": "cam"}
@@ -150,7 +150,7 @@ async def test_without_room_for_another_picture_it_is_refused_before_the_shutter
         await archive.find_by_request_id(
             "new", ""
         )  # whose pictures are of a size that is not known yet
-    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 2000)
+    monkeypatch.setattr(FileStore, "free_bytes", lambda store: 2000)
     assert await archive.find_by_request_id("cam", "two") is None
 
 
@@ -159,7 +159,7 @@ async def test_what_the_settings_keep_free_stays_free(
 ) -> None:
     archive = await Archive.open(folder.path, reserve_bytes=10_000)
     await keep(archive, capture("a"), b"x" * 1000)
-    monkeypatch.setattr(CaptureStore, "free_bytes", lambda store: 11_999)
+    monkeypatch.setattr(FileStore, "free_bytes", lambda store: 11_999)
     with pytest.raises(StorageFull, match="12,000 are needed"):
         await archive.find_by_request_id("cam", "")
     await archive.close()

@@ -7,7 +7,7 @@ import pytest
 from camsvc.model.errors import CameraBusy, CaptureNotFound
 from camsvc.model.records import CaptureState, Filter
 from camsvc.storage.archive import Archive
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from tests.support.keeping import (
     CREATED_NS,
     DATED,
@@ -23,15 +23,15 @@ async def test_rows_go_before_files_so_that_none_is_without_its_picture(
     archive: Archive, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[dict[str, str], list[tuple[object, ...]], bool]] = []
-    delete = CaptureStore.delete
+    delete = FileStore.delete
 
-    def deleted(store: CaptureStore, relative: str) -> None:
+    def deleted(store: FileStore, relative: str) -> None:
         there = (folder.path / relative).exists()
         steps.append((folder.states(), folder.rows("SELECT path FROM doomed"), there))
         delete(store, relative)
 
     await keep(archive, capture("a"))
-    monkeypatch.setattr(CaptureStore, "delete", deleted)
+    monkeypatch.setattr(FileStore, "delete", deleted)
     await archive.delete("a")
     await written(archive)
     assert steps == [({}, [(f"{DATED}/a.jpg",)], True)]

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from camsvc.model.errors import CameraServiceError, CameraUnavailable, StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
 from camsvc.storage.archive import Archive
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from tests.support.keeping import (
     BOUND_S,
     DATED,
@@ -82,9 +82,9 @@ async def test_of_a_picture_that_finds_the_disk_full_nothing_is_left(
 async def test_a_database_without_a_page_left_keeps_no_part_of_a_picture(
     archive: Archive, folder: Folder
 ) -> None:
-    (pages,) = await archive._journal.read(lambda db: db.execute("PRAGMA page_count").fetchone())
+    (pages,) = await archive._database.read(lambda db: db.execute("PRAGMA page_count").fetchone())
     limit = f"PRAGMA max_page_count = {pages + 2}"
-    await archive._journal.write(lambda db: db.execute(limit).fetchall())
+    await archive._database.write(lambda db: db.execute(limit).fetchall())
     count = 0
     for count in range(1000):
         record = capture(str(count), point="x" * 500)
@@ -95,7 +95,7 @@ async def test_a_database_without_a_page_left_keeps_no_part_of_a_picture(
     assert 0 < count < 100
     assert len(folder.files()) == count
     assert list(folder.states().values()).count("SUCCEEDED") == count
-    await archive._journal.write(lambda db: db.execute("PRAGMA max_page_count = 9999").fetchall())
+    await archive._database.write(lambda db: db.execute("PRAGMA max_page_count = 9999").fetchall())
     await nothing_owed(archive)
     await keep(archive, capture("more"))
 
@@ -117,7 +117,7 @@ async def test_of_a_picture_that_cannot_be_renamed_nothing_is_left(
     record = capture("a")
     archive.begin(record, None)
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(CaptureStore, "keep", fail)
+        patch.setattr(FileStore, "keep", fail)
         error = await refused(archive, record)
     assert type(error) is kind
     assert (error.retry_after_s is None) == (kind is StorageFull)
@@ -281,13 +281,13 @@ async def test_when_not_even_a_deletion_can_be_noted_the_files_make_room_for_it(
 ) -> None:
     await keep(archive, capture("a"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    delete = CaptureStore.delete
+    delete = FileStore.delete
 
-    def makes_room(store: CaptureStore, relative: str) -> None:
+    def makes_room(store: FileStore, relative: str) -> None:
         delete(store, relative)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    monkeypatch.setattr(CaptureStore, "delete", makes_room)
+    monkeypatch.setattr(FileStore, "delete", makes_room)
     with log_cannot_grow(folder):
         await archive.delete("a")
     assert folder.states() == {}

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from camsvc.model.errors import CaptureNotFound
 from camsvc.model.records import CaptureState, EventRecord, EventType, Filter
 from camsvc.storage.archive import Archive, ArchiveError
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from tests.support.keeping import (
     BOUND_S,
     CREATED_NS,
@@ -284,11 +284,11 @@ async def test_a_folder_that_was_closed_can_be_opened_by_another_service(folder:
 async def test_a_folder_that_cannot_be_opened_is_not_held(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(store: CaptureStore) -> int:
+    def fail(store: FileStore) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with monkeypatch.context() as patch:
-        patch.setattr(CaptureStore, "sweep", fail)
+        patch.setattr(FileStore, "sweep", fail)
         with pytest.raises(ArchiveError, match=r"data cannot be used: .*Permission denied"):
             await Archive.open(folder.path)
     async with opened(folder):

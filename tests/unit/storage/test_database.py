@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Journal, JournalError
+from camsvc.storage.database import Database, UnusableDatabase
 
 BOUND_S = 20.0
 
@@ -35,8 +35,10 @@ class Rig:
         self.broken: Exception | None = None
         self.journal = self.open()
 
-    def open(self) -> Journal:
-        return Journal.open(self.path, before_commit=self._before_commit, on_commit=self._on_commit)
+    def open(self) -> Database:
+        return Database.open(
+            self.path, before_commit=self._before_commit, on_commit=self._on_commit
+        )
 
     @classmethod
     async def made(cls, path: Path) -> None:
@@ -118,7 +120,7 @@ async def test_writes_that_wait_are_committed_together(rig: Rig) -> None:
 async def test_who_waits_for_commits_is_told_once_a_batch_after_its_writes(tmp_path: Path) -> None:
     seen: list[int] = []
     writes: list[asyncio.Future[int]] = []
-    journal = Journal.open(
+    journal = Database.open(
         tmp_path / "journal.db",
         before_commit=lambda: None,
         on_commit=lambda: seen.append(sum(write.done() for write in writes)),
@@ -308,9 +310,9 @@ async def test_closing_lets_queued_writes_end_and_leaves_one_file(rig: Rig) -> N
 
 async def test_a_closed_journal_refuses(rig: Rig) -> None:
     await rig.journal.close()
-    with pytest.raises(JournalError, match="closed"):
+    with pytest.raises(UnusableDatabase, match="closed"):
         await rig.journal.write(add)
-    with pytest.raises(JournalError, match="closed"):
+    with pytest.raises(UnusableDatabase, match="closed"):
         await rig.journal.read(rows.event_span)
 
 
@@ -328,11 +330,11 @@ WRITES_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Journal
+from camsvc.storage.database import Database
 from camsvc.model.records import EventRecord, EventType
 
 async def main():
-    journal = Journal.open(
+    journal = Database.open(
         Path(sys.argv[1]), before_commit=lambda: None, on_commit=lambda: None
     )
     async def write():
@@ -369,8 +371,8 @@ async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(JournalError) as refused:
-        Journal.open(path, before_commit=lambda: None, on_commit=lambda: None)
+    with pytest.raises(UnusableDatabase) as refused:
+        Database.open(path, before_commit=lambda: None, on_commit=lambda: None)
     return str(refused.value)
 
 
@@ -440,10 +442,10 @@ def test_a_folder_that_takes_no_file_is_refused() -> None:
 OPENS = """
 import sys
 from pathlib import Path
-from camsvc.storage.database import Journal, JournalError
+from camsvc.storage.database import Database, UnusableDatabase
 try:
-    Journal.open(Path(sys.argv[1]), before_commit=lambda: None, on_commit=lambda: None)
-except JournalError as error:
+    Database.open(Path(sys.argv[1]), before_commit=lambda: None, on_commit=lambda: None)
+except UnusableDatabase as error:
     print(error)
 """
 READ_ONLY = [

@@ -325,7 +325,7 @@ def test_who_comes_after_the_end_is_told_so(rig: FeedRig) -> None:
 
 
 async def test_it_goes_on_from_where_the_journal_was_left(archive: Archive) -> None:
-    feed = EventFeed(archive._journal, 0)
+    feed = EventFeed(archive._database, 0)
     assert feed.last_sequence == 0
     archive.note(note(1))
     event = await anext(archive.follow("", 0))

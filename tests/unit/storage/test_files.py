@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from camsvc.system import posix
 
 NEW_YEAR_NS = 1_767_225_600 * 10**9
@@ -22,13 +22,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> CaptureStore:
-    store = CaptureStore(folder)
+def store(folder: Path) -> FileStore:
+    store = FileStore(folder)
     store.prepare()
     return store
 
 
-def keep(store: CaptureStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
+def keep(store: FileStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
     """Keep a picture whose bytes are its capture id."""
     staged = store.staging_path(capture_id, 1)
     staged.write_text(capture_id)
@@ -38,22 +38,22 @@ def keep(store: CaptureStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> st
 def test_the_folders_are_made_for_the_service_and_its_group(folder: Path) -> None:
     umask = os.umask(0o022)
     try:
-        CaptureStore(folder).prepare()
+        FileStore(folder).prepare()
     finally:
         os.umask(umask)
     for made in (folder, folder / "staging", folder / "captures"):
         assert made.stat().st_mode & 0o777 == 0o750
-    CaptureStore(folder).prepare()  # once more is fine
+    FileStore(folder).prepare()  # once more is fine
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(folder: Path) -> None:
     folder.parent.mkdir()
     folder.write_text("")
     with pytest.raises(OSError, match="data"):
-        CaptureStore(folder).prepare()
+        FileStore(folder).prepare()
 
 
-def test_a_kept_picture_is_where_the_path_says(store: CaptureStore, folder: Path) -> None:
+def test_a_kept_picture_is_where_the_path_says(store: FileStore, folder: Path) -> None:
     relative = keep(store, "a")
     assert relative == "captures/2026-01-01/a.jpg"
     assert store.path(relative) == folder / relative
@@ -62,7 +62,7 @@ def test_a_kept_picture_is_where_the_path_says(store: CaptureStore, folder: Path
 
 
 def test_a_picture_is_kept_under_the_date_in_utc_of_its_capture(
-    store: CaptureStore, monkeypatch: pytest.MonkeyPatch
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert keep(store, "a", NEW_YEAR_NS - 1).startswith("captures/2025-12-31/")
@@ -80,13 +80,13 @@ def test_a_picture_is_kept_under_the_date_in_utc_of_its_capture(
         ("", "a.bin"),
     ],
 )
-def test_the_file_is_named_by_its_kind(store: CaptureStore, mime_type: str, name: str) -> None:
+def test_the_file_is_named_by_its_kind(store: FileStore, mime_type: str, name: str) -> None:
     staged = store.staging_path("a", 1)
     staged.touch()
     assert store.keep(staged, "a", NEW_YEAR_NS, mime_type) == f"captures/2026-01-01/{name}"
 
 
-def test_each_attempt_writes_a_file_of_its_own(store: CaptureStore) -> None:
+def test_each_attempt_writes_a_file_of_its_own(store: FileStore) -> None:
     assert store.staging_path("a", 1) != store.staging_path("a", 2)
 
 
@@ -104,9 +104,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_the_folders_of_what_was_kept_are_synced_once(
-    store: CaptureStore, synced: list[str]
-) -> None:
+def test_the_folders_of_what_was_kept_are_synced_once(store: FileStore, synced: list[str]) -> None:
     for capture_id in "abc":
         keep(store, capture_id)
     store.sync()
@@ -118,7 +116,7 @@ def test_the_folders_of_what_was_kept_are_synced_once(
 
 
 def test_a_sync_that_failed_is_made_up_for(
-    store: CaptureStore, synced: list[str], monkeypatch: pytest.MonkeyPatch
+    store: FileStore, synced: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path) -> None:
         raise OSError("no sync")
@@ -132,7 +130,7 @@ def test_a_sync_that_failed_is_made_up_for(
     assert sorted(synced) == ["2026-01-01", "captures"]
 
 
-def test_a_folder_that_has_gone_needs_no_sync(store: CaptureStore) -> None:
+def test_a_folder_that_has_gone_needs_no_sync(store: FileStore) -> None:
     store.delete(keep(store, "a"))
     store.sync()
 
@@ -141,13 +139,13 @@ def test_a_folder_that_has_gone_needs_no_sync(store: CaptureStore) -> None:
     "relative",
     ["", ".", "..", "/etc/passwd", "../outside", "captures/../../outside", "captures/../x", "a\0b"],
 )
-def test_no_path_leads_out_of_the_folder(store: CaptureStore, relative: str) -> None:
+def test_no_path_leads_out_of_the_folder(store: FileStore, relative: str) -> None:
     for use in (store.path, store.delete, store.set_aside):
         with pytest.raises(ValueError, match=r"does not lead|null"):
             use(relative)
 
 
-def test_no_link_leads_out_of_the_folder(store: CaptureStore, folder: Path, tmp_path: Path) -> None:
+def test_no_link_leads_out_of_the_folder(store: FileStore, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "a.jpg").touch()
     (folder / "captures" / "link").symlink_to(tmp_path / "outside")
@@ -156,13 +154,13 @@ def test_no_link_leads_out_of_the_folder(store: CaptureStore, folder: Path, tmp_
     assert (tmp_path / "outside" / "a.jpg").exists()
 
 
-def test_no_capture_id_leads_out_of_the_folder(store: CaptureStore) -> None:
+def test_no_capture_id_leads_out_of_the_folder(store: FileStore) -> None:
     with pytest.raises(ValueError, match="no file"):
         store.staging_path("../../a", 1)
 
 
 def test_a_deleted_picture_is_gone_and_its_folder_with_the_last_one(
-    store: CaptureStore, folder: Path
+    store: FileStore, folder: Path
 ) -> None:
     first, last = keep(store, "a"), keep(store, "b")
     store.delete(first)
@@ -173,7 +171,7 @@ def test_a_deleted_picture_is_gone_and_its_folder_with_the_last_one(
     assert keep(store, "c") == "captures/2026-01-01/c.jpg"
 
 
-def test_pictures_are_kept_while_others_of_the_day_are_deleted(store: CaptureStore) -> None:
+def test_pictures_are_kept_while_others_of_the_day_are_deleted(store: FileStore) -> None:
     """The last picture's end takes the folder into which the next is on its way."""
     errors: list[BaseException] = []
 
@@ -194,7 +192,7 @@ def test_pictures_are_kept_while_others_of_the_day_are_deleted(store: CaptureSto
 
 
 def test_what_is_half_written_is_swept_and_what_is_kept_is_not(
-    store: CaptureStore, folder: Path
+    store: FileStore, folder: Path
 ) -> None:
     kept = keep(store, "a")
     for attempt in range(3):
@@ -205,7 +203,7 @@ def test_what_is_half_written_is_swept_and_what_is_kept_is_not(
     assert store.files() == {kept: "a"}
 
 
-def test_all_pictures_are_found(store: CaptureStore, folder: Path) -> None:
+def test_all_pictures_are_found(store: FileStore, folder: Path) -> None:
     kept = {
         keep(store, f"{number:02}", NEW_YEAR_NS + number * 3600 * 10**9): f"{number:02}"
         for number in range(50)
@@ -218,7 +216,7 @@ def test_all_pictures_are_found(store: CaptureStore, folder: Path) -> None:
 
 
 def test_a_picture_without_a_record_is_set_aside_beside_others_of_its_name(
-    store: CaptureStore, folder: Path
+    store: FileStore, folder: Path
 ) -> None:
     aside = [store.set_aside(keep(store, "a", NEW_YEAR_NS + day)) for day in (0, 1, 2)]
     assert aside == ["orphans/a.jpg", "orphans/a-1.jpg", "orphans/a-2.jpg"]
@@ -227,7 +225,7 @@ def test_a_picture_without_a_record_is_set_aside_beside_others_of_its_name(
     store.sync()
 
 
-def test_the_free_space_is_what_any_user_may_take(store: CaptureStore, folder: Path) -> None:
+def test_the_free_space_is_what_any_user_may_take(store: FileStore, folder: Path) -> None:
     system = os.statvfs(folder)
     assert store.free_bytes() == pytest.approx(system.f_bavail * system.f_frsize, rel=0.05)
     assert store.free_bytes() <= shutil.disk_usage(folder).total

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from camsvc.model.records import Filter
 from camsvc.storage import retention as retention_module
 from camsvc.storage.archive import Archive
-from camsvc.storage.files import CaptureStore
+from camsvc.storage.files import FileStore
 from camsvc.storage.retention import Policy, Retention
 from tests.support.keeping import BOUND_S, DAY_NS, Disk, Folder, capture, keep, note, written
 from tests.support.waiting import until
@@ -185,7 +185,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(CaptureStore, "delete", fail)
+        patch.setattr(FileStore, "delete", fail)
         yield
 
 
