@@ -62,7 +62,6 @@ async def fill(folder: Path) -> None:
         Database.open,
         folder / "journal.sqlite3",
         before_commit=lambda: None,
-        on_commit=lambda: None,
     )
     for start in range(0, CAPTURES, 5000):
         records = [_record(number) for number in range(start, start + 5000)]

@@ -1,25 +1,25 @@
 """The life of the service, read from top to bottom: start, serve, stop."""
 
 import asyncio
-import functools
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
 from camsvc.admin.discovery import discover
 from camsvc.api.service import CameraService
 from camsvc.camera.camera import Camera
-from camsvc.camera.observer import CameraObserver
 from camsvc.config.settings import Settings
 from camsvc.fleet import Fleet
 from camsvc.grpc_server.health import Health
 from camsvc.grpc_server.server import Server
 from camsvc.metrics import serve_metrics
 from camsvc.storage.archive import Archive
-from camsvc.storage.retention import Policy, Retention
+from camsvc.storage.retention import Retention
 from camsvc.system import posix
+from camsvc.tasks import keep_running
 from camsvc.worker_pool.pool import WorkerPool
 
 _log = structlog.get_logger()
@@ -31,57 +31,84 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, then let captures under way end within the grace.
 
     Raises:
-        ArchiveError: the data folder is of no use.
+        ArchiveError: the data folder cannot be used.
         AddressInUse: the address to listen on is taken.
     """
     posix.pool_pictures()
-    archive = await Archive.open(settings.service.data_dir, settings.service.min_free_bytes)
+    archive = await Archive.open(
+        settings.service.data_dir,
+        reserve_bytes=settings.service.min_free_bytes,
+        min_age_s=settings.retention.min_age_s,
+    )
     try:
-        await _serve(settings, archive)
+        await Service(settings, archive).run()
     finally:
         await archive.close()
 
 
-async def _serve(settings: Settings, archive: Archive) -> None:
-    pool = WorkerPool()
-    health = Health(camera.id for camera in settings.cameras)
-    fleet = _fleet(settings, archive, pool, health)
-    service = CameraService(fleet, archive, settings.service.inline_limit_bytes)
-    server = Server(service, health, settings.service.listen)
-    stopping = _stop_on_signals()
-    await server.start()
-    host = settings.service.listen.rpartition(":")[0]
-    _log.info("serving", listen=f"{host}:{server.port}", cameras=fleet.ids)
-    if settings.service.metrics_listen:
-        serve_metrics(fleet, archive, settings.service.metrics_listen)
-    for camera in settings.cameras:
-        pool.warm(camera.launch)
-        if camera.open_at_start:
-            fleet.camera(camera.id).open()
-    retention = asyncio.create_task(
-        Retention(archive, Policy(**settings.retention.model_dump())).run(), name="retention"
-    )
-    await stopping.wait()
-    _log.info("stopping", grace_s=settings.service.grace_s)
-    await server.stop(settings.service.grace_s)
-    await fleet.close()
-    await pool.close()
-    retention.cancel()
-    await asyncio.wait([retention])
-    _log.info("stopped")
+class Service:
+    """The cameras, their server, and the tasks in the background. Building it starts nothing."""
 
+    def __init__(self, settings: Settings, archive: Archive) -> None:
+        self._settings = settings.service
+        self._cameras = settings.cameras
+        self._archive = archive
+        self._retention = Retention(archive, settings.retention)
+        self._pool = WorkerPool()
+        health = Health(camera.id for camera in settings.cameras)
+        cameras = {
+            camera.id: Camera(
+                camera.camera_options,
+                partial(self._pool.take, camera.launch),
+                archive.captures,
+                [health],
+            )
+            for camera in settings.cameras
+        }
+        self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
+        service = CameraService(self._fleet, archive, settings.service.inline_limit_bytes)
+        self._server = Server(service, health, settings.service.listen)
 
-def _fleet(
-    settings: Settings, archive: Archive, pool: WorkerPool, observer: CameraObserver
-) -> Fleet:
-    """Return the cameras of the settings. No device is touched, and no process started."""
-    cameras = {
-        camera.id: Camera(
-            camera.camera_options, functools.partial(pool.take, camera.launch), archive, [observer]
-        )
-        for camera in settings.cameras
-    }
-    return Fleet(cameras, functools.partial(discover, settings.cameras, pool))
+    async def run(self) -> None:
+        """Serve until a signal asks to stop.
+
+        Raises:
+            AddressInUse: the address to listen on is taken.
+        """
+        stopping = _stop_on_signals()
+        await self._startup()
+        async with asyncio.TaskGroup() as background:
+            tasks = [
+                background.create_task(keep_running(name, work), name=name)
+                for name, work in self._background().items()
+            ]
+            await stopping.wait()
+            await self._shutdown()
+            for task in tasks:
+                task.cancel()
+        _log.info("stopped")
+
+    def _background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return what runs beside the calls; see `keep_running` for what ends in an error."""
+        work: dict[str, Callable[[], Awaitable[None]]] = {"retention": self._retention.run}
+        if listen := self._settings.metrics_listen:
+            work["metrics"] = partial(serve_metrics, self._fleet, self._archive, listen)
+        return work
+
+    async def _startup(self) -> None:
+        await self._server.start()
+        host = self._settings.listen.rpartition(":")[0]
+        _log.info("serving", listen=f"{host}:{self._server.port}", cameras=self._fleet.ids)
+        for camera in self._cameras:
+            self._pool.warm(camera.launch)
+            if camera.open_at_start:
+                self._fleet.camera(camera.id).open()
+
+    async def _shutdown(self) -> None:
+        _log.info("stopping", grace_s=self._settings.grace_s)
+        await self._server.stop(self._settings.grace_s)
+        await self._fleet.close()
+        await self._pool.close()
 
 
 def _stop_on_signals() -> asyncio.Event:

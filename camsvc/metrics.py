@@ -30,6 +30,9 @@ _log = structlog.get_logger()
 _SCRAPE_S = 5.0
 """How long a scrape waits for the event loop."""
 
+_LOOK_S = 1.0
+"""How often the HTTP server's thread is looked at."""
+
 Family = GaugeMetricFamily | CounterMetricFamily
 
 _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
@@ -46,6 +49,13 @@ _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.total_bytes),
     "camsvc_journal_backlog": ("Writes that wait for the disk.", lambda a: a.backlog),
     "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.last_sequence),
+}
+
+_STORAGE_COUNTERS: dict[str, tuple[str, Callable[[Archive], float]]] = {
+    "camsvc_journal_writes_dropped": (
+        "Events dropped because too many writes waited for room on the disk.",
+        lambda a: a.dropped_writes,
+    ),
 }
 
 _COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
@@ -113,6 +123,8 @@ class FleetCollector(Collector):
     def _read(self) -> Iterator[Metric]:
         for name, (text, read) in _STORAGE.items():
             yield GaugeMetricFamily(name, text, read(self._archive))
+        for name, (text, read) in _STORAGE_COUNTERS.items():
+            yield CounterMetricFamily(name, text, read(self._archive))
         views = self._fleet.views()
         for name, (text, gauge) in _GAUGES.items():
             family: Family = GaugeMetricFamily(name, text, labels=["camera"])
@@ -166,10 +178,13 @@ def _by_step(views: Sequence[CameraView]) -> Iterator[Metric]:
     yield seconds
 
 
-def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
+async def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
     """Serve the metrics until the process ends; call on the event loop that owns the fleet.
 
-    Where `listen` cannot be bound, the log says so and the cameras are served all the same.
+    Where `listen` cannot be bound, the log says so, and the cameras are served all the same.
+
+    Raises:
+        RuntimeError: the server's thread has ended by itself.
     """
     registry = CollectorRegistry()
     registry.register(FleetCollector(fleet, archive, asyncio.get_running_loop()))
@@ -177,8 +192,12 @@ def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
         registry.register(collector)
     host, _, port = listen.rpartition(":")
     try:
-        server, _thread = start_http_server(int(port), host.strip("[]"), registry=registry)
+        server, thread = start_http_server(int(port), host.strip("[]"), registry=registry)
     except OSError as error:
         _log.error("metrics not served", listen=listen, why=error.strerror)
-    else:
-        _log.info("metrics served", listen=f"{host}:{server.server_port}")
+        return
+    _log.info("metrics served", listen=f"{host}:{server.server_port}")
+    while thread.is_alive():  # noqa: ASYNC110 - a thread that ends sets no event
+        await asyncio.sleep(_LOOK_S)
+    server.server_close()
+    raise RuntimeError("the thread that serves the metrics has ended")

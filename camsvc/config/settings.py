@@ -100,6 +100,10 @@ class RetentionSettings(Table):
     max_bytes: Annotated[Count, Field(ge=0)] = Field(
         0, description="bytes that pictures may take; beyond, the oldest go; 0: no limit"
     )
+    # A reply may be lost and asked for again, and a reference is fetched after it was given.
+    min_age_s: Annotated[Number, Field(ge=0, le=86_400)] = Field(
+        60.0, description="seconds for which a capture stays after its end, whatever its size"
+    )
     pinned_label: str = Field(
         "",
         pattern=r"^([a-z][a-z0-9_.-]{0,62}(=.*)?)?$",

@@ -1,216 +1,115 @@
-"""Captures and their events, kept: store and journal together, in the order that loses nothing.
+"""The data folder: its parts put together, and what clients and retention want of it.
 
-A picture's way: the worker writes it to a staging file and syncs that; here it is renamed into its
-dated folder, the folder is synced, its row and its event are committed together, and only then is
-the capture acknowledged. Going the other way, the row is deleted and the file's deletion noted in
-one commit, and only then is the file deleted. So after an end at any instant:
-
-- every row that says SUCCEEDED has a whole file;
-- a file without a row was never acknowledged, or was to be deleted;
-- what is in staging belongs to nobody.
-
-`open` puts right what an end in between has left. Nothing here blocks the event loop.
+Nothing here blocks the event loop.
 """
 
 import asyncio
-import collections
-import contextlib
 import os
 import sqlite3
-import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import structlog
-
-from camsvc.ipc.messages import part_path
-from camsvc.model.errors import CameraBusy, CameraUnavailable, CaptureNotFound, StorageFull
-from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, Filter
+from camsvc.model.errors import CaptureNotFound
+from camsvc.model.records import CaptureRecord, EventRecord, Filter
+from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
+from camsvc.storage.capture_store import CaptureStore
+from camsvc.storage.connections import DISK_ERRORS
 from camsvc.storage.data_dir import ArchiveError, open_folder
 from camsvc.storage.database import Database
 from camsvc.storage.deletion import Deletion
+from camsvc.storage.disk_space import DiskSpace
 from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
 from camsvc.storage.files import FileStore
-from camsvc.storage.image_reader import ImageReader, open_to_read
-from camsvc.storage.reconcile import end, reconcile
-from camsvc.storage.write_queue import DISK_ERRORS, RETRY_S, WriteQueue, is_full
+from camsvc.storage.image_reader import ImageReader, not_found
+from camsvc.storage.protected import Protected
+from camsvc.storage.reconcile import reconcile
+from camsvc.storage.write_queue import MAX_PENDING, RETRY_S, WriteQueue
 
 __all__ = ["Archive", "ArchiveError"]
-
-_log = structlog.get_logger()
-
-_FIRST_PICTURE_BYTES = 8 << 20
-"""Room that a camera's picture is taken to need before the first one has shown its size."""
-
-_ROOM_FACTOR = 2
-"""Times the largest picture so far: the next one may be larger."""
-
-_MOST_WAITING = 1000
-"""Writes that may wait for a slow disk before those who cause them wait, too."""
 
 
 class Archive:
     """The data folder. Make one with `open`. Methods must be called on the event loop."""
 
     def __init__(
-        self, store: FileStore, database: Database, lock: int, feed: EventFeed, reserve_bytes: int
+        self,
+        *,
+        store: FileStore,
+        database: Database,
+        lock: int,
+        feed: EventFeed,
+        queue: WriteQueue,
+        space: DiskSpace,
+        protected: Protected,
     ) -> None:
         self._store = store
         self._database = database
-        self._queue = WriteQueue(database, feed)
         self._lock = lock
         self._feed = feed
-        self._reserve_bytes = reserve_bytes
-        self._largest: dict[str, int] = {}
-        self._in_use: collections.Counter[str] = collections.Counter()
-        self._removal = Deletion(store, self._queue)
-        self.total_bytes = 0
-        """What all pictures kept take; see `count`."""
-        self.on_stored: Callable[[], None] = lambda: None
+        self._queue = queue
+        self._space = space
+        self._protected = protected
+        self._deletion = Deletion(store, database, queue, protected)
+        self.captures = CaptureStore(
+            store=store,
+            database=database,
+            queue=queue,
+            space=space,
+            deletion=self._deletion,
+            protected=protected,
+        )
+        """What the cameras need of it."""
 
     @classmethod
-    async def open(cls, folder: Path, reserve_bytes: int = 0) -> Self:
-        """Open the data folder, made when missing, and put right what a sudden end has left.
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        reserve_bytes: int = 0,
+        min_age_s: float = 0.0,
+        retry_s: float = RETRY_S,
+        max_pending: int = MAX_PENDING,
+    ) -> Self:
+        """Open the data folder, made when missing, and reconcile what a sudden end has left.
+
+        `reserve_bytes` stay free; no capture is pruned for `min_age_s` after it was acknowledged;
+        every `retry_s` what found the disk full is tried again, of which `max_pending` writes are
+        kept before events are dropped.
 
         Raises:
-            ArchiveError: it is of no use.
+            ArchiveError: the folder cannot be used.
         """
         store = FileStore(folder)
         database, lock = await asyncio.to_thread(open_folder, store, folder)
         try:
             await database.write(lambda db: reconcile(db, store))
-            _, last_sequence = await database.read(rows.event_span)
+            _, last_sequence = await database.read(event_queries.event_span)
+            total_bytes = await database.read(rows.total_bytes)
         except BaseException as error:
             await database.close()
             os.close(lock)
             if isinstance(error, DISK_ERRORS):
                 raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
             raise
-        archive = cls(store, database, lock, EventFeed(database, last_sequence), reserve_bytes)
-        await archive.count()
-        return archive
+        feed = EventFeed(database, last_sequence)
+        return cls(
+            store=store,
+            database=database,
+            lock=lock,
+            feed=feed,
+            queue=WriteQueue(database, feed, retry_s=retry_s, max_pending=max_pending),
+            space=DiskSpace(store, reserve_bytes, total_bytes),
+            protected=Protected(min_age_s),
+        )
 
     async def close(self) -> None:
         """Let what is being written end, then close everything."""
-        await self._removal.close()
+        await self._deletion.close()
         await self._queue.close()
         await self._database.close()
         os.close(self._lock)
-
-    # For the cameras.
-
-    def staging_path(self, capture_id: str, attempt: int) -> str:
-        """Return the name of a new file for a worker to write a picture to."""
-        return str(self._store.staging_path(capture_id, attempt))
-
-    def discard(self, staged: str) -> None:
-        """Delete what a worker may have written to a staging file."""
-
-        def job(db: sqlite3.Connection) -> tuple[None, None]:
-            self._store.discard(staged)
-            return None, None
-
-        self._queue.post(job)
-
-    async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
-        """Return the capture that a request id has led to, if it is kept.
-
-        Raises:
-            StorageFull: there is none, and no room for another picture.
-        """
-        record, free_bytes = await self._database.read(
-            lambda db: (
-                rows.by_request(db, camera, request_id) if request_id else None,
-                self._store.free_bytes(),
-            )
-        )
-        largest = self._largest.get(camera, _FIRST_PICTURE_BYTES // _ROOM_FACTOR)
-        needed = self._reserve_bytes + _ROOM_FACTOR * largest
-        if record is None and free_bytes < needed:
-            raise _full(camera, f"{free_bytes:,} bytes are free and {needed:,} are needed")
-        return record
-
-    def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:
-        """Keep a capture that was accepted, with the event of it if there is one."""
-
-        def job(db: sqlite3.Connection) -> tuple[None, EventRecord | None]:
-            if rows.capture(db, record.capture_id) is None:  # else it was owed, and has ended
-                rows.add_capture(db, record)
-            return None, rows.add_event(db, event) if event else None
-
-        self._queue.post(job)
-
-    def note(self, event: EventRecord) -> None:
-        """Keep an event."""
-        self._queue.post(lambda db: (None, rows.add_event(db, event)))
-
-    async def wait_for_backlog(self) -> None:
-        """Wait while the disk is far behind: whoever causes many events is slowed down by it."""
-        if self._database.backlog > _MOST_WAITING:
-            with contextlib.suppress(*DISK_ERRORS):  # whoever writes is told
-                await self._database.write(lambda db: None)
-
-    async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
-        """Keep a capture's files for good; return the record as it is kept.
-
-        `staged` is the first one's place. Their `path`s are set here; `store_s` and `total_s` grow
-        by what it takes.
-
-        Raises:
-            StorageFull, CameraUnavailable: it cannot be kept. No part of it is.
-        """
-        started = time.monotonic()
-        places: list[str] = []
-        assert record.image is not None
-
-        def job(db: sqlite3.Connection) -> tuple[tuple[CaptureRecord, int], EventRecord]:
-            for number, file in enumerate(record.files):
-                source = Path(part_path(staged, number))
-                about = (record.capture_id, record.create_time_ns, file.mime_type, number)
-                places.append(self._store.keep(source, *about))
-            image, *others = [
-                replace(file, path=place) for file, place in zip(record.files, places, strict=True)
-            ]
-            spent_s = time.monotonic() - started
-            kept = replace(
-                record,
-                state=CaptureState.SUCCEEDED,
-                image=image,
-                others=tuple(others),
-                store_s=record.store_s + spent_s,
-                total_s=record.total_s + spent_s,
-            )
-            event = end(db, kept)
-            return (kept, rows.total_bytes(db)), event
-
-        try:
-            await self._queue.pay()  # its beginning may be owed
-            (kept, self.total_bytes), _ = await self._queue.write(job)
-        except DISK_ERRORS as error:
-            # In the picture's own thread's turn: it may have been renamed already, or not.
-            await asyncio.to_thread(self._discard, staged, places)
-            if is_full(error):
-                raise _full(record.camera, "there is no more room for its picture") from error
-            _log.error("picture not kept", capture=record.capture_id, error=str(error))
-            raise CameraUnavailable(
-                f"camera {record.camera!r}: its picture could not be written to disk; see the "
-                "service's log",
-                retry_after_s=RETRY_S,
-                metadata={"camera": record.camera},
-            ) from error
-        self._largest[record.camera] = max(kept.size_bytes, self._largest.get(record.camera, 0))
-        self.on_stored()
-        return kept
-
-    def end(self, record: CaptureRecord) -> "asyncio.Future[None]":
-        """Keep that a capture has FAILED or was CANCELLED.
-
-        The future is done once that is kept, or will be when there is room again. It never fails.
-        """
-        return self._queue.post(lambda db: (None, end(db, record)))
 
     # For clients.
 
@@ -222,15 +121,15 @@ class Archive:
         """
         record = await self._database.read(lambda db: rows.capture(db, capture_id))
         if record is None:
-            raise _not_found(capture_id)
+            raise not_found(capture_id)
         return record
 
     async def page(
-        self, chosen: Filter, *, before: tuple[int, int] | None, limit: int
+        self, filters: Filter, *, before: tuple[int, int] | None, limit: int
     ) -> list[tuple[tuple[int, int], CaptureRecord]]:
         """Return captures, newest first, each with its position; see `queries.page`."""
         return await self._database.read(
-            lambda db: rows.page(db, chosen, before=before, limit=limit)
+            lambda db: rows.page(db, filters, before=before, limit=limit)
         )
 
     async def delete(self, capture_id: str) -> None:
@@ -240,15 +139,8 @@ class Archive:
             CaptureNotFound: it is not kept.
             CameraBusy: it is RUNNING.
         """
-        record = await self.capture(capture_id)
-        if record.state is CaptureState.RUNNING:
-            raise CameraBusy(
-                f"capture {capture_id!r} is RUNNING and can be deleted when it has ended",
-                retry_after_s=1.0,
-                metadata={"camera": record.camera, "capture_id": capture_id},
-            )
-        await self._removal.remove([record])
-        await self.count()
+        await self._deletion.delete(await self.capture(capture_id))
+        await self.refresh_total()
 
     async def prune(
         self,
@@ -260,30 +152,26 @@ class Archive:
     ) -> int:
         """Delete up to `limit` of the oldest captures; return how many went.
 
-        Those created before a time, or as many as free `excess_bytes`; never one that is being
-        read, nor one with that label (of that value, or with "" of any).
+        Those created before a time, or as many as free `excess_bytes`; never one that is protected
+        (see `protected`), nor one with that label (of that value, or with "" of any).
         """
-        oldest = await self._database.read(
-            lambda db: rows.oldest(
-                db,
-                before_time_ns=before_time_ns,
-                without_label=without_label,
-                without=list(self._in_use),
-                limit=limit,
-            )
+        deleted = await self._deletion.prune(
+            before_time_ns=before_time_ns,
+            excess_bytes=excess_bytes,
+            without_label=without_label,
+            limit=limit,
         )
-        if before_time_ns is None:
-            oldest = list(_worth(oldest, excess_bytes))
-        await self._removal.remove(oldest)
-        await self.count()
-        return len(oldest)
+        await self.refresh_total()
+        return deleted
 
     async def trim_events(self, *, before_time_ns: int | None, keep: int, limit: int = 1000) -> int:
         """Delete up to `limit` of the oldest events; return how many went."""
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
-            gone = rows.trim_events(db, before_time_ns=before_time_ns, keep=keep, limit=limit)
-            return gone, rows.event_span(db)[0]
+            gone = event_queries.trim_events(
+                db, before_time_ns=before_time_ns, keep=keep, limit=limit
+            )
+            return gone, event_queries.event_span(db)[0]
 
         gone, oldest = await self._database.write(job)
         self._feed.trimmed(oldest)
@@ -303,28 +191,18 @@ class Archive:
     ) -> ImageReader:
         """Open a picture to read; while it is open, retention leaves it alone.
 
-        `choose` gives the number of the file that is wanted of the capture's.
+        `choose` returns which of the capture's files it is, by number.
 
         Raises:
             CaptureNotFound: there is no such picture. Whatever else `choose` raises.
         """
-        self._in_use[capture_id] += 1
-        try:
-            record = await self.capture(capture_id)
-            if record.image is None:
-                raise CaptureNotFound(
-                    f"capture {capture_id!r} has no picture: it is {record.state.value}",
-                    metadata={"camera": record.camera, "capture_id": capture_id},
-                )
-            image = record.files[choose(record)]
-            try:
-                fd = await open_to_read(lambda: self._store.path(image.path))
-            except FileNotFoundError:
-                raise _not_found(capture_id) from None
-        except BaseException:
-            self._release(capture_id)
-            raise
-        return ImageReader(record, image, fd, lambda: self._release(capture_id))
+        record = await self.capture(capture_id)
+        if record.image is None:
+            raise CaptureNotFound(
+                f"capture {capture_id!r} has no picture: it is {record.state.value}",
+                metadata={"camera": record.camera, "capture_id": capture_id},
+            )
+        return await ImageReader.open(self._store, self._protected, record, choose(record))
 
     def follow(
         self, camera: str, after: int | None
@@ -342,57 +220,32 @@ class Archive:
         self._feed.end()
 
     async def secret(self) -> bytes:
-        """Return this journal's own secret, which tells its page tokens from made-up ones."""
+        """Return this database's own secret: by it, its page tokens differ from made-up ones."""
         return await self._database.read(rows.secret)
 
-    async def count(self) -> None:
+    @property
+    def total_bytes(self) -> int:
+        """What all pictures kept take; see `refresh_total`."""
+        return self._space.total_bytes
+
+    async def refresh_total(self) -> None:
         """Bring `total_bytes` up to date."""
-        self.total_bytes = await self._database.read(rows.total_bytes)
+        self._space.total_bytes = await self._database.read(rows.total_bytes)
+
+    async def wait_until_larger(self, max_bytes: int) -> None:
+        """Wait for a picture that is kept while all of them take more than that."""
+        await self._space.wait_until_larger(max_bytes)
 
     def free_bytes(self) -> int:
-        """Return what is free where the pictures lie. Blocks: not for the event loop."""
-        return self._store.free_bytes()
+        """Return what is free where the pictures are. Blocks: not for the event loop."""
+        return self._space.free_bytes()
 
     @property
     def backlog(self) -> int:
-        """How many writes wait for the disk."""
-        return self._database.backlog
+        """How many writes wait for the disk: for their turn, or for room."""
+        return max(self._database.backlog, self._queue.pending)
 
-    # How it is done.
-
-    def _discard(self, staged: str, places: list[str]) -> None:
-        self._store.discard(staged)
-        for place in places:
-            self._store.delete(place)
-
-    def _release(self, capture_id: str) -> None:
-        self._in_use[capture_id] -= 1
-        if not self._in_use[capture_id]:
-            del self._in_use[capture_id]
-
-
-def _worth(records: list[CaptureRecord], excess_bytes: int) -> "list[CaptureRecord]":
-    """Return the first records, as many as take `excess_bytes` together."""
-    chosen: list[CaptureRecord] = []
-    for record in records:
-        if excess_bytes <= 0:
-            break
-        chosen.append(record)
-        excess_bytes -= record.size_bytes
-    return chosen
-
-
-def _full(camera: str, why: str) -> StorageFull:
-    return StorageFull(
-        f"camera {camera!r}: no room for another picture: {why}; delete captures, or make room on "
-        "the service's disk",
-        metadata={"camera": camera},
-    )
-
-
-def _not_found(capture_id: str) -> CaptureNotFound:
-    return CaptureNotFound(
-        f"capture {capture_id!r} is not kept: it was never taken here, was deleted, or has been "
-        "outlived",
-        metadata={"capture_id": capture_id},
-    )
+    @property
+    def dropped_writes(self) -> int:
+        """How many events were dropped since the start, since too much waited for room."""
+        return self._queue.dropped_writes

@@ -1,9 +1,10 @@
-"""The data folder, opened: its store, its journal, and the lock that keeps others out."""
+"""The data folder, opened: its files, its database, and the lock that keeps others out."""
 
 import os
 from pathlib import Path
 
-from camsvc.storage.database import Database, UnusableDatabase
+from camsvc.storage.connections import UnusableDatabase
+from camsvc.storage.database import Database
 from camsvc.storage.files import FileStore
 from camsvc.system import posix
 
@@ -13,7 +14,7 @@ class ArchiveError(Exception):
 
 
 def open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
-    """Return the journal of a data folder, made when missing, and the lock on it. Blocks.
+    """Return the database of a data folder, made when missing, and the lock on it. Blocks.
 
     Raises:
         ArchiveError: it cannot be used.
@@ -32,9 +33,7 @@ def open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
             "with --data-dir DIR or service.data_dir"
         )
     try:
-        database = Database.open(
-            folder / "journal.sqlite3", before_commit=store.sync, on_commit=lambda: None
-        )
+        database = Database.open(folder / "journal.sqlite3", before_commit=store.sync)
     except UnusableDatabase as error:
         os.close(lock)
         raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error

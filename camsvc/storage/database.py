@@ -4,8 +4,9 @@ Invariants:
 
 - A write is durable when its future has a result. It is one of a batch then, which costs one
   `fsync`: the thread takes all writes that wait, and commits them together.
-- A write that raises is undone alone. When the batch cannot be committed, none of it is kept, and
-  every one of its futures has the error.
+- A write that raises is undone alone. When the batch cannot be committed, or one of its writes
+  finds the disk full, none of it is kept, and every one of its futures has the error.
+- Every write is answered, whatever happens in the thread.
 - The event loop never waits for the disk.
 """
 
@@ -24,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
-from camsvc.storage import queries
+from camsvc.storage.connections import UnusableDatabase, connect, is_full
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]
@@ -32,28 +33,13 @@ Job = Callable[[Connection], T]
 _BATCH = 256
 """Writes that are committed together at most: more would make the first of them wait."""
 _READERS = 3
-_LOCKED_S = 2.0
-"""How long another program's write is waited for."""
 _LOG_BYTES = 8 << 20
 """Twice what SQLite itself lets the log grow to before it moves it into the database. It cannot
 start the log over while any query is under way, which may be always."""
 _QUERY_S = 0.5
 """How long a query that is under way may keep the log from being emptied."""
 
-_HINTS = {
-    sqlite3.SQLITE_NOTADB: "is not a database; move it away to begin with an empty journal",
-    sqlite3.SQLITE_CORRUPT: "is damaged; put a copy in its place, or move it away",
-    sqlite3.SQLITE_READONLY: "cannot be written to; check the permissions of it and its folder",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of it and its folder",
-    sqlite3.SQLITE_FULL: "has no room; free some on its disk",
-    sqlite3.SQLITE_BUSY: "is locked by another program",
-}
-
 _log = structlog.get_logger()
-
-
-class UnusableDatabase(Exception):
-    """The journal cannot be used: the message says why and, where it can, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ class _Write(asyncio.Future[T]):
 
 
 class Database:
-    """The open journal. `write`, `read`, `backlog` and `close` are for the event loop's thread."""
+    """The open database. `write`, `read`, `backlog` and `close` are for the event loop's thread."""
 
     def __init__(
         self,
@@ -85,7 +71,6 @@ class Database:
         readers: list[Connection],
         log: Path,
         before_commit: Callable[[], None],
-        on_commit: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._idle: SimpleQueue[Connection] = SimpleQueue()
@@ -95,7 +80,8 @@ class Database:
         self._log = log
         self._log_limit = _LOG_BYTES
         self._before_commit = before_commit
-        self._on_commit = on_commit
+        self.failed_batches = 0
+        """Batches so far that could not be committed. Only the writer's thread changes it."""
         self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._closed = False
         self._backlog = 0
@@ -105,41 +91,18 @@ class Database:
         self._thread.start()
 
     @classmethod
-    def open(
-        cls, path: Path, *, before_commit: Callable[[], None], on_commit: Callable[[], None]
-    ) -> Self:
-        """Open the journal at `path`, made when missing. Blocks.
+    def open(cls, path: Path, *, before_commit: Callable[[], None]) -> Self:
+        """Open the database at `path`, made when missing. Blocks.
 
         `before_commit` is called in the writer's thread before each commit: what it raises fails
-        the batch. `on_commit` is called on the event loop after each, once the batch's futures
-        have their results.
+        the batch.
 
         Raises:
             UnusableDatabase: it cannot be opened, made or written to, or is of a newer version.
         """
-        with contextlib.ExitStack() as opened:
-            try:
-                path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-                writer = opened.enter_context(contextlib.closing(_connect(path)))
-                _prepare(writer)
-                readers = [
-                    opened.enter_context(contextlib.closing(_connect(path)))
-                    for _ in range(_READERS)
-                ]
-                for reader in readers:
-                    reader.execute("PRAGMA query_only = ON")
-            except OSError as error:
-                why = error.strerror or error
-                raise UnusableDatabase(
-                    f"the journal's folder {path.parent} is no use: {why}"
-                ) from error
-            except sqlite3.Error as error:
-                code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-                why = _HINTS.get(code, "cannot be opened")
-                raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
-            opened.pop_all()
+        writer, *readers = connect(path, 1 + _READERS)
         log = path.with_name(f"{path.name}-wal")
-        return cls(writer, readers, log, before_commit, on_commit)
+        return cls(writer, readers, log, before_commit)
 
     @property
     def backlog(self) -> int:
@@ -162,7 +125,7 @@ class Database:
         return write
 
     async def read(self, query: Job[T]) -> T:
-        """Return what a query returns, in a reader's thread. It sees one state of the journal.
+        """Return what a query returns, in a reader's thread. It sees one state of the database.
 
         A query must be short: the log cannot be started over meanwhile.
         """
@@ -195,16 +158,18 @@ class Database:
 
     def _work(self) -> None:
         while self._work_batch():
-            self._bound_log()
+            try:
+                self._bound_log()
+            except Exception:  # it is tried again with the next batch
+                _log.exception("unhandled exception in the journal's thread")
 
     def _work_batch(self) -> bool:
-        """Wait for writes and commit them; return whether there is more to come."""
+        """Wait for writes, commit and answer them; return whether there is more to come."""
         batch, more = self._next_batch()
         if batch:
-            outcomes, committed = self._commit([write.job for write in batch])
+            outcomes = self._commit([write.job for write in batch])
             with contextlib.suppress(RuntimeError):  # the loop has ended without `close`
-                loop = batch[0].get_loop()
-                loop.call_soon_threadsafe(self._resolve, batch, outcomes, committed)
+                batch[0].get_loop().call_soon_threadsafe(self._resolve, batch, outcomes)
         del batch  # the frames that an error keeps are this one too; see `_commit`
         return more
 
@@ -219,8 +184,8 @@ class Database:
                 write = self._waiting.get_nowait()
         return batch, write is not None
 
-    def _commit(self, jobs: list[Job[Any]]) -> tuple[list[Any], bool]:
-        """Run jobs in one transaction; return their outcomes and whether it was committed.
+    def _commit(self, jobs: list[Job[Any]]) -> list[Any]:
+        """Run jobs in one transaction; return their outcomes. Whatever happens, it returns.
 
         No future may be in the frames of this and what it calls: an error keeps them, and a
         future that its own error keeps is never told that nobody has asked for it.
@@ -231,10 +196,11 @@ class Database:
             self._before_commit()
             self._writer.execute("COMMIT")
         except BaseException as error:
-            with contextlib.suppress(sqlite3.Error):
+            self.failed_batches += 1
+            with contextlib.suppress(Exception):
                 self._writer.rollback()
-            return [_Failed(error)] * len(jobs), False
-        return outcomes, True
+            return [_Failed(error)] * len(jobs)
+        return outcomes
 
     def _attempt(self, job: Job[Any]) -> Any:
         """Return a job's outcome; raise what fails the whole batch."""
@@ -242,14 +208,15 @@ class Database:
         try:
             outcome = job(self._writer)
         except BaseException as error:
-            if not self._writer.in_transaction:
-                raise  # a full disk, for one: SQLite itself has rolled everything back
+            # A later job that needs less room must not be kept before this one.
+            if is_full(error) or not self._writer.in_transaction:
+                raise
             self._writer.execute("ROLLBACK TO job")
             outcome = _Failed(error)
         self._writer.execute("RELEASE job")
         return outcome
 
-    def _resolve(self, batch: list[_Write[Any]], outcomes: list[Any], committed: bool) -> None:
+    def _resolve(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
         """Give a batch's futures their outcomes, on the event loop."""
         for write, outcome in zip(batch, outcomes, strict=True):
             self._backlog -= 1
@@ -259,8 +226,6 @@ class Database:
                 write.set_exception(outcome.error)
             else:
                 write.set_result(outcome)
-        if committed:
-            self._on_commit()
 
     def _bound_log(self) -> None:
         """Empty the log when it has grown, in a moment without queries.
@@ -286,27 +251,3 @@ class Database:
         with contextlib.suppress(OSError):
             return os.stat(self._log).st_size
         return 0
-
-
-def _connect(path: Path) -> Connection:
-    # Each connection is used by one thread at a time, but opened and closed by others.
-    db = sqlite3.connect(path, timeout=_LOCKED_S, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
-    return db
-
-
-def _prepare(db: Connection) -> None:
-    """Bring the database to the version that this code knows."""
-    known = len(queries.MIGRATIONS)
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > known:
-        raise UnusableDatabase(
-            f"the journal is of version {version}, and this camsvc knows up to {known};"
-            " use a newer camsvc, or another folder"
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    # Begun also where there is nothing to do: a journal that cannot be written to fails here.
-    scripts = "".join(queries.MIGRATIONS[version:])
-    db.executescript(f"BEGIN IMMEDIATE; {scripts} PRAGMA user_version = {known}")
-    queries.make_secret(db)
-    db.execute("COMMIT")

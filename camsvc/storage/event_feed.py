@@ -1,6 +1,6 @@
 """Events for any number of readers, each at a place of its own in the one sequence.
 
-Invariant: what a reader has not taken yet is kept in the journal and nowhere else, but for the
+Invariant: what a reader has not taken yet is kept in the database and nowhere else, but for the
 newest few and a few pages of those before, which all readers share. A slow one costs no memory.
 """
 
@@ -10,32 +10,33 @@ import itertools
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
+from sqlite3 import Connection
 
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.records import EventRecord
-from camsvc.storage import queries as rows
+from camsvc.storage import event_queries as rows
 from camsvc.storage.database import Database
 
 HEARTBEAT_S = 10.0
 
 _RECENT = 256
-"""Newest events kept in memory: readers that are up to date need not ask the journal."""
+"""Newest events kept in memory: readers that are up to date need not read the database."""
 
 _RESTART_S = 1.0
-"""What a restart takes, as readers are told."""
+"""What a restart takes; readers are asked to come back then."""
 
 _PAGE = 50
-"""Events that a reader takes from the journal at once."""
+"""Events that a reader takes from the database at once."""
 
 _CATCHING_UP = 2
 """Readers that may replay history at the same time, each for a page, then the next one's turn. A
-hundred of them at once would keep each call of everybody else waiting for a hundred messages."""
+hundred of them at once would keep each call of all others waiting for a hundred messages."""
 
 _PAGE_S = 0.1
 """A reader that has not taken its page by then is slow, and no longer keeps others from theirs."""
 
 _REST = 1.0
-"""After a page, as many times what it took is left to everybody else before the next one's turn: a
+"""After a page, as many times what it took is left to all others before the next one's turn: a
 hundred readers that replay delay a capture by some 5 ms (p99) so, and by up to 50 ms without."""
 
 _PAGES = 8
@@ -44,14 +45,17 @@ _PAGES = 8
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Nothing to tell. The reader has everything up to `last_sequence`."""
+    """Nothing has happened. The reader has everything up to `last_sequence`."""
 
     last_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events that were asked for are gone; the next one is `first_available_sequence`."""
+    """Events that were asked for are gone; the next one is `first_available_sequence`.
+
+    They were deleted by age or number, or the disk had no room for them.
+    """
 
     first_available_sequence: int
 
@@ -64,7 +68,7 @@ class _Batch:
 
 
 class EventFeed:
-    """Hands out what `publish` is given, and before that what the journal has."""
+    """Hands out what `publish` is given, and before that what the database has."""
 
     def __init__(self, database: Database, last_sequence: int) -> None:
         self._database = database
@@ -81,9 +85,15 @@ class EventFeed:
     def publish(self, event: EventRecord) -> None:
         """Hand on a committed event, each in the order of their sequence."""
         if event.sequence != self.last_sequence + 1:
-            self._recent.clear()  # whoever lacks what is between finds it in the journal
+            self._recent.clear()  # readers that lack what is between find it in the database
         self.last_sequence = event.sequence
         self._recent.append(event)
+        self._wake()
+
+    def skip(self, last_missing: int) -> None:
+        """Note that the events up to this one are missing: readers find a gap there."""
+        self._recent.clear()
+        self.last_sequence = last_missing
         self._wake()
 
     def trimmed(self, oldest: int) -> None:
@@ -100,7 +110,7 @@ class EventFeed:
     ) -> AsyncGenerator[EventRecord | Heartbeat | Gap, None]:
         """Yield every event after a number, of one camera or (empty) of all, also those to come.
 
-        `after` None: begin with the next event; a first heartbeat tells where that is. A gap comes
+        `after` None: begin with the next event; a first heartbeat says where that is. A gap comes
         whenever the reader's place is older than what is kept.
 
         Raises:
@@ -134,7 +144,7 @@ class EventFeed:
 
     @contextlib.asynccontextmanager
     async def _batch(self, place: int, camera: str) -> AsyncIterator[_Batch]:
-        """Give what comes next after a place; from the journal only in the reader's turn."""
+        """Give what comes next after a place; from the database only in the reader's turn."""
         if self._recent and place + 1 >= max(self._recent[0].sequence, self._oldest):
             # Each follows the other: the place of one is a matter of counting.
             start = place + 1 - self._recent[0].sequence
@@ -149,19 +159,8 @@ class EventFeed:
         kept = self._pages.get((place, camera))
         if kept is not None and place + 1 >= self._oldest:
             return kept
-        last = self.last_sequence
-        first, found = await self._database.read(
-            lambda db: (
-                rows.event_span(db)[0],
-                rows.events(db, after=place, camera=camera, limit=_PAGE),
-            )
-        )
-        gap = [Gap(first)] if first > place + 1 else []
-        # A short page has everything that there was before it was read.
-        reached = found[-1].sequence if len(found) == _PAGE else last
-        # What was trimmed while the journal was read is in this gap, and not in another one.
-        page = _Batch([*gap, *found], max(reached, found[-1].sequence if found else first - 1))
-        if len(found) == _PAGE and not gap:
+        page, whole = await self._database.read(lambda db: _read_page(db, place, camera))
+        if whole:
             self._pages[place, camera] = page
             if len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
@@ -191,3 +190,22 @@ class EventFeed:
     def _wake(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
+
+
+def _read_page(db: Connection, place: int, camera: str) -> tuple[_Batch, bool]:
+    """Return what comes next after a place, and whether it is as much as fits, and has no gap."""
+    found = rows.events(db, after=place, camera=camera, limit=_PAGE)
+    first, last = rows.event_span(db)
+    full = len(found) == _PAGE
+    # A short page has everything that there is.
+    reached = found[-1].sequence if full else last
+    gaps = [Gap(first)] if first > place + 1 else []
+    gaps += [Gap(end + 1) for end in rows.gaps(db, after=max(place, first - 1), until=reached)]
+    return _Batch(sorted([*gaps, *found], key=_place), reached), full and not gaps
+
+
+def _place(message: EventRecord | Gap) -> tuple[int, bool]:
+    """Return what messages are sorted by: a gap comes before the event that follows it."""
+    if isinstance(message, Gap):
+        return message.first_available_sequence, False
+    return message.sequence, True

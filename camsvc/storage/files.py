@@ -52,7 +52,7 @@ class FileStore:
     def staging_path(self, capture_id: str, attempt: int) -> Path:
         """Return where an attempt's picture is to be written. Does not touch the disk."""
         if capture_id != PurePosixPath(capture_id).name or "." in capture_id:
-            raise ValueError(f"capture id {capture_id!r} is no file's name, or has a dot in it")
+            raise ValueError(f"capture id {capture_id!r} is not a file's name, or has a dot in it")
         return self._folder / _STAGING / f"{capture_id}.{attempt}"
 
     def keep(
@@ -144,7 +144,7 @@ class FileStore:
     def files(self) -> dict[str, str]:
         """Return the capture id of every picture that is found, by its path.
 
-        There may be several of an id: other programs put files of the same name beside a picture.
+        There may be several of an id: other programs put files of the same name next to a picture.
         """
         found: dict[str, str] = {}
         with os.scandir(self._folder / _CAPTURES) as dates:

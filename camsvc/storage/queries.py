@@ -1,142 +1,31 @@
-"""The journal's SQL: its tables, and what is read from and written to them.
+"""The SQL of captures, labels and files that are to be deleted. The tables are in `schema`.
 
 Every function takes the connection first, and belongs into a job of `Database.write` or a query of
 `Database.read`. Captures are ordered by their position, which is (create_time_ns, number).
 
 Invariants:
 
-- A label's row repeats what captures are chosen by, so that every filter of `page` finds a page
+- A label's row repeats what captures are filtered by, so that every filter of `page` finds a page
   in the order of one index, however long the history is.
-- An event's sequence is one more than that of the event before: a transaction that is rolled back
-  gives its sequences back, and events are deleted only from the front.
 - `meta` has the sum of all `size_bytes`; the triggers keep it, whoever writes.
 """
 
-import dataclasses
 import json
-import secrets
 from collections.abc import Collection, Iterable, Mapping
 from sqlite3 import Connection
 
-from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, Filter
-
-MIGRATIONS = (
-    """
-    CREATE TABLE captures (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        capture_id TEXT NOT NULL UNIQUE,
-        camera TEXT NOT NULL,
-        request_id TEXT NOT NULL,
-        state TEXT NOT NULL,
-        create_time_ns INTEGER NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        image_path TEXT NOT NULL,
-        record TEXT NOT NULL
-    );
-    CREATE INDEX captures_by_state ON captures (state, create_time_ns);
-    CREATE INDEX captures_by_camera ON captures (camera, state, create_time_ns);
-    CREATE UNIQUE INDEX captures_by_request ON captures (camera, request_id)
-        WHERE state = 'SUCCEEDED' AND request_id != '';
-
-    CREATE TABLE labels (
-        number INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        value TEXT NOT NULL,
-        camera TEXT NOT NULL,
-        state TEXT NOT NULL,
-        create_time_ns INTEGER NOT NULL,
-        PRIMARY KEY (number, key)
-    ) WITHOUT ROWID;
-    CREATE INDEX labels_by_state ON labels (key, value, state, create_time_ns, number);
-    CREATE INDEX labels_by_camera ON labels (key, value, camera, state, create_time_ns, number);
-
-    CREATE TABLE events (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        camera TEXT NOT NULL,
-        time_ns INTEGER NOT NULL,
-        event TEXT NOT NULL
-    );
-    CREATE INDEX events_by_camera ON events (camera, sequence);
-
-    CREATE TABLE doomed (path TEXT PRIMARY KEY) WITHOUT ROWID;
-
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) WITHOUT ROWID;
-    INSERT INTO meta VALUES ('total_bytes', 0);
-    CREATE TRIGGER captures_inserted AFTER INSERT ON captures BEGIN
-        UPDATE meta SET value = value + new.size_bytes WHERE key = 'total_bytes';
-    END;
-    CREATE TRIGGER captures_resized AFTER UPDATE OF size_bytes ON captures BEGIN
-        UPDATE meta SET value = value + new.size_bytes - old.size_bytes WHERE key = 'total_bytes';
-    END;
-    CREATE TRIGGER captures_deleted AFTER DELETE ON captures BEGIN
-        UPDATE meta SET value = value - old.size_bytes WHERE key = 'total_bytes';
-    END;
-    """,
-    """
-    ALTER TABLE captures ADD COLUMN other_paths TEXT NOT NULL DEFAULT '[]';
-    """,
-)
-"""The script at index n makes version n + 1 of version n. A script that was released stays."""
+from camsvc.model.records import CaptureRecord, CaptureState, Filter
 
 _ENDED = (CaptureState.SUCCEEDED, CaptureState.FAILED, CaptureState.CANCELLED)
 _COUNTED = (100, 1_000, 10_000)
-"""Labels are counted no further than this: what is chosen by it is a page's speed only."""
+"""Labels are counted no further than this: it decides a page's speed only."""
 _MAX = 2**63 - 1
 """The largest number that SQLite has."""
 
 
-def make_secret(db: Connection) -> None:
-    """Make the journal's secret unless it has one."""
-    db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(16),))
-
-
 def secret(db: Connection) -> bytes:
-    """Return 16 random bytes that stay the same as long as the journal lives."""
+    """Return 16 random bytes that stay the same as long as the database lives."""
     return bytes(_meta(db, "secret"))
-
-
-def add_event(db: Connection, event: EventRecord) -> EventRecord:
-    """Add an event, and return it with its sequence."""
-    event = dataclasses.replace(event, sequence=event_span(db)[1] + 1)
-    sql = "INSERT INTO events (sequence, camera, time_ns, event) VALUES (?, ?, ?, ?)"
-    db.execute(sql, (event.sequence, event.camera, event.time_ns, event.to_json()))
-    return event
-
-
-def events(db: Connection, *, after: int, camera: str, limit: int) -> list[EventRecord]:
-    """Return the first `limit` events later than sequence `after`; of all cameras with ""."""
-    which = "camera = ? AND" if camera else ""
-    sql = f"SELECT sequence, camera, event FROM events WHERE {which} sequence > ? ORDER BY sequence"
-    values = (*([camera] if camera else []), min(after, _MAX), limit)
-    return [EventRecord.from_json(*row) for row in db.execute(f"{sql} LIMIT ?", values)]
-
-
-def event_span(db: Connection) -> tuple[int, int]:
-    """Return the first sequence that is kept, and the last that was ever given.
-
-    When none is kept, the first is one more than the last: (1, 0) in a new journal.
-    """
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    last: int = row[0] if row else 0
-    (first,) = db.execute("SELECT min(sequence) FROM events").fetchone()
-    return (last + 1 if first is None else first), last
-
-
-def trim_events(db: Connection, *, before_time_ns: int | None, keep: int | None, limit: int) -> int:
-    """Delete the oldest events, `limit` at most, and return how many.
-
-    An event goes when more than `keep` are left, or when it and all before it are older than
-    `before_time_ns`. None is no reason.
-    """
-    first, last = event_span(db)
-    until = first - 1 if keep is None else last - keep
-    if before_time_ns is not None:
-        front = "SELECT sequence, time_ns FROM events ORDER BY sequence LIMIT ?"
-        sql = f"SELECT min(sequence) FROM ({front}) WHERE time_ns >= ?"
-        (young,) = db.execute(sql, (limit, before_time_ns)).fetchone()
-        until = max(until, last if young is None else young - 1)
-    until = min(until, first + limit - 1)
-    return db.execute("DELETE FROM events WHERE sequence <= ?", (until,)).rowcount
 
 
 def add_capture(db: Connection, record: CaptureRecord) -> None:
@@ -150,9 +39,7 @@ def add_capture(db: Connection, record: CaptureRecord) -> None:
         "INSERT INTO captures (camera, request_id, state, create_time_ns, size_bytes, image_path,"
         " other_paths, record, capture_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    number = db.execute(sql, (*_columns(record), record.capture_id)).lastrowid
-    assert number is not None, "an insert has one"
-    _add_labels(db, number, record)
+    _add_labels(db, db.execute(sql, (*_columns(record), record.capture_id)).lastrowid, record)
 
 
 def update_capture(db: Connection, record: CaptureRecord) -> None:
@@ -188,17 +75,17 @@ def delete_capture(db: Connection, capture_id: str) -> CaptureRecord | None:
 
 
 def schedule_deletion(db: Connection, paths: Iterable[str]) -> None:
-    """Note that pictures have to go, as their captures have."""
+    """Note that files are to be deleted, as their captures were."""
     db.executemany("INSERT OR IGNORE INTO doomed VALUES (?)", ((path,) for path in paths))
 
 
 def pending_deletions(db: Connection) -> list[str]:
-    """Return the pictures that have to go."""
+    """Return the files that are to be deleted."""
     return [path for (path,) in db.execute("SELECT path FROM doomed")]
 
 
 def clear_deletions(db: Connection, paths: Iterable[str]) -> None:
-    """Note that pictures have gone."""
+    """Note that files were deleted."""
     db.executemany("DELETE FROM doomed WHERE path = ?", ((path,) for path in paths))
 
 
@@ -235,7 +122,7 @@ def image_paths(db: Connection) -> dict[str, list[str]]:
 
 
 def total_bytes(db: Connection) -> int:
-    """Return how much all pictures take."""
+    """Return how many bytes all pictures take."""
     return int(_meta(db, "total_bytes"))
 
 
@@ -270,21 +157,21 @@ def oldest(
 
 
 def page(
-    db: Connection, filter: Filter, *, before: tuple[int, int] | None, limit: int
+    db: Connection, filters: Filter, *, before: tuple[int, int] | None, limit: int
 ) -> list[tuple[tuple[int, int], CaptureRecord]]:
-    """Return the newest `limit` captures that a filter lets through, with their positions.
+    """Return the newest `limit` captures that the filters let through, with their positions.
 
     `before` is the position after which to go on, towards older ones.
 
     One query each finds the newest of a state: its index has them in order.
     """
-    labels = _rarest_first(db, filter.labels)
+    labels = _rarest_first(db, filters.labels)
     below = before or (_MAX, _MAX)
-    if filter.end_ns is not None:
-        below = min(below, (filter.end_ns, 0))
+    if filters.end_ns is not None:
+        below = min(below, (filters.end_ns, 0))
     found: list[tuple[int, int]] = []
-    for state in set(filter.states or CaptureState):
-        found += _positions(db, filter, state, labels, below=below, limit=limit)
+    for state in set(filters.states or CaptureState):
+        found += _positions(db, filters, state, labels, below=below, limit=limit)
     found.sort(reverse=True)
     sql = "SELECT record FROM captures WHERE number = ?"
     texts = ((at, db.execute(sql, at[1:]).fetchone()[0]) for at in found[:limit])
@@ -293,7 +180,7 @@ def page(
 
 def _positions(
     db: Connection,
-    filter: Filter,
+    filters: Filter,
     state: CaptureState,
     labels: list[tuple[str, str]],
     *,
@@ -302,16 +189,16 @@ def _positions(
 ) -> list[tuple[int, int]]:
     """Return the newest positions of one state that are less than `below`, newest first."""
     terms: list[tuple[str, tuple[int | str, ...]]] = [("state = ?", (state.value,))]
-    if filter.camera:
-        terms.append(("camera = ?", (filter.camera,)))
+    if filters.camera:
+        terms.append(("camera = ?", (filters.camera,)))
     if labels:
         terms.append(("key = ? AND value = ?", labels[0]))
     has = "SELECT 1 FROM labels WHERE number = asked.number AND key = ? AND value = ?"
     terms += [(f"EXISTS ({has})", label) for label in labels[1:]]
     terms.append(("(create_time_ns, number) < (?, ?)", (_storable(below[0]), below[1])))
-    if filter.start_ns is not None:
-        terms.append(("create_time_ns >= ?", (_storable(filter.start_ns),)))
-    sql = (
+    if filters.start_ns is not None:
+        terms.append(("create_time_ns >= ?", (_storable(filters.start_ns),)))
+    sql = (  # of nothing but the constants above; what a client has sent is in `values`
         f"SELECT create_time_ns, number FROM {'labels' if labels else 'captures'} AS asked"
         f" WHERE {' AND '.join(term for term, _ in terms)}"
         " ORDER BY create_time_ns DESC, number DESC LIMIT ?"
@@ -337,17 +224,20 @@ def _rarest_first(db: Connection, labels: Mapping[str, str]) -> list[tuple[str, 
 
 
 def _columns(record: CaptureRecord) -> tuple[str, str, str, int, int, str, str, str]:
-    """Return what `captures` has of a record beside its id, in the order of the columns."""
-    chosen = (record.camera, record.request_id, record.state.value, record.create_time_ns)
+    """Return what `captures` has of a record besides its id, in the order of the columns."""
+    keys = (record.camera, record.request_id, record.state.value, record.create_time_ns)
     path, *others = [file.path for file in record.files] or [""]
-    return (*chosen, record.size_bytes, path, json.dumps(others), record.to_json())
+    return (*keys, record.size_bytes, path, json.dumps(others), record.to_json())
 
 
-def _add_labels(db: Connection, number: int, record: CaptureRecord) -> None:
-    chosen = (record.camera, record.state.value, record.create_time_ns)
-    rows = [(number, key, value, *chosen) for key, value in record.labels.items()]
-    sql = "INSERT INTO labels (number, key, value, camera, state, create_time_ns)"
-    db.executemany(f"{sql} VALUES (?, ?, ?, ?, ?, ?)", rows)
+def _add_labels(db: Connection, number: int | None, record: CaptureRecord) -> None:
+    repeated = (record.camera, record.state.value, record.create_time_ns)
+    rows = [(number, key, value, *repeated) for key, value in record.labels.items()]
+    sql = (
+        "INSERT INTO labels (number, key, value, camera, state, create_time_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    db.executemany(sql, rows)
 
 
 def _meta(db: Connection, key: str) -> bytes | int:

@@ -1,4 +1,4 @@
-"""What a sudden end has left, put right at the next start. See `archive` for what that can be."""
+"""What a sudden end has left, reconciled at the next start; see `capture_store`."""
 
 import sqlite3
 import time
@@ -9,6 +9,7 @@ import structlog
 
 from camsvc.model.errors import CameraUnavailable, CaptureNotFound
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
+from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.files import FileStore
 
@@ -17,10 +18,10 @@ _log = structlog.get_logger()
 
 def reconcile(db: sqlite3.Connection, store: FileStore) -> None:
     """Bring files and rows together, and end what was RUNNING. All of it is logged."""
-    doomed = rows.pending_deletions(db)
-    for path in doomed:
+    pending = rows.pending_deletions(db)
+    for path in pending:
         store.delete(path)
-    rows.clear_deletions(db, doomed)
+    rows.clear_deletions(db, pending)
     running = rows.running(db)
     _match(db, store, unfinished={record.capture_id for record in running})
     for record in running:
@@ -34,7 +35,7 @@ def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
     """Keep a capture as it ended, and the event of that."""
     try:
         rows.update_capture(db, record)
-    except LookupError:  # its beginning found the disk full
+    except LookupError:  # its beginning was lost, or waits for room on the disk
         rows.add_capture(db, record)
     event = EventRecord(
         EventType(record.state.value),
@@ -46,11 +47,17 @@ def end(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord:
         capture=record,
         failure=record.failure,
     )
-    return rows.add_event(db, event)
+    return event_queries.add_event(db, event)
+
+
+def end_if_running(db: sqlite3.Connection, record: CaptureRecord) -> EventRecord | None:
+    """Keep a capture as it ended, and the event of that, unless it had ended before."""
+    kept = rows.capture(db, record.capture_id)
+    return end(db, record) if kept is None or kept.state is CaptureState.RUNNING else None
 
 
 def _match(db: sqlite3.Connection, store: FileStore, unfinished: set[str]) -> None:
-    """See to it that every picture has its row, and every row its picture."""
+    """Bring every picture to its row, and every row to its picture."""
     files, kept = store.files(), rows.image_paths(db)
     for capture_id in [each for each, paths in kept.items() if not files.keys() >= set(paths)]:
         kept[capture_id] = [file.path for file in _without_lost(db, capture_id, files).files]
@@ -65,8 +72,8 @@ def _match(db: sqlite3.Connection, store: FileStore, unfinished: set[str]) -> No
 def _without_lost(db: sqlite3.Connection, capture_id: str, files: Container[str]) -> CaptureRecord:
     """Keep that files of a capture are gone, and return it: it has FAILED without its picture."""
     record = rows.capture(db, capture_id)
-    assert record is not None
-    assert record.image is not None
+    if record is None or record.image is None:
+        raise LookupError(f"capture {capture_id!r} is listed, but has no record of a picture")
     if record.image.path in files:
         _log.error("capture has lost a file beside its picture", capture=capture_id)
         left = replace(record, others=tuple(o for o in record.others if o.path in files))

@@ -1,84 +1,83 @@
 """What is kept for how long: captures by age and by size, events by age and by number.
 
-The oldest go first; what is being downloaded stays, and so do captures with the pinned label.
+The oldest go first. What is protected stays (see `protected`), and so do captures with the pinned
+label.
 """
 
 import asyncio
 import contextlib
 import sqlite3
 import time
-from dataclasses import dataclass
 
 import structlog
 
+from camsvc.config.settings import RetentionSettings
 from camsvc.model.errors import StorageFull
 from camsvc.storage.archive import Archive
 
 _log = structlog.get_logger()
 
-_INTERVAL_S = 60.0
-"""How often age is looked at. Size is looked at with every picture."""
+INTERVAL_S = 60.0
+"""How often ages are looked at. Size is looked at with every picture."""
+
+_AGAIN_S = 1.0
+"""While there is too much, and all of it is to stay: the least time until the next look."""
+
+_LOOKS_PER_MIN_AGE = 10
 
 _DAY_NS = 86_400 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The settings' table `retention` as plain values."""
-
-    max_age_days: float = 0.0
-    max_bytes: int = 0
-    pinned_label: str = ""
-    max_events: int = 400_000
-
-    @property
-    def pinned(self) -> tuple[str, str] | None:
-        """The pinned label's key and value, which is empty where any value pins."""
-        key, _, value = self.pinned_label.partition("=")
-        return (key, value) if key else None
-
-
 class Retention:
-    """Enforces a policy on an archive, for as long as `run` runs."""
+    """Enforces the settings on an archive, for as long as `run` runs."""
 
-    def __init__(self, archive: Archive, policy: Policy) -> None:
+    def __init__(
+        self, archive: Archive, settings: RetentionSettings, interval_s: float = INTERVAL_S
+    ) -> None:
         self._archive = archive
-        self._policy = policy
-        self._wake = asyncio.Event()
-        archive.on_stored = self._look
+        self._settings = settings
+        self._interval_s = interval_s
+        key, _, value = settings.pinned_label.partition("=")
+        self._pinned = (key, value) if key else None
+        """With the value "" where any value pins."""
 
     async def run(self) -> None:
-        """Enforce the policy until cancelled."""
+        """Enforce the settings until cancelled."""
         while True:
-            self._wake.clear()  # before looking: what comes meanwhile is looked at next
             try:
                 await self.enforce()
             except (OSError, sqlite3.Error, StorageFull) as error:  # it is tried again
                 _log.error("retention failed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_INTERVAL_S):
-                    await self._wake.wait()
+            if self._excess_bytes() > 0:
+                again_s = max(_AGAIN_S, self._settings.min_age_s / _LOOKS_PER_MIN_AGE)
+                await asyncio.sleep(min(again_s, self._interval_s))
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._interval_s):
+                        await self._until_too_much()
 
     async def enforce(self) -> None:
-        """Delete what the policy lets go."""
-        archive, policy = self._archive, self._policy
-        await archive.count()
+        """Delete what is not to be kept any more."""
+        archive, settings = self._archive, self._settings
+        await archive.refresh_total()
         oldest_ns = None
-        if policy.max_age_days:
-            oldest_ns = time.time_ns() - int(policy.max_age_days * _DAY_NS)
-            while await archive.prune(before_time_ns=oldest_ns, without_label=policy.pinned):
+        if settings.max_age_days:
+            oldest_ns = time.time_ns() - int(settings.max_age_days * _DAY_NS)
+            while await archive.prune(before_time_ns=oldest_ns, without_label=self._pinned):
                 pass
-        while self._excess_bytes > 0 and await archive.prune(
-            excess_bytes=self._excess_bytes, without_label=policy.pinned
+        while (excess := self._excess_bytes()) > 0 and await archive.prune(
+            excess_bytes=excess, without_label=self._pinned
         ):
             pass
-        while await archive.trim_events(before_time_ns=oldest_ns, keep=policy.max_events):
+        while await archive.trim_events(before_time_ns=oldest_ns, keep=settings.max_events):
             pass
 
-    @property
     def _excess_bytes(self) -> int:
-        return self._archive.total_bytes - self._policy.max_bytes if self._policy.max_bytes else 0
+        max_bytes = self._settings.max_bytes
+        return self._archive.total_bytes - max_bytes if max_bytes else 0
 
-    def _look(self) -> None:
-        if self._excess_bytes > 0:
-            self._wake.set()
+    async def _until_too_much(self) -> None:
+        if self._settings.max_bytes:
+            await self._archive.wait_until_larger(self._settings.max_bytes)
+        else:
+            await asyncio.get_running_loop().create_future()  # until the interval has passed

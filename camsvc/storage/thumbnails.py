@@ -53,13 +53,13 @@ class Thumbnails:
 
 
 def _easiest(record: CaptureRecord) -> int:
-    """Return the number of the file to make a capture's thumbnail of: the first that is no RAW."""
+    """Return the number of the file to make a thumbnail of: the first that is not a RAW."""
     readable = (n for n, file in enumerate(record.files) if file.mime_type in _READABLE)
     return next(readable, 0)
 
 
 def _thumbnail(data: bytes) -> bytes | None:
-    from PIL import Image, ImageOps  # noqa: PLC0415 - only those who ask for thumbnails pay for it
+    from PIL import Image, ImageOps  # noqa: PLC0415 - imported with the first thumbnail
 
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF")) as picture:

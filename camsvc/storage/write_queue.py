@@ -1,149 +1,295 @@
-"""Writes to the journal, in their order, also when the disk is full for a while.
+"""Writes to the database, in their order, also when the disk is full for a while.
 
-Invariant: what was posted is written in the order of posting. What finds the disk full is owed: it
-stays in memory, and whatever comes later queues up behind it.
+Invariants:
+
+- What was posted is written in the order of posting, and once. It stays in the queue until it is on
+  disk; what finds the disk full waits there, and whatever comes later waits behind it.
+- Memory is bounded. When `MAX_PENDING` writes are in the queue, events are dropped, counted, and
+  leave a gap in the events' numbers, which their readers are told of. The beginning and the end of
+  a capture and deletions are never dropped: see `overfull`.
 """
 
 import asyncio
 import collections
 import contextlib
-import errno
 import itertools
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from camsvc.model.records import EventRecord
+from camsvc.storage import event_queries
+from camsvc.storage.connections import is_full
 from camsvc.storage.database import Database
 from camsvc.storage.event_feed import EventFeed
+from camsvc.tasks import keep_running
 
 T = TypeVar("T")
 
 Job = Callable[[sqlite3.Connection], tuple[T, EventRecord | None]]
-"""What a write does: it returns its result, and the event that readers are to be told."""
-
-DISK_ERRORS = (OSError, sqlite3.Error)
-"""What a write may fail with: the folders' sync with the first, the database with the second."""
+"""What a write does: it returns its result, and the event that readers are given."""
 
 RETRY_S = 1.0
-"""How often what is owed is tried again."""
+"""How often a flush is tried while the disk is full."""
 
-_MOST_OWED = 10_000
-_PAID_AT_ONCE = 200
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAX_PENDING = 10_000
+"""Some 10 MB: what a busy rig has to say in several minutes."""
+
+_FLUSHED_AT_ONCE = 200
 
 _log = structlog.get_logger()
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether a write has failed for want of room."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-    return isinstance(error, OSError) and error.errno in _FULL
+class _OvertakenError(Exception):
+    """A write did not run, since one before it has failed."""
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    """A write in the queue."""
+
+    job: Job[None]
+    handled: "asyncio.Future[None]"
+    """For who has posted it: done as soon as it is on disk, or waits for room."""
+    sent: "asyncio.Future[tuple[None, EventRecord | None]] | None" = None
+    """Its outcome, while the database has it. None: it waits."""
+    job_error: BaseException | None = None
+    """What the job itself has raised last: trying it again would raise it again."""
+    missing: int = 0
+    """Of a gap: the events that were dropped in this place."""
+    last_missing: int = 0
+    """Of a gap: the number that the last of them would have had."""
 
 
 class WriteQueue:
-    """The way to the journal, and of the events that were committed to their readers."""
+    """The way to the database, and of the events that were committed to their readers."""
 
-    def __init__(self, database: Database, feed: EventFeed) -> None:
+    def __init__(
+        self,
+        database: Database,
+        feed: EventFeed,
+        *,
+        retry_s: float,
+        max_pending: int,
+    ) -> None:
         self._database = database
         self._feed = feed
-        self._owed: collections.deque[Job[object]] = collections.deque(maxlen=_MOST_OWED)
-        self._timer: asyncio.TimerHandle | None = None
-        self._paying = asyncio.Lock()
-        self._payment: asyncio.Task[None] | None = None
+        self._retry_s = retry_s
+        self._max_pending = max_pending
+        self._entries: collections.deque[_Entry] = collections.deque()
+        self._waiting = 0
+        """Those of them that the database does not have. They are the last ones, while no flush is
+        under way."""
+        self._epoch = 0
+        """The batches that had failed when nothing was sent: when there are more, what was sent
+        since must not run, as it may follow what has failed."""
+        self._some_wait = asyncio.Event()
+        self._flush_now = asyncio.Event()
+        self._flushed: asyncio.Future[BaseException | None] = self._new_flush()
+        self._stalled = False
+        self.dropped_writes = 0
+        """Events dropped since the start."""
+        self._dropped_before = 0
+        """How many of them before the disk was full this time."""
+        self._task = asyncio.create_task(
+            keep_running("journal flush", self._run), name="journal flush"
+        )
 
     @property
-    def owes(self) -> bool:
-        """Whether anything waits for room on the disk."""
-        return bool(self._owed)
+    def pending(self) -> int:
+        """How many posted writes are not on disk yet."""
+        return len(self._entries)
 
-    def write(self, job: Job[T]) -> "asyncio.Future[tuple[T, EventRecord | None]]":
-        """Write, and hand the job's event on to the readers, whoever waits for it."""
-        future = self._database.write(job)
-        future.add_done_callback(self._publish)
-        return future
+    @property
+    def overfull(self) -> bool:
+        """Whether no capture may begin: what cannot be dropped has filled the queue once more."""
+        return len(self._entries) >= 2 * self._max_pending
 
-    def _publish(self, future: "asyncio.Future[tuple[T, EventRecord | None]]") -> None:
-        if not future.cancelled() and future.exception() is None:
-            event = future.result()[1]
-            if event is not None:
-                self._feed.publish(event)
+    def post(self, job: Job[None], *, droppable: bool = False) -> "asyncio.Future[None]":
+        """Write what nobody has to wait for. What finds the disk full is written later.
 
-    def post(self, job: Job[None]) -> "asyncio.Future[None]":
-        """Write what nobody has to wait for. What finds the disk full is owed, and written later.
-
-        The future is done as soon as it is one or the other.
+        The future is done as soon as it is one or the other. It never fails.
         """
-        done = asyncio.get_running_loop().create_future()
-        if self._owed:
-            self.owe(job)  # behind what it follows
-            done.set_result(None)
-            return done
+        entry = _Entry(job, asyncio.get_running_loop().create_future())
+        if droppable and len(self._entries) >= self._max_pending:
+            self._drop()
+            entry.handled.set_result(None)
+            return entry.handled
+        if not self._entries:
+            self._epoch = self._database.failed_batches
+        self._entries.append(entry)
+        if self._waiting:
+            self._let_wait(entry)
+        else:
+            self._send(entry)
+        return entry.handled
 
-        def written(future: "asyncio.Future[tuple[None, EventRecord | None]]") -> None:
-            error = None if future.cancelled() else future.exception()
-            if error is not None and is_full(error):
-                self.owe(job)
-            elif error is not None:
-                _log.error("journal write failed", exc_info=error)
-            done.set_result(None)
+    async def write(self, job: Job[T]) -> T:
+        """Write behind all that was posted, and return the result once it is on disk.
 
-        self.write(job).add_done_callback(written)
-        return done
+        A caller that leaves does not take the job back.
 
-    def owe(self, job: Job[object]) -> None:
-        """Write a job as soon as there is room again."""
-        self._owed.append(job)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._pay_later)
+        Raises:
+            OSError, sqlite3.Error: it cannot be written now, or what was posted before cannot.
+            Exception: whatever else the job raises.
+        """
+        while True:
+            await self.flush()
+            if not self._entries:
+                self._epoch = self._database.failed_batches
+            future = self._database.write(self._in_order(job))
+            future.add_done_callback(self._publish)
+            with contextlib.suppress(_OvertakenError):
+                result, _ = await asyncio.shield(future)
+                return result
 
-    def _pay_later(self) -> None:
-        async def pay() -> None:
-            with contextlib.suppress(*DISK_ERRORS):
-                await self.pay()
-            self._timer = None
-            if self._owed:
-                self._timer = loop.call_later(RETRY_S, self._pay_later)
-
-        loop = asyncio.get_running_loop()
-        self._payment = asyncio.create_task(pay(), name="pay")
-
-    async def pay(self) -> None:
-        """Write what is owed, in its order; what comes meanwhile queues up behind it.
+    async def flush(self) -> None:
+        """Write what waits, in its order; what comes meanwhile waits behind it.
 
         Raises:
             OSError, sqlite3.Error: there still is no room for it.
         """
-        async with self._paying:
-            while self._owed:
-                jobs = list(itertools.islice(self._owed, _PAID_AT_ONCE))
-                outcomes = await asyncio.gather(*map(self.write, jobs), return_exceptions=True)
-                for _ in jobs:
-                    self._owed.popleft()
-                unpaid = []
-                for job, outcome in zip(jobs, outcomes, strict=True):
-                    if not isinstance(outcome, BaseException):
-                        continue
-                    if is_full(outcome):
-                        unpaid.append(job)
-                        full = outcome
-                    else:
-                        _log.error("journal write failed", exc_info=outcome)
-                if unpaid:
-                    self._owed.extendleft(reversed(unpaid))
-                    raise full
+        if self._waiting:
+            self._flush_now.set()
+            error = await asyncio.shield(self._flushed)
+            if error is not None:
+                raise error
 
     async def close(self) -> None:
-        """Try once more to write what is owed; what cannot be written is lost, and logged."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._payment is not None:
-            await asyncio.wait([self._payment])
-        with contextlib.suppress(*DISK_ERRORS):
-            await self.pay()
-        if self._owed:
-            _log.error("no room for what has happened last", lost_writes=len(self._owed))
+        """Try once more to write what waits; what cannot be written is lost, and logged."""
+        if sent := self._sent():
+            await asyncio.wait(sent)
+        with contextlib.suppress(Exception):  # what it is about was logged
+            await self.flush()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self._entries:
+            _log.error(
+                "no room for what has happened last",
+                lost_writes=len(self._entries),
+                dropped_writes=self.dropped_writes - self._dropped_before,
+            )
+
+    # Internals.
+
+    def _in_order(self, job: Job[T], entry: _Entry | None = None) -> Job[T]:
+        """Return a job that does not run where one that was sent before it has failed."""
+        epoch = self._epoch
+
+        def run(db: sqlite3.Connection) -> tuple[T, EventRecord | None]:
+            if self._database.failed_batches != epoch:
+                raise _OvertakenError
+            try:
+                return job(db)
+            except Exception as error:
+                if entry is not None:
+                    entry.job_error = error
+                raise
+
+        return run
+
+    def _send(self, entry: _Entry) -> None:
+        entry.sent = self._database.write(self._in_order(entry.job, entry))
+        entry.sent.add_done_callback(partial(self._on_outcome, entry))
+
+    def _on_outcome(
+        self, entry: _Entry, future: "asyncio.Future[tuple[None, EventRecord | None]]"
+    ) -> None:
+        entry.sent = None
+        error = future.exception()
+        if error is None or (error is entry.job_error and not is_full(error)):
+            self._entries.remove(entry)  # the first one, but for those that wait
+            self._publish(future)
+            if error is not None:
+                _log.error("journal write failed", exc_info=error)
+            elif entry.missing:
+                self._feed.skip(entry.last_missing)
+            if self._stalled and not self._entries:
+                self._stalled = False
+                dropped, self._dropped_before = self._dropped_before, self.dropped_writes
+                _log.warning("journal written again", dropped_writes=self.dropped_writes - dropped)
+        else:
+            if not self._stalled and not isinstance(error, _OvertakenError):
+                self._stalled = True
+                _log.warning("journal cannot be written, its writes wait", error=repr(error))
+            self._let_wait(entry)
+        if not entry.handled.done():
+            entry.handled.set_result(None)
+
+    def _publish(self, future: "asyncio.Future[tuple[T, EventRecord | None]]") -> None:
+        if future.exception() is None and (event := future.result()[1]) is not None:
+            self._feed.publish(event)
+
+    def _let_wait(self, entry: _Entry) -> None:
+        self._waiting += 1
+        self._some_wait.set()
+        if not entry.handled.done():
+            entry.handled.set_result(None)
+
+    def _drop(self) -> None:
+        """Count an event that there is no memory for, and leave a gap in its place."""
+        if self.dropped_writes == self._dropped_before:
+            self._stalled = True  # by a disk that is slow, if it is not full
+            _log.error("events are dropped: too many writes wait", pending=len(self._entries))
+        self.dropped_writes += 1
+        last = self._entries[-1]
+        if not last.missing or last.sent is not None:
+            gap = _Entry(lambda db: _add_gap(db, gap), asyncio.get_running_loop().create_future())
+            self._entries.append(gap)
+            self._let_wait(gap)
+            last = gap
+        last.missing += 1
+
+    async def _run(self) -> None:
+        """Flush when something waits: when asked to, else from time to time."""
+        while True:
+            await self._some_wait.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._retry_s):
+                    await self._flush_now.wait()
+            self._flush_now.clear()
+            error: BaseException | None = None
+            try:
+                error = await self._send_waiting()
+                if not self._waiting:
+                    self._some_wait.clear()
+            except BaseException as unforeseen:
+                error = unforeseen
+                raise
+            finally:
+                flushed, self._flushed = self._flushed, self._new_flush()
+                flushed.set_result(error)
+
+    def _new_flush(self) -> "asyncio.Future[BaseException | None]":
+        return asyncio.get_running_loop().create_future()
+
+    async def _send_waiting(self) -> BaseException | None:
+        """Send what waits until nothing does; return the error that is in the way, if one is."""
+        while self._waiting:
+            if sent := self._sent():
+                await asyncio.wait(sent)  # they may come to wait, too, and are the first ones then
+            self._epoch = self._database.failed_batches
+            first = list(itertools.islice(self._entries, _FLUSHED_AT_ONCE))
+            self._waiting -= len(first)
+            for entry in first:
+                self._send(entry)
+            sent = self._sent()
+            await asyncio.wait(sent)
+            for entry, future in zip(first, sent, strict=True):
+                if self._entries and self._entries[0] is entry:  # and all after it wait again
+                    error = future.exception()
+                    if not isinstance(error, _OvertakenError):
+                        return error
+        return None
+
+    def _sent(self) -> "list[asyncio.Future[tuple[None, EventRecord | None]]]":
+        return [entry.sent for entry in self._entries if entry.sent is not None]
+
+
+def _add_gap(db: sqlite3.Connection, gap: _Entry) -> tuple[None, None]:
+    gap.last_missing = event_queries.add_gap(db, gap.missing)
+    return None, None

@@ -160,7 +160,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         def on_state_changed(self, camera: str, state: State) -> None:
             states.append(state)
 
-    actor = Camera(options, take, archive, [States()])
+    actor = Camera(options, take, archive.captures, [States()])
     await actor.capture(Order(Shot()), START_S)
     await warm(pool, *taken)
     states.clear()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import looptime
 
 from camsvc.model.records import EventRecord, EventType
-from camsvc.storage import queries as rows
+from camsvc.storage import event_queries, schema
 from camsvc.storage.database import Database, Job
 from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
 
@@ -22,7 +22,7 @@ class MemoryDatabase(Database):
 
     def __init__(self, lag_s: float) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.executescript("".join(rows.MIGRATIONS))
+        schema.prepare(self.db)
         self.lag_s = lag_s
         self.reads = 0
 
@@ -121,7 +121,7 @@ class FeedRig:
         """Commit an event of each; they have yet to be published."""
         self.cameras += cameras
         events = [EventRecord(EventType.PROGRESS, 0, camera) for camera in cameras]
-        return [rows.add_event(self.journal.db, event) for event in events]
+        return [event_queries.add_event(self.journal.db, event) for event in events]
 
     def write(self, *cameras: str) -> None:
         """Commit an event of each, and publish them."""
@@ -129,9 +129,9 @@ class FeedRig:
             self.feed.publish(event)
 
     def trim(self, keep: int) -> None:
-        rows.trim_events(self.journal.db, before_time_ns=None, keep=keep, limit=10**9)
+        event_queries.trim_events(self.journal.db, before_time_ns=None, keep=keep, limit=10**9)
         self.trimmed_to = max(self.trimmed_to, len(self.cameras) - keep)
-        self.feed.trimmed(rows.event_span(self.journal.db)[0])
+        self.feed.trimmed(event_queries.event_span(self.journal.db)[0])
 
     def read(self, camera: str = "", after: int | None = 0, pause_s: float = 0.0) -> Reader:
         reader = Reader(self, camera, after, pause_s)

@@ -49,10 +49,10 @@ async def _take(archive: Archive, number: int, count: int, cameras: tuple[str, .
 
     told = (taken_ns, record.camera, record.capture_id, record.request_id)
     waits = EventRecord(EventType.QUEUED, *told, queue_position=1) if number % 2 else None
-    archive.begin(record, waits)
-    archive.note(EventRecord(EventType.STARTED, *told))
+    archive.captures.begin(record, waits)
+    archive.captures.note(EventRecord(EventType.STARTED, *told))
     data = TINY_JPEG + number.to_bytes(4, "big")
-    staged = archive.staging_path(record.capture_id, 1)
+    staged = archive.captures.staging_path(record.capture_id, 1)
     await asyncio.to_thread(Path(staged).write_bytes, data)
     image = StoredImage("", "image/jpeg", 1, 1, len(data), hashlib.sha256(data).hexdigest())
     done = CaptureRecord(
@@ -66,7 +66,7 @@ async def _take(archive: Archive, number: int, count: int, cameras: tuple[str, .
         store_s=0.01,
         total_s=0.27,
     )
-    await archive.succeed(done, staged)
+    await archive.captures.succeed(done, staged)
 
 
 _BEGUN = ("capture_id", "camera", "create_time_ns", "request_id", "fingerprint", "labels")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from camsvc.storage.archive import Archive
-from tests.support.keeping import Disk, Folder
+from tests.support.keeping import RETRY_S, Disk, Folder
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 async def archive(disk: Disk, folder: Folder) -> AsyncIterator[Archive]:
-    archive = await Archive.open(folder.path)
+    archive = await Archive.open(folder.path, retry_s=RETRY_S)
     yield archive
     await archive.close()

@@ -58,13 +58,13 @@ async def test_the_file_is_in_its_place_before_the_row_and_the_row_before_the_ev
 
     monkeypatch.setattr(FileStore, "sync", synced)
     archive = await Archive.open(folder.path)
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     await written(archive)
     steps.clear()
     with published(monkeypatch) as events:
         path = staged(archive, capture("a"))
         seen("staged")
-        await archive.succeed(taken(capture("a"), b"picture"), path)
+        await archive.captures.succeed(taken(capture("a"), b"picture"), path)
         seen("acknowledged")
     assert steps == [
         ("staged", "RUNNING", False),
@@ -78,22 +78,24 @@ async def test_the_file_is_in_its_place_before_the_row_and_the_row_before_the_ev
 
 
 async def test_keeping_takes_its_part_of_the_time(archive: Archive) -> None:
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     record = replace(taken(capture("a"), b"picture"), store_s=1.0, total_s=2.0)
-    kept = await archive.succeed(record, staged(archive, record))
+    kept = await archive.captures.succeed(record, staged(archive, record))
     assert 0 < kept.store_s - 1.0 == pytest.approx(kept.total_s - 2.0)
 
 
 async def test_a_request_id_leads_to_the_picture_that_was_kept_under_it(archive: Archive) -> None:
     kept = await keep(archive, capture("a", request_id="one"))
-    archive.begin(capture("b", request_id="two"), None)
+    archive.captures.begin(capture("b", request_id="two"), None)
     failed = replace(capture("c", request_id="three"), state=CaptureState.FAILED)
-    archive.begin(capture("c", request_id="three"), None)
-    await archive.end(replace(failed, failure=Failure("CAMERA_UNAVAILABLE", "lost")))
-    assert await archive.find_by_request_id("cam", "one") == kept
-    assert await archive.find_by_request_id("other", "one") is None, "an id is a camera's own"
+    archive.captures.begin(capture("c", request_id="three"), None)
+    await archive.captures.end(replace(failed, failure=Failure("CAMERA_UNAVAILABLE", "lost")))
+    assert await archive.captures.find_by_request_id("cam", "one") == kept
+    assert await archive.captures.find_by_request_id("other", "one") is None, (
+        "an id is a camera's own"
+    )
     for request_id in ("two", "three", ""):
-        assert await archive.find_by_request_id("cam", request_id) is None
+        assert await archive.captures.find_by_request_id("cam", request_id) is None
 
 
 async def test_a_second_picture_of_a_request_id_is_not_kept(
@@ -102,15 +104,15 @@ async def test_a_second_picture_of_a_request_id_is_not_kept(
     first = await keep(archive, capture("a", request_id="one"))
     with pytest.raises(CameraUnavailable):
         await keep(archive, capture("b", request_id="one"))
-    assert await archive.find_by_request_id("cam", "one") == first
+    assert await archive.captures.find_by_request_id("cam", "one") == first
     assert folder.files() == [f"{DATED}/a.jpg"]
 
 
 async def test_a_capture_without_a_picture_is_kept_with_its_error(archive: Archive) -> None:
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     failure = Failure("CAMERA_UNAVAILABLE", "it is gone", {"camera": "cam"}, 3.0)
     ended = replace(capture("a"), state=CaptureState.FAILED, failure=failure)
-    await archive.end(ended)
+    await archive.captures.end(ended)
     assert await archive.capture("a") == ended
     assert archive.last_sequence == 1
 
@@ -118,19 +120,19 @@ async def test_a_capture_without_a_picture_is_kept_with_its_error(archive: Archi
 async def test_what_a_worker_may_have_written_is_discarded(
     archive: Archive, folder: Folder
 ) -> None:
-    archive.discard(staged(archive, capture("a")))
-    archive.discard(archive.staging_path("b", 1))  # nothing was written
+    archive.captures.discard(staged(archive, capture("a")))
+    archive.captures.discard(archive.captures.staging_path("b", 1))  # nothing was written
     await written(archive)
     assert folder.files() == []
 
 
 async def test_a_slow_disk_slows_down_those_who_cause_many_events(archive: Archive) -> None:
-    await archive.wait_for_backlog()
+    await archive.captures.wait_for_backlog()
     for number in range(3000):
-        archive.note(note(number))
-    assert archive._database.backlog == 3000
-    await archive.wait_for_backlog()
-    assert archive._database.backlog == 0
+        archive.captures.note(note(number))
+    assert archive.backlog == 3000
+    await archive.captures.wait_for_backlog()
+    assert archive.backlog == 0
 
 
 # Room.
@@ -142,16 +144,18 @@ async def test_without_room_for_another_picture_it_is_refused_before_the_shutter
     kept = await keep(archive, capture("a", request_id="one"), b"x" * 1000)
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 1999)
     with pytest.raises(StorageFull, match="1,999 bytes are free and 2,000 are needed") as refusal:
-        await archive.find_by_request_id("cam", "two")
+        await archive.captures.find_by_request_id("cam", "two")
     assert refusal.value.metadata == {"camera": "cam"}
     assert refusal.value.retry_after_s is None
-    assert await archive.find_by_request_id("cam", "one") == kept, "what is kept needs no room"
+    assert await archive.captures.find_by_request_id("cam", "one") == kept, (
+        "what is kept needs no room"
+    )
     with pytest.raises(StorageFull, match="8,388,608 are needed"):
-        await archive.find_by_request_id(
+        await archive.captures.find_by_request_id(
             "new", ""
         )  # whose pictures are of a size that is not known yet
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 2000)
-    assert await archive.find_by_request_id("cam", "two") is None
+    assert await archive.captures.find_by_request_id("cam", "two") is None
 
 
 async def test_what_the_settings_keep_free_stays_free(
@@ -161,7 +165,7 @@ async def test_what_the_settings_keep_free_stays_free(
     await keep(archive, capture("a"), b"x" * 1000)
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 11_999)
     with pytest.raises(StorageFull, match="12,000 are needed"):
-        await archive.find_by_request_id("cam", "")
+        await archive.captures.find_by_request_id("cam", "")
     await archive.close()
 
 
@@ -190,11 +194,10 @@ async def test_what_is_deleted_while_it_is_read_is_read_to_its_end(
 
 
 async def test_a_capture_without_a_picture_has_none_to_read(archive: Archive) -> None:
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     await written(archive)
     with pytest.raises(CaptureNotFound, match="has no picture: it is RUNNING"):
         await archive.open_image("a")
-    assert not archive._in_use
 
 
 async def test_a_picture_that_was_taken_away_is_not_found(archive: Archive, folder: Folder) -> None:
@@ -202,7 +205,7 @@ async def test_a_picture_that_was_taken_away_is_not_found(archive: Archive, fold
     (folder.path / DATED / "a.jpg").unlink()
     with pytest.raises(CaptureNotFound):
         await archive.read("a")
-    assert not archive._in_use
+    assert await archive.prune(excess_bytes=1) == 1, "nobody reads it"
 
 
 async def test_who_leaves_while_a_picture_is_opened_leaves_nothing_open(archive: Archive) -> None:
@@ -222,7 +225,7 @@ async def test_who_leaves_while_a_picture_is_opened_leaves_nothing_open(archive:
         return psutil.Process().num_fds() == before
 
     await until(closed, "whatever was opened is closed")
-    assert not archive._in_use
+    assert await archive.prune(excess_bytes=1) == 1, "nobody reads it"
 
 
 async def test_the_database_can_be_read_beside_the_service(

@@ -50,14 +50,16 @@ async def test_a_deleted_capture_is_unknown_and_its_events_stay(
             await asked
         assert unknown.value.metadata["capture_id"] == "a"
     assert await archive.page(Filter(), before=None, limit=10) == []
-    assert await archive.find_by_request_id("cam", "one") is None, "its request id is forgotten"
+    assert await archive.captures.find_by_request_id("cam", "one") is None, (
+        "its request id is forgotten"
+    )
     assert folder.events() == ["SUCCEEDED a"]
     again = await keep(archive, capture("b", request_id="one"))
-    assert await archive.find_by_request_id("cam", "one") == again
+    assert await archive.captures.find_by_request_id("cam", "one") == again
 
 
 async def test_a_capture_under_way_cannot_be_deleted(archive: Archive) -> None:
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     await written(archive)
     with pytest.raises(CameraBusy) as refusal:
         await archive.delete("a")
@@ -151,7 +153,7 @@ async def test_what_is_being_read_stays_until_it_has_been(archive: Archive) -> N
 
 
 async def test_a_capture_under_way_is_not_pruned(archive: Archive) -> None:
-    archive.begin(capture("a", created_ns=1), None)
+    archive.captures.begin(capture("a", created_ns=1), None)
     await kept_days(archive, "")
     assert await archive.prune(excess_bytes=999) == 1
     assert await left(archive) == ["a"]

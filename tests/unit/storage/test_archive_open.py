@@ -47,17 +47,17 @@ async def opened(folder: Folder) -> AsyncIterator[Archive]:
 async def test_opened_again_it_has_everything(folder: Folder) -> None:
     async with opened(folder) as archive:
         first = await keep(archive, capture("a", request_id="one", point="1"), b"12345")
-        archive.note(note())
+        archive.captures.note(note())
     with capture_logs() as logs:
         async with opened(folder) as archive:
             assert (
                 await archive.capture("a")
-                == await archive.find_by_request_id("cam", "one")
+                == await archive.captures.find_by_request_id("cam", "one")
                 == first
             )
             assert await archive.read("a") == b"12345"
             assert (archive.last_sequence, archive.total_bytes) == (2, 5)
-            archive.note(note())
+            archive.captures.note(note())
             await written(archive)
             assert archive.last_sequence == 3, "the events' numbers go on"
     assert not logs, "nothing was to be put right"
@@ -67,8 +67,8 @@ async def test_a_capture_that_was_under_way_is_cancelled_with_an_event(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(folder) as archive:
-        archive.begin(capture("a", request_id="one"), note(1, capture_id="a"))
-        archive.begin(capture("b", created_ns=CREATED_NS + 1), None)
+        archive.captures.begin(capture("a", request_id="one"), note(1, capture_id="a"))
+        archive.captures.begin(capture("b", created_ns=CREATED_NS + 1), None)
     with published(monkeypatch) as told, capture_logs() as logs:
         async with opened(folder) as archive:
             record = await archive.capture("a")
@@ -79,14 +79,14 @@ async def test_a_capture_that_was_under_way_is_cancelled_with_an_event(
             assert folder.events() == ["PROGRESS a", "CANCELLED a", "CANCELLED b"]
             assert archive.last_sequence == 3
             again = await keep(archive, capture("c", request_id="one"))
-            assert await archive.find_by_request_id("cam", "one") == again
+            assert await archive.captures.find_by_request_id("cam", "one") == again
     assert [event.capture_id for event in told] == ["c"], "nobody was there to be told"
     assert [log["unfinished"] for log in logs] == [2]
 
 
 async def test_whoever_asks_from_there_is_told_of_the_cancelled_captures(folder: Folder) -> None:
     async with opened(folder) as archive:
-        archive.begin(capture("a"), note(1, capture_id="a"))
+        archive.captures.begin(capture("a"), note(1, capture_id="a"))
     async with opened(folder) as archive:
         event = await anext(archive.follow("cam", 1))
         assert isinstance(event, EventRecord)
@@ -109,7 +109,7 @@ async def test_a_picture_that_was_renamed_and_never_acknowledged_is_deleted(
 ) -> None:
     """The service was killed between the file's renaming and the row's commit."""
     async with opened(folder) as archive:
-        archive.begin(capture("a"), None)
+        archive.captures.begin(capture("a"), None)
     folder.put(f"{DATED}/a.jpg")
     async with opened(folder):
         assert folder.states() == {"a": "CANCELLED"}
@@ -142,7 +142,9 @@ async def test_a_capture_that_has_lost_its_picture_says_so(folder: Folder) -> No
             assert archive.total_bytes == 3
             with pytest.raises(CaptureNotFound):
                 await archive.read("a")
-            assert await archive.find_by_request_id("cam", "one") is None, "its id takes a new one"
+            assert await archive.captures.find_by_request_id("cam", "one") is None, (
+                "its id takes a new one"
+            )
             assert await archive.read("b") == b"123"
     assert [(log["log_level"], log["capture"]) for log in logs] == [("error", "a")]
 
@@ -192,8 +194,8 @@ async def test_when_the_repair_is_interrupted_the_next_start_does_it(
     folder: Folder, disk: Disk
 ) -> None:
     async with opened(folder) as archive:
-        archive.begin(capture("a"), None)
-        archive.begin(replace(capture("b"), request_id="one"), None)
+        archive.captures.begin(capture("a"), None)
+        archive.captures.begin(replace(capture("b"), request_id="one"), None)
         await keep(archive, capture("c"))
         staged(archive, capture("d"))
     folder.put(f"{DATED}/a.jpg")
@@ -261,7 +263,7 @@ async def test_a_folder_in_use_is_refused_to_another_service(
     folder: Folder, archive: Archive
 ) -> None:
     record = capture("a")
-    archive.begin(record, None)
+    archive.captures.begin(record, None)
     staged(archive, record)
     await written(archive)
     assert "is in use by another camsvc; stop that, or choose another" in await opens_elsewhere(

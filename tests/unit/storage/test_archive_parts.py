@@ -11,7 +11,7 @@ import pytest
 from camsvc.ipc.messages import part_path
 from camsvc.model.errors import StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, StoredImage
-from camsvc.storage import queries as rows
+from camsvc.storage import schema
 from camsvc.storage.archive import Archive
 from tests.support.keeping import DATED, Disk, Folder, capture, published, staged, taken, written
 
@@ -37,8 +37,8 @@ def stage(archive: Archive, record: CaptureRecord) -> str:
 
 async def keep_both(archive: Archive, capture_id: str = "a") -> CaptureRecord:
     record = capture(capture_id)
-    archive.begin(record, None)
-    return await archive.succeed(both(record), stage(archive, record))
+    archive.captures.begin(record, None)
+    return await archive.captures.succeed(both(record), stage(archive, record))
 
 
 async def test_all_files_of_a_shot_are_kept_as_one_capture(
@@ -73,18 +73,18 @@ async def test_where_one_file_cannot_be_kept_none_is(
     archive: Archive, folder: Folder, disk: Disk
 ) -> None:
     record = capture("a")
-    archive.begin(record, None)
+    archive.captures.begin(record, None)
     path = stage(archive, record)
     disk.full = True
     with pytest.raises(StorageFull):
-        await archive.succeed(both(record), path)
+        await archive.captures.succeed(both(record), path)
     assert folder.files() == []
 
 
 async def test_a_shot_that_is_discarded_leaves_no_file(archive: Archive, folder: Folder) -> None:
     kept, dropped = capture("a1"), capture("a")
     stage(archive, kept)
-    archive.discard(stage(archive, dropped))
+    archive.captures.discard(stage(archive, dropped))
     await written(archive)
     assert folder.files() == ["staging/a1.1", "staging/a1.1.1"]
 
@@ -101,7 +101,7 @@ async def test_files_that_were_renamed_and_never_acknowledged_are_deleted(
 ) -> None:
     """The service was killed between the renaming of the first file and that of the second."""
     archive = await reopened(folder)
-    archive.begin(capture("a"), None)
+    archive.captures.begin(capture("a"), None)
     await archive.close()
     folder.put(f"{DATED}/a.jpg")
     folder.put("staging/a.1.1")
@@ -145,9 +145,9 @@ async def test_a_journal_of_the_version_before_is_read_and_written(folder: Folde
     old = replace(old, image=replace(old.image, path=f"{DATED}/old.jpg"))
     folder.put(f"{DATED}/old.jpg", JPEG)
     with closing(sqlite3.connect(folder.path / "journal.sqlite3", isolation_level=None)) as db:
-        db.executescript(rows.MIGRATIONS[0])
+        db.executescript(schema.MIGRATIONS[0])
         db.execute("PRAGMA user_version = 1")
-        rows.make_secret(db)
+        db.execute("INSERT INTO meta VALUES ('secret', x'00112233445566778899aabbccddeeff')")
         db.execute(
             "INSERT INTO captures (capture_id, camera, request_id, state, create_time_ns,"
             " size_bytes, image_path, record) VALUES (?, ?, '', 'SUCCEEDED', ?, ?, ?, ?)",

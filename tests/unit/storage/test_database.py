@@ -19,8 +19,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from camsvc.model.records import EventRecord, EventType
+from camsvc.storage import event_queries, schema
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Database, UnusableDatabase
+from camsvc.storage.connections import UnusableDatabase
+from camsvc.storage.database import Database
 
 BOUND_S = 20.0
 
@@ -31,14 +33,11 @@ class Rig:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.commits = 0
-        self.told = 0
         self.broken: Exception | None = None
         self.journal = self.open()
 
     def open(self) -> Database:
-        return Database.open(
-            self.path, before_commit=self._before_commit, on_commit=self._on_commit
-        )
+        return Database.open(self.path, before_commit=self._before_commit)
 
     @classmethod
     async def made(cls, path: Path) -> None:
@@ -53,7 +52,7 @@ class Rig:
 
     async def sequences(self) -> list[int]:
         events = await self.journal.read(
-            lambda db: rows.events(db, after=0, camera="", limit=100_000)
+            lambda db: event_queries.events(db, after=0, camera="", limit=100_000)
         )
         return [event.sequence for event in events]
 
@@ -78,9 +77,6 @@ class Rig:
             raise self.broken
         self.commits += 1
 
-    def _on_commit(self) -> None:
-        self.told += 1
-
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
@@ -91,7 +87,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def add(db: Connection) -> int:
     """Add an event; return its sequence."""
-    return rows.add_event(db, EventRecord(EventType.QUEUED, 1, "cam")).sequence
+    return event_queries.add_event(db, EventRecord(EventType.QUEUED, 1, "cam")).sequence
 
 
 def add_and_fail(db: Connection) -> None:
@@ -115,21 +111,6 @@ async def test_writes_that_wait_are_committed_together(rig: Rig) -> None:
     assert await asyncio.gather(*writes) == list(range(1, 1001))
     assert rig.commits == 1 + 4
     assert rig.journal.backlog == 0
-
-
-async def test_who_waits_for_commits_is_told_once_a_batch_after_its_writes(tmp_path: Path) -> None:
-    seen: list[int] = []
-    writes: list[asyncio.Future[int]] = []
-    journal = Database.open(
-        tmp_path / "journal.db",
-        before_commit=lambda: None,
-        on_commit=lambda: seen.append(sum(write.done() for write in writes)),
-    )
-    for _ in range(2):
-        writes.append(journal.write(add))
-        await writes[-1]
-    assert seen == [1, 2]
-    await journal.close()
 
 
 async def test_a_write_that_fails_is_undone_alone(rig: Rig) -> None:
@@ -157,7 +138,8 @@ async def test_when_the_folders_cannot_be_synced_the_batch_fails_and_the_next_do
         writes = [rig.journal.write(add) for _ in range(3)]
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     assert {str(outcome) for outcome in outcomes} == {"no sync"}
-    assert rig.told == 1, "nothing was committed"
+    assert rig.commits == 1
+    assert rig.journal.failed_batches == 2, "that which held the others up, and theirs"
     rig.broken = None
     assert await rig.journal.write(add) == 2
     assert await rig.sequences() == [1, 2]
@@ -259,10 +241,10 @@ async def test_a_query_sees_one_state_whatever_is_written_meanwhile(rig: Rig) ->
     began, written = threading.Event(), threading.Event()
 
     def query(db: Connection) -> list[tuple[int, int]]:
-        spans = [rows.event_span(db)]
+        spans = [event_queries.event_span(db)]
         began.set()
         assert written.wait(BOUND_S)
-        return [*spans, rows.event_span(db)]
+        return [*spans, event_queries.event_span(db)]
 
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(rig.journal.read(query))
@@ -313,7 +295,7 @@ async def test_a_closed_journal_refuses(rig: Rig) -> None:
     with pytest.raises(UnusableDatabase, match="closed"):
         await rig.journal.write(add)
     with pytest.raises(UnusableDatabase, match="closed"):
-        await rig.journal.read(rows.event_span)
+        await rig.journal.read(event_queries.event_span)
 
 
 async def test_opened_again_it_has_everything(rig: Rig) -> None:
@@ -329,18 +311,18 @@ async def test_opened_again_it_has_everything(rig: Rig) -> None:
 WRITES_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-from camsvc.storage import queries as rows
+from camsvc.storage import event_queries
 from camsvc.storage.database import Database
 from camsvc.model.records import EventRecord, EventType
 
 async def main():
     journal = Database.open(
-        Path(sys.argv[1]), before_commit=lambda: None, on_commit=lambda: None
+        Path(sys.argv[1]), before_commit=lambda: None
     )
     async def write():
         while True:
             event = EventRecord(EventType.QUEUED, 1, "cam")
-            event = await journal.write(lambda db: rows.add_event(db, event))
+            event = await journal.write(lambda db: event_queries.add_event(db, event))
             print(event.sequence, flush=True)
     await asyncio.gather(*(write() for _ in range(5)))
 
@@ -372,7 +354,7 @@ async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
 
 def refusal(path: Path) -> str:
     with pytest.raises(UnusableDatabase) as refused:
-        Database.open(path, before_commit=lambda: None, on_commit=lambda: None)
+        Database.open(path, before_commit=lambda: None)
     return str(refused.value)
 
 
@@ -382,7 +364,7 @@ async def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(rig: Ri
         db.execute("PRAGMA user_version = 7")
     before = rig.path.read_bytes()
     assert refusal(rig.path).startswith(
-        "the journal is of version 7, and this camsvc knows up to 2; "
+        "the journal is of version 7, and this camsvc knows up to 3; "
     )
     assert rig.path.read_bytes() == before
 
@@ -391,7 +373,7 @@ async def test_an_older_journal_is_brought_up_to_date(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rig.journal.write(add)
-    monkeypatch.setattr(rows, "MIGRATIONS", (*rows.MIGRATIONS, "CREATE TABLE more (a);"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE more (a);"))
     await rig.reopen()
     assert await rig.sequences() == [1]
     assert await rig.journal.read(lambda db: db.execute("SELECT * FROM more").fetchall()) == []
@@ -404,7 +386,7 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(
     await rig.journal.close()
     with monkeypatch.context() as patch:
         bad = "DROP TABLE events; CREATE TABLE events (a); CREATE TABLE events (a);"
-        patch.setattr(rows, "MIGRATIONS", (*rows.MIGRATIONS, bad))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, bad))
         assert "already exists" in refusal(rig.path)
     rig.journal = rig.open()
     assert await rig.sequences() == [1]
@@ -442,9 +424,10 @@ def test_a_folder_that_takes_no_file_is_refused() -> None:
 OPENS = """
 import sys
 from pathlib import Path
-from camsvc.storage.database import Database, UnusableDatabase
+from camsvc.storage.connections import UnusableDatabase
+from camsvc.storage.database import Database
 try:
-    Database.open(Path(sys.argv[1]), before_commit=lambda: None, on_commit=lambda: None)
+    Database.open(Path(sys.argv[1]), before_commit=lambda: None)
 except UnusableDatabase as error:
     print(error)
 """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.records import EventRecord
 from camsvc.storage.archive import Archive
-from camsvc.storage.event_feed import HEARTBEAT_S, EventFeed, Gap, Heartbeat
+from camsvc.storage.event_feed import HEARTBEAT_S, Gap, Heartbeat
 from tests.support.fakefeed import FeedRig
 from tests.support.keeping import BOUND_S, note
 
@@ -100,7 +100,7 @@ async def test_readers_at_all_places_keep_up_with_an_archive_that_is_written_to(
 
     async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as group:
         for number, camera in enumerate(kept):
-            archive.note(note(number, camera))
+            archive.captures.note(note(number, camera))
             if number % 100 == 0:
                 asked = rng.choice(["", *cameras])
                 group.create_task(read(asked, rng.randrange(archive.last_sequence + 1)))
@@ -325,9 +325,8 @@ def test_who_comes_after_the_end_is_told_so(rig: FeedRig) -> None:
 
 
 async def test_it_goes_on_from_where_the_journal_was_left(archive: Archive) -> None:
-    feed = EventFeed(archive._database, 0)
-    assert feed.last_sequence == 0
-    archive.note(note(1))
+    assert archive.last_sequence == 0
+    archive.captures.note(note(1))
     event = await anext(archive.follow("", 0))
     assert isinstance(event, EventRecord)
     assert event.sequence == 1

@@ -155,7 +155,7 @@ def test_no_link_leads_out_of_the_folder(store: FileStore, folder: Path, tmp_pat
 
 
 def test_no_capture_id_leads_out_of_the_folder(store: FileStore) -> None:
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         store.staging_path("../../a", 1)
 
 

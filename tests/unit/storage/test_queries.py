@@ -25,6 +25,7 @@ from camsvc.model.records import (
     Filter,
     StoredImage,
 )
+from camsvc.storage import event_queries, schema
 from camsvc.storage import queries as rows
 
 ENDED = [CaptureState.SUCCEEDED, CaptureState.FAILED, CaptureState.CANCELLED]
@@ -34,8 +35,7 @@ NO_REASON: dict[str, Any] = {"before_time_ns": None, "without_label": None, "wit
 
 def tables() -> Connection:
     db = sqlite3.connect(":memory:", isolation_level=None)
-    db.executescript("".join(rows.MIGRATIONS))
-    rows.make_secret(db)
+    schema.prepare(db)
     return db
 
 
@@ -237,7 +237,7 @@ class Events(RuleBasedStateMachine):
 
     @rule(camera=st.sampled_from(CAMERAS), time_ns=TIMES)
     def add(self, camera: str, time_ns: int) -> None:
-        event = rows.add_event(self.db, EventRecord(EventType.QUEUED, time_ns, camera))
+        event = event_queries.add_event(self.db, EventRecord(EventType.QUEUED, time_ns, camera))
         self.last += 1
         assert event.sequence == self.last, "no hole, whatever was undone or deleted"
         self.kept.append(event)
@@ -246,7 +246,7 @@ class Events(RuleBasedStateMachine):
     def undo(self, count: int) -> None:
         self.db.execute("SAVEPOINT job")
         for _ in range(count):
-            rows.add_event(self.db, EventRecord(EventType.QUEUED, 1, "left"))
+            event_queries.add_event(self.db, EventRecord(EventType.QUEUED, 1, "left"))
         self.db.execute("ROLLBACK TO job")
         self.db.execute("RELEASE job")
 
@@ -258,7 +258,10 @@ class Events(RuleBasedStateMachine):
         )
         surplus = 0 if keep is None else len(self.kept) - keep
         count = min(max(old, surplus), limit)
-        assert rows.trim_events(self.db, before_time_ns=before, keep=keep, limit=limit) == count
+        assert (
+            event_queries.trim_events(self.db, before_time_ns=before, keep=keep, limit=limit)
+            == count
+        )
         del self.kept[:count]
 
     @rule(after=st.integers(0, 12), camera=st.sampled_from(["", *CAMERAS]), limit=st.integers(1, 4))
@@ -266,13 +269,13 @@ class Events(RuleBasedStateMachine):
         expected = [
             event for event in self.kept if event.sequence > after and camera in ("", event.camera)
         ]
-        found = rows.events(self.db, after=after, camera=camera, limit=limit)
+        found = event_queries.events(self.db, after=after, camera=camera, limit=limit)
         assert found == expected[:limit]
 
     @invariant()
     def the_span_is_that_of_the_list(self) -> None:
         first = self.kept[0].sequence if self.kept else self.last + 1
-        assert rows.event_span(self.db) == (first, self.last)
+        assert event_queries.event_span(self.db) == (first, self.last)
 
 
 TestCaptures = Captures.TestCase
@@ -295,9 +298,9 @@ def test_an_event_is_kept_with_all_it_says(db: Connection) -> None:
         capture=capture,
         failure=Failure("REASON", "message", {"key": "value"}, retry_after_s=0.5),
     )
-    assert rows.events(db, after=0, camera="", limit=9) == []
-    added = rows.add_event(db, event)
-    assert rows.events(db, after=0, camera="", limit=9) == [added]
+    assert event_queries.events(db, after=0, camera="", limit=9) == []
+    added = event_queries.add_event(db, event)
+    assert event_queries.events(db, after=0, camera="", limit=9) == [added]
     assert added == dataclasses.replace(event, sequence=1)
 
 
@@ -342,14 +345,14 @@ def test_times_far_beyond_those_that_are_kept_may_be_asked_for(db: Connection) -
     assert rows.page(db, wide, before=None, limit=9) == [((1, 1), record)]
     assert rows.page(db, Filter(start_ns=year_9999_ns), before=None, limit=9) == []
     assert rows.page(db, Filter(end_ns=-year_9999_ns), before=None, limit=9) == []
-    assert rows.events(db, after=2**64 - 1, camera="", limit=9) == []
+    assert event_queries.events(db, after=2**64 - 1, camera="", limit=9) == []
     found = rows.oldest(db, **NO_REASON, limit=9)
     assert found == []
 
 
 def test_each_journal_has_a_secret_of_its_own(db: Connection) -> None:
     kept = rows.secret(db)
-    rows.make_secret(db)
+    schema.prepare(db)
     assert rows.secret(db) == kept
     assert len(kept) == 16
     with contextlib.closing(tables()) as other:

@@ -6,19 +6,24 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from camsvc.config.settings import RetentionSettings
 from camsvc.model.records import Filter
-from camsvc.storage import retention as retention_module
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
-from camsvc.storage.retention import Policy, Retention
+from camsvc.storage.retention import INTERVAL_S, Retention
 from tests.support.keeping import BOUND_S, DAY_NS, Disk, Folder, capture, keep, note, written
 from tests.support.waiting import until
 
 PICTURE = b"0123456789"
+
+
+def settings(**limits: Any) -> RetentionSettings:
+    return RetentionSettings(**{"min_age_s": 0.0, **limits})
 
 
 def ago_ns(days: float) -> int:
@@ -38,8 +43,10 @@ async def left(archive: Archive) -> list[str]:
 
 
 @asynccontextmanager
-async def running(archive: Archive, policy: Policy) -> AsyncIterator[None]:
-    task = asyncio.create_task(Retention(archive, policy).run())
+async def running(
+    archive: Archive, limits: RetentionSettings, interval_s: float = INTERVAL_S
+) -> AsyncIterator[None]:
+    task = asyncio.create_task(Retention(archive, limits, interval_s).run())
     try:
         yield
     finally:
@@ -55,33 +62,23 @@ async def until_left(archive: Archive, *ids: str) -> None:
     await until(are_left, f"{ids} are left", within_s=BOUND_S)
 
 
-@pytest.mark.parametrize(
-    ("text", "pinned"),
-    [("", None), ("keep", ("keep", "")), ("keep=yes", ("keep", "yes")), ("a=b=c", ("a", "b=c"))],
-)
-def test_the_pinned_label_is_a_key_with_or_without_a_value(
-    text: str, pinned: tuple[str, str] | None
-) -> None:
-    assert Policy(pinned_label=text).pinned == pinned
-
-
 async def test_without_limits_everything_stays(archive: Archive) -> None:
     await keep_days(archive, 10_000, 1)
-    await Retention(archive, Policy()).enforce()
+    await Retention(archive, settings()).enforce()
     assert await left(archive) == ["10000", "1"]
     assert archive.last_sequence == 2
 
 
 async def test_what_is_too_old_goes(archive: Archive, folder: Folder) -> None:
     await keep_days(archive, 300, 71, 69, 0)
-    await Retention(archive, Policy(max_age_days=70)).enforce()
+    await Retention(archive, settings(max_age_days=70)).enforce()
     assert await left(archive) == ["69", "0"]
     assert len(folder.files()) == 2
 
 
 async def test_what_is_too_much_goes_oldest_first(archive: Archive, folder: Folder) -> None:
     await keep_days(archive, 2, 4, 3, 1)
-    await Retention(archive, Policy(max_bytes=25)).enforce()
+    await Retention(archive, settings(max_bytes=25)).enforce()
     assert await left(archive) == ["2", "1"]
     assert archive.total_bytes == 20
     assert len(folder.files()) == 2
@@ -89,22 +86,35 @@ async def test_what_is_too_much_goes_oldest_first(archive: Archive, folder: Fold
 
 async def test_however_much_it_is_it_goes(archive: Archive) -> None:
     await keep_days(archive, *range(250, 0, -1))
-    await Retention(archive, Policy(max_bytes=25)).enforce()
+    await Retention(archive, settings(max_bytes=25)).enforce()
     assert await left(archive) == ["2", "1"]
 
 
-@pytest.mark.parametrize("policy", [{"max_bytes": 1}, {"max_age_days": 1}])
-async def test_what_is_pinned_stays(archive: Archive, policy: dict[str, int]) -> None:
+@pytest.mark.parametrize("limit", [{"max_bytes": 1}, {"max_age_days": 1}])
+@pytest.mark.parametrize(
+    ("pinned", "stay"),
+    [
+        ("", []),
+        ("keep", ["8", "7", "6", "5", "3"]),
+        ("keep=yes", ["8", "6"]),
+        ("keep=a=b", ["3"]),
+    ],
+)
+async def test_what_is_pinned_stays(
+    archive: Archive, limit: dict[str, int], pinned: str, stay: list[str]
+) -> None:
+    """The label is a key with or without a value."""
     await keep_days(archive, 8, 6, keep="yes")
     await keep_days(archive, 7, 5, keep="no")
     await keep_days(archive, 4)
-    await Retention(archive, Policy(**policy, pinned_label="keep=yes")).enforce()
-    assert await left(archive) == ["8", "6"]
+    await keep_days(archive, 3, keep="a=b")
+    await Retention(archive, settings(**limit, pinned_label=pinned)).enforce()
+    assert await left(archive) == stay
 
 
 async def test_what_is_being_read_stays_until_the_next_time(archive: Archive) -> None:
     await keep_days(archive, 3, 2, 1)
-    retention = Retention(archive, Policy(max_bytes=10))
+    retention = Retention(archive, settings(max_bytes=10))
     async with await archive.open_image("3") as picture:
         await retention.enforce()
         assert await left(archive) == ["3"], "others go in its place"
@@ -116,12 +126,12 @@ async def test_what_is_being_read_stays_until_the_next_time(archive: Archive) ->
 
 async def test_old_events_go_by_number_and_by_age(archive: Archive) -> None:
     for age in range(2500, 0, -1):
-        archive.note(note(ago_ns(age)))
+        archive.captures.note(note(ago_ns(age)))
     await written(archive)
-    await Retention(archive, Policy(max_events=2000)).enforce()
+    await Retention(archive, settings(max_events=2000)).enforce()
     first = await anext(archive.follow("", 0))
     assert getattr(first, "first_available_sequence", None) == 501
-    await Retention(archive, Policy(max_age_days=10.5)).enforce()
+    await Retention(archive, settings(max_age_days=10.5)).enforce()
     first = await anext(archive.follow("", 0))
     assert getattr(first, "first_available_sequence", None) == 2491
     assert archive.last_sequence == 2500
@@ -130,10 +140,10 @@ async def test_old_events_go_by_number_and_by_age(archive: Archive) -> None:
 async def test_the_newest_event_tells_where_the_sequence_is_though_all_have_gone(
     archive: Archive,
 ) -> None:
-    archive.note(note(1))
+    archive.captures.note(note(1))
     await written(archive)
-    await Retention(archive, Policy(max_age_days=1)).enforce()
-    archive.note(note(2))
+    await Retention(archive, settings(max_age_days=1)).enforce()
+    archive.captures.note(note(2))
     await written(archive)
     assert archive.last_sequence == 2
 
@@ -142,7 +152,7 @@ async def test_the_newest_event_tells_where_the_sequence_is_though_all_have_gone
 
 
 async def test_it_looks_with_every_picture_whether_it_is_too_much(archive: Archive) -> None:
-    async with running(archive, Policy(max_bytes=25)):
+    async with running(archive, settings(max_bytes=25)):
         await keep_days(archive, 5, 4)
         await until_left(archive, "5", "4")
         await keep_days(archive, 3)
@@ -165,15 +175,12 @@ async def test_a_picture_that_comes_while_it_is_at_work_is_not_overlooked(
 
     monkeypatch.setattr(Archive, "trim_events", trimmed)
     await keep_days(archive, 3)
-    async with running(archive, Policy(max_bytes=15)):
+    async with running(archive, settings(max_bytes=15)):
         await until_left(archive, "1")
 
 
-async def test_it_looks_at_ages_from_time_to_time(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention_module, "_INTERVAL_S", 0.01)
-    async with running(archive, Policy(max_age_days=1)):
+async def test_it_looks_at_ages_from_time_to_time(archive: Archive) -> None:
+    async with running(archive, settings(max_age_days=1), 0.01):
         await until_left(archive)
         await keep_days(archive, 5, 0)
         await until_left(archive, "0")
@@ -192,11 +199,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_trouble_with_the_disk_is_logged_and_it_goes_on(
     archive: Archive, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention_module, "_INTERVAL_S", 0.01)
     await keep_days(archive, 3, 2)
     with capture_logs() as logs:
         disk.full = True
-        async with running(archive, Policy(max_age_days=1)):
+        async with running(archive, settings(max_age_days=1), 0.01):
 
             async def in_trouble() -> bool:
                 return sum("failed" in log["event"] for log in logs) > 3
@@ -207,3 +213,64 @@ async def test_trouble_with_the_disk_is_logged_and_it_goes_on(
                 await until(in_trouble, "it has tried several times", within_s=BOUND_S)
             disk.full = False
             await until_left(archive)
+
+
+# What was acknowledged a moment ago stays.
+
+MIN_AGE_S = 0.4
+
+
+@asynccontextmanager
+async def opened(folder: Folder, min_age_s: float) -> AsyncIterator[Archive]:
+    archive = await Archive.open(folder.path, min_age_s=min_age_s)
+    try:
+        yield archive
+    finally:
+        await archive.close()
+
+
+@pytest.mark.parametrize("limit", [{"max_bytes": 1}, {"max_age_days": 1}])
+async def test_what_was_acknowledged_a_moment_ago_stays(
+    folder: Folder, limit: dict[str, int]
+) -> None:
+    """However old its beginning is, and so it answers for its request id."""
+    async with opened(folder, 60) as archive:
+        await keep_days(archive, 3)
+    async with opened(folder, MIN_AGE_S) as archive:
+        await keep(archive, capture("a", created_ns=ago_ns(5), request_id="one"), PICTURE)
+        await Retention(archive, settings(**limit)).enforce()
+        assert await left(archive) == ["a", "3"], "a start is no reason to forget what was told"
+        await asyncio.sleep(MIN_AGE_S)
+        await Retention(archive, settings(**limit)).enforce()
+        assert await left(archive) == []
+
+
+async def test_what_is_answered_again_stays_as_long_again(folder: Folder) -> None:
+    async with opened(folder, MIN_AGE_S) as archive:
+        await keep(archive, capture("a", request_id="one"), PICTURE)
+        await keep(archive, capture("b", request_id="two"), PICTURE)
+        await asyncio.sleep(MIN_AGE_S)
+        assert await archive.captures.find_by_request_id("cam", "one") is not None
+        assert await archive.prune(excess_bytes=99) == 1
+        assert await left(archive) == ["a"]
+
+
+async def test_a_clock_that_jumps_takes_nothing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = time.time_ns()
+    async with opened(folder, MIN_AGE_S) as archive:
+        await asyncio.sleep(MIN_AGE_S)
+        await keep_days(archive, 0)
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns + 1000 * DAY_NS)
+        await Retention(archive, settings(max_age_days=1, max_bytes=1)).enforce()
+        assert await left(archive) == ["0"]
+
+
+async def test_too_much_that_is_young_goes_when_it_is_old_enough(folder: Folder) -> None:
+    limits = settings(max_bytes=15, min_age_s=MIN_AGE_S)
+    async with opened(folder, MIN_AGE_S) as archive, running(archive, limits):
+        started = asyncio.get_running_loop().time()
+        await keep_days(archive, 3, 2, 1)
+        await until_left(archive, "1")
+        assert asyncio.get_running_loop().time() - started > MIN_AGE_S

@@ -1,0 +1,182 @@
+"""Captures and their events as the cameras hand them over, kept in the order that loses nothing.
+
+A picture's way: the worker writes it to a staging file and syncs that; here it is renamed into its
+dated folder, the folder is synced, its row and its event are committed together, and only then is
+the capture acknowledged. Going the other way, the row is deleted and the file's deletion noted in
+one commit, and only then is the file deleted. So after an end at any instant:
+
+- every row that says SUCCEEDED has a whole file;
+- a file without a row was never acknowledged, or was to be deleted;
+- what is in staging belongs to nobody.
+
+`reconcile` ends at the next start what an end in between has left. Nothing here blocks the event
+loop.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from camsvc.ipc.messages import part_path
+from camsvc.model.errors import CameraUnavailable
+from camsvc.model.records import CaptureRecord, CaptureState, EventRecord
+from camsvc.storage import event_queries
+from camsvc.storage import queries as rows
+from camsvc.storage.connections import DISK_ERRORS, is_full
+from camsvc.storage.database import Database
+from camsvc.storage.deletion import Deletion
+from camsvc.storage.disk_space import DiskSpace, storage_full
+from camsvc.storage.files import FileStore
+from camsvc.storage.protected import Protected
+from camsvc.storage.reconcile import end, end_if_running
+from camsvc.storage.write_queue import RETRY_S, WriteQueue
+
+_log = structlog.get_logger()
+
+_MOST_WAITING = 1000
+"""Writes that may wait for a slow disk before those who cause them wait, too."""
+
+
+class CaptureStore:
+    """Keeps captures, files and rows together. Methods must be called on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: FileStore,
+        database: Database,
+        queue: WriteQueue,
+        space: DiskSpace,
+        deletion: Deletion,
+        protected: Protected,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._queue = queue
+        self._space = space
+        self._deletion = deletion
+        self._protected = protected
+
+    def staging_path(self, capture_id: str, attempt: int) -> str:
+        """Return the name of a new file for a worker to write a picture to."""
+        return str(self._store.staging_path(capture_id, attempt))
+
+    def discard(self, staged: str) -> None:
+        """Delete what a worker may have written to a staging file."""
+
+        def job(db: sqlite3.Connection) -> tuple[None, None]:
+            self._store.discard(staged)
+            return None, None
+
+        self._queue.post(job)
+
+    async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
+        """Return the capture that a request id has led to, if it is kept.
+
+        Raises:
+            StorageFull: there is none, and no room for another picture.
+        """
+        record, free_bytes = await self._database.read(
+            lambda db: (
+                rows.by_request(db, camera, request_id) if request_id else None,
+                self._space.free_bytes(),
+            )
+        )
+        if record is not None and not self._deletion.is_under_way(record.capture_id):
+            self._protected.acknowledge(record.capture_id)
+            return record
+        if self._queue.overfull:
+            raise storage_full(camera, "too much is still to be written of what has happened")
+        self._space.check(camera, free_bytes)
+        return None
+
+    def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:
+        """Keep a capture that was accepted, with the event of it if there is one."""
+
+        def job(db: sqlite3.Connection) -> tuple[None, EventRecord | None]:
+            if (
+                rows.capture(db, record.capture_id) is None
+            ):  # else it waited for room, and has ended
+                rows.add_capture(db, record)
+            return None, event_queries.add_event(db, event) if event else None
+
+        self._queue.post(job)
+
+    def note(self, event: EventRecord) -> None:
+        """Keep an event: one that may be dropped where too much waits for room on the disk."""
+        self._queue.post(lambda db: (None, event_queries.add_event(db, event)), droppable=True)
+
+    async def wait_for_backlog(self) -> None:
+        """Wait while the disk is far behind: it slows down those who cause many events."""
+        if self._database.backlog > _MOST_WAITING:
+            with contextlib.suppress(*DISK_ERRORS):  # of no matter here
+                await self._database.write(lambda db: None)
+
+    async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
+        """Keep a capture's files for good; return the record as it is kept.
+
+        `staged` is the first one's place. Their `path`s are set here; `store_s` and `total_s` grow
+        by what it takes.
+
+        Raises:
+            StorageFull, CameraUnavailable: it cannot be kept. No part of it is.
+        """
+        started = time.monotonic()
+        places: list[str] = []
+
+        def job(db: sqlite3.Connection) -> tuple[tuple[CaptureRecord, int], EventRecord]:
+            for number, file in enumerate(record.files):
+                source = Path(part_path(staged, number))
+                about = (record.capture_id, record.create_time_ns, file.mime_type, number)
+                places.append(self._store.keep(source, *about))
+            image, *others = [
+                replace(file, path=place) for file, place in zip(record.files, places, strict=True)
+            ]
+            spent_s = time.monotonic() - started
+            kept = replace(
+                record,
+                state=CaptureState.SUCCEEDED,
+                image=image,
+                others=tuple(others),
+                store_s=record.store_s + spent_s,
+                total_s=record.total_s + spent_s,
+            )
+            event = end(db, kept)
+            return (kept, rows.total_bytes(db)), event
+
+        self._protected.acknowledge(record.capture_id)
+        try:
+            kept, total_bytes = await self._queue.write(job)
+        except DISK_ERRORS as error:
+            # In the picture's own thread's turn: it may have been renamed already, or not.
+            await asyncio.to_thread(self._discard, staged, places)
+            if is_full(error):
+                raise storage_full(record.camera, "it does not fit any more") from error
+            _log.error("picture not kept", capture=record.capture_id, error=str(error))
+            raise CameraUnavailable(
+                f"camera {record.camera!r}: its picture could not be written to disk; see the "
+                "service's log",
+                retry_after_s=RETRY_S,
+                metadata={"camera": record.camera},
+            ) from error
+        self._space.add(record.camera, kept.size_bytes, total_bytes)
+        self._protected.acknowledge(kept.capture_id)
+        return kept
+
+    def end(self, record: CaptureRecord) -> "asyncio.Future[None]":
+        """Keep that a capture has FAILED or was CANCELLED, unless it has ended before.
+
+        The future is done once that is kept, or will be when there is room again. It never fails.
+        """
+        self._protected.acknowledge(record.capture_id)
+        return self._queue.post(lambda db: (None, end_if_running(db, record)))
+
+    def _discard(self, staged: str, places: list[str]) -> None:
+        self._store.discard(staged)
+        for place in places:
+            self._store.delete(place)

@@ -1,0 +1,62 @@
+"""Room on the disk: what pictures take, and whether the next one fits."""
+
+import asyncio
+
+from camsvc.model.errors import StorageFull
+from camsvc.storage.files import FileStore
+
+_FIRST_PICTURE_BYTES = 8 << 20
+"""Room that a camera's picture is taken to need before the first one has shown its size."""
+
+_ROOM_FACTOR = 2
+"""Times the largest picture so far: the next one may be larger."""
+
+
+class DiskSpace:
+    """What is free, what stays in reserve, and what the pictures take."""
+
+    def __init__(self, store: FileStore, reserve_bytes: int, total_bytes: int) -> None:
+        self._store = store
+        self._reserve_bytes = reserve_bytes
+        self._largest: dict[str, int] = {}
+        self._added = asyncio.Event()
+        self.total_bytes = total_bytes
+        """What all pictures take; see `Archive.refresh_total`."""
+
+    def add(self, camera: str, size_bytes: int, total_bytes: int) -> None:
+        """Note that a picture was kept, and what all take now."""
+        self._largest[camera] = max(size_bytes, self._largest.get(camera, 0))
+        self.total_bytes = total_bytes
+        added, self._added = self._added, asyncio.Event()
+        added.set()
+
+    async def wait_until_larger(self, max_bytes: int) -> None:
+        """Wait for a picture that is kept while all of them take more than that."""
+        while True:
+            await self._added.wait()
+            if self.total_bytes > max_bytes:
+                return
+
+    def check(self, camera: str, free_bytes: int) -> None:
+        """Look whether a camera's next picture fits into what is free.
+
+        Raises:
+            StorageFull: it may not.
+        """
+        largest = self._largest.get(camera, _FIRST_PICTURE_BYTES // _ROOM_FACTOR)
+        needed = self._reserve_bytes + _ROOM_FACTOR * largest
+        if free_bytes < needed:
+            raise storage_full(camera, f"{free_bytes:,} bytes are free and {needed:,} are needed")
+
+    def free_bytes(self) -> int:
+        """Return what is free. Blocks: not for the event loop."""
+        return self._store.free_bytes()
+
+
+def storage_full(camera: str, why: str) -> StorageFull:
+    """Return the error of a picture that there is no room for."""
+    return StorageFull(
+        f"camera {camera!r}: no room for another picture: {why}; delete captures, or make room on "
+        "the service's disk",
+        metadata={"camera": camera},
+    )
