@@ -11,7 +11,7 @@ from camsvc.camera.deadline import Deadline
 from camsvc.camera.executor import Executor, Running
 from camsvc.camera.ports import CaptureArchive
 from camsvc.model.errors import RequestIdReused
-from camsvc.model.records import fingerprint
+from camsvc.model.records import is_same_request
 
 
 class RequestIds:
@@ -57,7 +57,7 @@ class RequestIds:
         return running
 
     def _refuse_reuse(self, order: Order, capture_id: str, known: str) -> None:
-        if known != fingerprint(order.shot, order.labels):
+        if not is_same_request(known, order.shot, order.labels):
             raise RequestIdReused(
                 f"request id {order.request_id!r} stands for capture {capture_id!r}, which was "
                 "requested with another image, controls or labels; send the same ones, or a new id",

@@ -1,14 +1,14 @@
 """What was kept is read as it was written, by this version and by later ones."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camsvc.model import errors
+from camsvc.model import errors, records
 from camsvc.model.errors import CameraServiceError, InvalidRequest
 from camsvc.model.records import (
     CaptureRecord,
@@ -18,6 +18,7 @@ from camsvc.model.records import (
     Failure,
     StoredImage,
     fingerprint,
+    is_same_request,
 )
 from camsvc.model.values import Shot
 
@@ -241,4 +242,52 @@ def test_the_order_of_labels_and_controls_does_not_count() -> None:
 def test_each_field_of_a_request_counts(shot: Shot, labels: dict[str, str]) -> None:
     plain = fingerprint(Shot(), {})
     assert fingerprint(shot, labels) != plain
-    assert len(plain) == len(fingerprint(shot, labels)) == 32
+    assert len(plain) == len(fingerprint(shot, labels)) == 34
+
+
+FULL = Shot(
+    format="PNG",
+    quality_percent=80,
+    max_width_px=640,
+    max_height_px=480,
+    controls={"gain": 1.0, "iso": 100, "flash": True, "mode": "manual"},
+)
+FULL_LABELS = {"scan": "7", "point": "3"}
+GOLDEN: list[tuple[Shot, dict[str, str], str, str]] = [
+    (Shot(), {}, "1:44136fa355b3678a1146ad16f7e8649e", "210dd365492333c5d1d788d29c4938f6"),
+    (FULL, FULL_LABELS, "1:2ea1f7f41e30b1c65241f856866bd3f2", "2ea1f7f41e30b1c65241f856866bd3f2"),
+]
+
+
+@pytest.mark.parametrize(("shot", "labels", "stored", "unversioned"), GOLDEN)
+def test_a_stored_fingerprint_stays_that_of_its_request(
+    shot: Shot, labels: dict[str, str], stored: str, unversioned: str
+) -> None:
+    """Of this version, and of the one before: a retry after an upgrade is no other request."""
+    assert fingerprint(shot, labels) == stored
+    for known in (stored, unversioned):
+        assert is_same_request(known, shot, labels)
+        assert not is_same_request(known, replace(shot, quality_percent=1), labels)
+        assert not is_same_request(known, shot, {**labels, "more": "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class GrownShot(Shot):
+    """A later version's."""
+
+    frames: int = 1
+
+
+def test_a_shot_that_gained_a_field_is_the_same_request_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(records.SHOT_DEFAULTS, "frames", 1)
+    for shot, labels, stored, unversioned in GOLDEN:
+        grown = GrownShot(**{f.name: getattr(shot, f.name) for f in fields(shot)})
+        for known in (stored, unversioned):
+            assert is_same_request(known, grown, labels)
+            assert not is_same_request(known, replace(grown, frames=3), labels)
+
+
+def test_each_field_of_a_shot_has_its_place_in_the_fingerprint() -> None:
+    assert [f.name for f in fields(Shot)] == list(records.SHOT_DEFAULTS)
