@@ -29,7 +29,7 @@ async def keep_running(
         except Exception:
             if loop.time() - started > longest_pause_s:
                 pause_s = first_pause_s
-            _log.exception("background task failed", task=name, restart_in_s=pause_s)
+            _log.exception("unhandled exception", task=name, restart_in_s=pause_s)
         else:
             return
         await asyncio.sleep(pause_s)

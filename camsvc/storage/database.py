@@ -161,7 +161,7 @@ class Database:
             try:
                 self._bound_log()
             except Exception:  # it is tried again with the next batch
-                _log.exception("unhandled exception in the journal's thread")
+                _log.exception("unhandled exception", task="journal")
 
     def _work_batch(self) -> bool:
         """Wait for writes, commit and answer them; return whether there is more to come."""

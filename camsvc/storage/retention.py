@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from typing import Protocol
 
 import structlog
 
-from camsvc.config.settings import RetentionSettings
 from camsvc.model.errors import StorageFull
 from camsvc.storage.archive import Archive
 
@@ -28,11 +28,26 @@ _LOOKS_PER_MIN_AGE = 10
 _DAY_NS = 86_400 * 10**9
 
 
+class RetentionPolicy(Protocol):
+    """The table `[retention]` of the settings, which says what its keys mean."""
+
+    @property
+    def max_age_days(self) -> float: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def min_age_s(self) -> float: ...
+    @property
+    def pinned_label(self) -> str: ...
+    @property
+    def max_events(self) -> int: ...
+
+
 class Retention:
     """Enforces the settings on an archive, for as long as `run` runs."""
 
     def __init__(
-        self, archive: Archive, settings: RetentionSettings, interval_s: float = INTERVAL_S
+        self, archive: Archive, settings: RetentionPolicy, interval_s: float = INTERVAL_S
     ) -> None:
         self._archive = archive
         self._settings = settings

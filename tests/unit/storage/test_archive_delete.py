@@ -1,14 +1,17 @@
 """What is deleted, by a client or by retention, goes in the order that loses nothing else."""
 
 import asyncio
+import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from camsvc.model.errors import CameraBusy, CaptureNotFound
 from camsvc.model.records import CaptureState, Filter
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
 from tests.support.keeping import (
+    BOUND_S,
     CREATED_NS,
     DATED,
     DAY_NS,
@@ -17,6 +20,7 @@ from tests.support.keeping import (
     keep,
     written,
 )
+from tests.support.waiting import until
 
 
 async def test_rows_go_before_files_so_that_none_is_without_its_picture(
@@ -157,3 +161,39 @@ async def test_a_capture_under_way_is_not_pruned(archive: Archive) -> None:
     await kept_days(archive, "")
     assert await archive.prune(excess_bytes=999) == 1
     assert await left(archive) == ["a"]
+
+
+async def test_an_unforeseen_error_of_a_deletion_is_told_and_logged(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    await keep(archive, capture("a", request_id="one"))
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(FileStore, "delete", fail)
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            await archive.delete("a")
+        await asyncio.sleep(0)
+    assert [(log["event"], log["log_level"]) for log in logs] == [("captures not deleted", "error")]
+    with pytest.raises(CaptureNotFound):
+        await archive.delete("a")
+
+
+async def test_a_capture_that_is_being_deleted_answers_for_its_request_id_no_more(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was told of it now could not fetch it."""
+    release = threading.Event()
+    monkeypatch.setattr(FileStore, "discard", lambda *_: release.wait(BOUND_S))
+    await keep(archive, capture("a", request_id="one"))
+    archive.captures.discard("nothing")  # which holds the writer's thread up
+    deleting = asyncio.create_task(archive.prune(excess_bytes=1))
+
+    async def forgotten() -> bool:
+        return await archive.captures.find_by_request_id("cam", "one") is None
+
+    await until(forgotten, "its request id takes a new one", within_s=BOUND_S)
+    assert (await archive.capture("a")).request_id == "one", "its row is still there"
+    release.set()
+    assert await deleting == 1

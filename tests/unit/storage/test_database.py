@@ -451,3 +451,26 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     command = [*READ_ONLY[:-1], script, "sh", str(tmp_path), sys.executable, "-c", OPENS, str(path)]
     opened = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=True)
     assert "check the permissions of it and its folder" in opened.stdout
+
+
+async def test_the_thread_goes_on_after_an_unforeseen_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it raises while it writes is answered; what it raises besides is logged."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "_bound_log", fail)
+            assert await rig.journal.write(add) == 1
+            rig.broken = RuntimeError("unforeseen")
+            with pytest.raises(RuntimeError, match="unforeseen"):
+                await rig.journal.write(add)
+            rig.broken = None
+            assert await rig.journal.write(add) == 2
+        await rig.reopen()
+    assert {(log["event"], log["task"]) for log in logs} == {("unhandled exception", "journal")}
+    assert len(logs) >= 2
+    assert rig.journal.backlog == 0

@@ -312,6 +312,6 @@ async def test_an_unforeseen_error_of_the_flush_is_logged_and_it_goes_on(
             await rig.queue.flush()
         rig.broken = None
         await rig.at_rest()
-    (log,) = [log for log in logs if log["event"] == "background task failed"]
+    (log,) = [log for log in logs if log["event"] == "unhandled exception"]
     assert log["task"] == "journal flush"
     assert log["exc_info"]
