@@ -23,7 +23,7 @@ from tests.rigs.gphoto2.rig import Rig
 from tests.support import endurance
 from tests.support.history import refusal
 from tests.support.live import Status, Watcher
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 from tests.support.waiting import finished, until
 
@@ -211,7 +211,7 @@ async def test_a_value_that_would_crash_the_library(start_camera: StartCamera, r
     for value in ("f/99", "", "f/2.80"):
         setting = pb.ControlSetting(name="aperture", value=pb.ControlValue(string_value=value))
         request = api.SetControlsRequest(camera=DSLR, controls=[setting])
-        info = await refusal(service.stub.SetControls(request, timeout=5))
+        info = await refusal(service.stub.SetControls(request, timeout=CALL_S))
         assert info.reason == "INVALID_REQUEST"
         assert "allowed: f/2.8, f/3.5, f/4" in info.message
         info = await failed(service, controls=[setting])
@@ -238,7 +238,7 @@ async def test_what_only_a_reset_of_the_usb_port_mends(start_camera: StartCamera
     service = await start_camera()
     await service.capture(DSLR)
     rig.control.fault = Fault.WEDGED
-    await service.capture(DSLR, timeout=10)  # it, or the look after the camera, meets the fault
+    await service.capture(DSLR, timeout=CALL_S)  # it, or the look after the camera, meets the fault
     assert rig.control.told("resets") == 1
     used = (await shown(service)).statistics.recoveries
     assert [(r.rung, r.count) for r in used] == [(Step.RUNG_SOFT_RETRY, 1)]
@@ -250,7 +250,7 @@ async def test_what_a_killed_worker_leaves_is_mended_when_it_is_opened(
     """A camera whose transfer was cut off answers nothing until its USB port is reset."""
     rig.control.fault = Fault.WEDGED
     service = await start_camera()
-    await service.capture(DSLR, timeout=10)
+    await service.capture(DSLR, timeout=CALL_S)
     assert rig.control.told("resets") == 1
 
 
@@ -276,5 +276,5 @@ async def test_what_the_library_remembers_is_not_told_of_an_unplugged_camera(
     await service.capture(DSLR)
     rig.control.fault = Fault.UNPLUGGED
     request = api.ListControlsRequest(camera=DSLR)
-    info = await refusal(service.stub.ListControls(request, timeout=10))
+    info = await refusal(service.stub.ListControls(request, timeout=CALL_S))
     assert info.reason == "CAMERA_UNAVAILABLE"

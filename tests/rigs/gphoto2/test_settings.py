@@ -13,7 +13,7 @@ from tests.rigs.gphoto2.conftest import StartCamera, dslr
 from tests.rigs.gphoto2.control import ABSENT, Fault, Value
 from tests.rigs.gphoto2.rig import MODEL, PORTS, SERIALS, Rig
 from tests.support.history import refusal
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 from tests.support.waiting import until
 
@@ -23,7 +23,7 @@ DSLR = "dslr"
 
 
 async def controls(service: Service, camera: str = DSLR) -> dict[str, pb.Control]:
-    answer = await service.stub.ListControls(api.ListControlsRequest(camera=camera), timeout=10)
+    answer = await service.stub.ListControls(api.ListControlsRequest(camera=camera), timeout=CALL_S)
     return {control.name: control for control in answer.controls}
 
 
@@ -34,7 +34,7 @@ async def put(service: Service, **values: str) -> dict[str, str]:
         for name, value in values.items()
     ]
     request = api.SetControlsRequest(camera=DSLR, controls=settings)
-    answer = await service.stub.SetControls(request, timeout=10)
+    answer = await service.stub.SetControls(request, timeout=CALL_S)
     return {control.name: control.value.string_value for control in answer.controls}
 
 
@@ -42,7 +42,7 @@ async def put_exposure(service: Service, seconds: float) -> None:
     value = pb.ControlValue(int_value=round(seconds * 1e6))
     setting = pb.ControlSetting(name="exposure_duration_us", value=value)
     request = api.SetControlsRequest(camera=DSLR, controls=[setting])
-    await service.stub.SetControls(request, timeout=10)
+    await service.stub.SetControls(request, timeout=CALL_S)
 
 
 # Which camera.
@@ -86,9 +86,9 @@ async def test_two_cameras_that_the_system_cannot_tell_apart_leave_each_other_al
     service = await start_service("".join(tables))
     await service.capture("dslr0")
     for _ in range(2):
-        capture = (await service.capture("dslr1", timeout=5)).capture
+        capture = (await service.capture("dslr1", timeout=CALL_S)).capture
         assert (capture.attempts, capture.recoveries) == (1, 0)
-        await service.stub.ResetCamera(api.ResetCameraRequest(camera="dslr1"), timeout=10)
+        await service.stub.ResetCamera(api.ResetCameraRequest(camera="dslr1"), timeout=CALL_S)
     assert not (await service.camera("dslr0")).camera.statistics.recoveries
 
 
@@ -242,7 +242,7 @@ async def test_a_control_that_the_camera_has_not_at_present_costs_nothing_else(
     rig.control.set(Value.ISO, ABSENT)
     setting = pb.ControlSetting(name="iso", value=pb.ControlValue(string_value="400"))
     request = api.SetControlsRequest(camera=DSLR, controls=[setting])
-    info = await refusal(service.stub.SetControls(request, timeout=10))
+    info = await refusal(service.stub.SetControls(request, timeout=CALL_S))
     assert info.reason == "INVALID_REQUEST"
 
     async def hidden() -> bool:

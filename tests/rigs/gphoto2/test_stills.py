@@ -23,7 +23,7 @@ from tests.support.history import (
     sha256,
 )
 from tests.support.live import Watcher
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 from tests.support.waiting import until
 
@@ -215,7 +215,7 @@ async def test_a_camera_without_live_view_refuses_it_and_takes_stills(
     for _ in range(2):
         request = api.LiveViewRequest(camera=DSLR)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async for _ in service.stub.LiveView(request, timeout=10):
+            async for _ in service.stub.LiveView(request, timeout=CALL_S):
                 pass
         assert error_info(caught.value).reason == "UNSUPPORTED"
     capture = (await service.capture(DSLR)).capture
@@ -224,5 +224,5 @@ async def test_a_camera_without_live_view_refuses_it_and_takes_stills(
 
 async def opened(service: Service) -> pb.Camera:
     """Return the camera once it is open."""
-    await service.stub.ListControls(api.ListControlsRequest(camera=DSLR), timeout=10)
+    await service.stub.ListControls(api.ListControlsRequest(camera=DSLR), timeout=CALL_S)
     return (await service.camera(DSLR)).camera

@@ -21,7 +21,7 @@ from camsvc.worker_pool.process import WorkerProcess
 from tests.conftest import StartService
 from tests.rigs.picamera2.rig import FPS, SIZE, RigCamera
 from tests.support.live import Status, Watcher, pixels_of
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.settings import resolved
 from tests.support.timing import Timing, timing
 
@@ -49,7 +49,7 @@ def values(controls: Any) -> dict[str, Any]:
 
 async def values_of(service: Service) -> dict[str, Any]:
     request = api.ListControlsRequest(camera="pi")
-    return values((await service.stub.ListControls(request, timeout=10)).controls)
+    return values((await service.stub.ListControls(request, timeout=CALL_S)).controls)
 
 
 def size_of(response: api.CaptureResponse) -> tuple[int, int]:
