@@ -75,7 +75,8 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, process: int
     async def cancel_all() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would cut its clean-up short
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await loop.shutdown_asyncgens()
 
