@@ -55,7 +55,7 @@ class Camctl:
 
     async def __call__(self, *arguments: str, **environment: str) -> Said:
         process = await self.start(*arguments, **environment)
-        said = Said(*await finished(process, within_s=30))
+        said = Said(*await finished(process, within_s=90))
         assert "Traceback" not in said.err
         return said
 
@@ -71,7 +71,7 @@ class Camctl:
             stderr=theirs,
         )
         os.close(theirs)
-        painted = await asyncio.wait_for(asyncio.to_thread(_read_all, ours), 30)
+        painted = await asyncio.wait_for(asyncio.to_thread(_read_all, ours), 90)
         os.close(ours)
         assert await process.wait() == 0, painted
         return painted
