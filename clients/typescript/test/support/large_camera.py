@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-from camsvc.worker.messages import DeviceInfo, Shot
 
-from camsvc.drivers.base import Driver, Frame, Notes
-from camsvc.worker import imaging
+from camsvc.drivers.base import Driver, DriverState
+from camsvc.images import codec
+from camsvc.model.values import DeviceInfo, Frame, Shot
 
 _COMMENT = b"\xff\xfe"
 _MOST = 65_533
@@ -23,7 +23,7 @@ class LargeCamera(Driver):
 
     name = "large"
 
-    def __init__(self, settings: Mapping[str, object], notes: Notes) -> None:
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
         self._still_bytes = int(str(settings.get("still_bytes", 1000)))
         self._frame_bytes = int(str(settings.get("frame_bytes", 1000)))
         self._interval_s = 1 / float(str(settings.get("fps", 30)))
@@ -48,7 +48,7 @@ class LargeCamera(Driver):
 
 def _padded(size: int) -> bytes:
     """Return a JPEG of about this size: a small one with comments of random bytes."""
-    small = bytes(imaging.encode(np.zeros((120, 160, 3), np.uint8), imaging.JPEG, None))
+    small = bytes(codec.encode(np.zeros((120, 160, 3), np.uint8), codec.JPEG, None))
     parts = [small[:2]]
     missing = size - len(small)
     while missing > 4:
