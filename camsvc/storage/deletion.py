@@ -31,10 +31,12 @@ class Deletion:
         self._protected = protected
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: collections.Counter[str] = collections.Counter()
+        self._waiting: set[str] = set()
+        """Captures whose files are gone, and whose rows go when there is room to note it."""
 
     def is_under_way(self, capture_id: str) -> bool:
         """Whether a capture is being deleted: no client should be told of it any more."""
-        return self._under_way[capture_id] > 0
+        return self._under_way[capture_id] > 0 or capture_id in self._waiting
 
     async def delete(self, record: CaptureRecord) -> None:
         """Delete a capture with its picture; its events stay.
@@ -100,6 +102,8 @@ class Deletion:
         await asyncio.shield(task)
 
     async def _delete_in_order(self, records: list[CaptureRecord]) -> None:
+        if not self._queue.pending:
+            self._waiting.clear()
         paths = [file.path for record in records for file in record.files]
 
         def delete_rows(db: sqlite3.Connection) -> tuple[None, None]:
@@ -121,6 +125,7 @@ class Deletion:
             except DISK_ERRORS as again:
                 if not is_full(again):
                     raise
+                self._waiting |= {record.capture_id for record in records}
                 self._queue.post(delete_rows)
                 raise StorageFull(
                     "no room to note that something was deleted: its picture is gone, and its "

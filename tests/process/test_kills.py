@@ -24,15 +24,23 @@ pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
 KILLS = endurance.times(200)
 CAMERAS = ("cam0", "cam1", "cam2")
-MAX_BYTES = 400_000
-"""A hundred pictures: retention is always at work."""
+MAX_BYTES = 60_000
+"""Some fifteen pictures: retention is always at work."""
+MIN_AGE_S = 0.3
+"""How long it leaves each of them: long enough for a reply to be lost and asked for again."""
 
 LIFE_S = 0.6
 """The longest that a loaded service lives. Some ten captures a camera."""
 STARTING, START_S = 0.15, 0.5
 """The part of the kills that come before the service has started, and how long that takes."""
 
-SCENE = f"""[retention]\nmax_bytes = {MAX_BYTES}\npinned_label = "keep=yes"\n""" + "".join(
+RETENTION = f"""
+[retention]
+max_bytes = {MAX_BYTES}
+min_age_s = {MIN_AGE_S}
+pinned_label = "keep=yes"
+"""
+SCENE = RETENTION + "".join(
     camera(
         name,
         width_px=160,
@@ -46,7 +54,7 @@ SCENE = f"""[retention]\nmax_bytes = {MAX_BYTES}\npinned_label = "keep=yes"\n"""
 
 
 async def start_and_kill(folder: Path, after_s: float) -> None:
-    """Kill a service that has hardly begun: it is putting right what the last one has left."""
+    """Kill a service that has hardly begun: it reconciles what the last one has left."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "camsvc", "serve", "--config", str(folder / "camsvc.toml")),
         *("--listen", "127.0.0.1:0", "--data-dir", str(folder / "data")),
@@ -60,18 +68,18 @@ async def start_and_kill(folder: Path, after_s: float) -> None:
 async def check_events(service: Service, ledger: Ledger, readers: list[Reader]) -> None:
     """The readers have seen over all lives what one sees who begins now."""
     last = await last_sequence(service)
-    anew = Reader()
-    for reader in (*readers, anew):
+    fresh = Reader()
+    for reader in (*readers, fresh):
         async with asyncio.timeout(30):
             await reader.follow(service, up_to=last)
-    assert all(reader.events == anew.events for reader in readers)
-    ledger.check_events(anew.events)
+    assert all(reader.events == fresh.events for reader in readers)
+    ledger.check_events(fresh.events)
     print(f"{last} events")
 
 
-async def test_whatever_was_acknowledged_outlives_the_service(tmp_path: Path) -> None:
+async def test_whatever_was_acknowledged_survives_the_service(tmp_path: Path) -> None:
     rng = endurance.chance()
-    ledger = Ledger(tmp_path, rng, MAX_BYTES)
+    ledger = Ledger(tmp_path, rng, MAX_BYTES, MIN_AGE_S)
     readers = [Reader(), Reader()]
     left_in_staging = unfinished = early = 0
     for kill in range(KILLS + 1):
@@ -123,7 +131,7 @@ async def well(service: Service) -> None:
 async def test_whatever_becomes_of_workers_every_call_is_answered(tmp_path: Path) -> None:
     """With a picture, or with an error of ours; and no picture that was acknowledged is lost."""
     rng = endurance.chance()
-    ledger = Ledger(tmp_path, rng, MAX_BYTES)
+    ledger = Ledger(tmp_path, rng, MAX_BYTES, MIN_AGE_S)
     reader = Reader()
     killed = 0
     async with Service(tmp_path, SCENE) as service:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import endurance
 from tests.support.ledger import Ledger, Reader, actuations, captures, last_sequence
@@ -212,8 +214,8 @@ async def test_a_disk_full_again_and_again_loses_nothing_that_was_acknowledged(
 ) -> None:
     """Also where it is the journal that finds no room: pictures are let in to the last byte."""
     ledger, rng = scene.ledger, scene.ledger.rng
-    ledger.max_bytes = MAX_BYTES
-    retention = f'[retention]\nmax_bytes = {MAX_BYTES}\npinned_label = "keep=yes"\n'
+    ledger.max_bytes, ledger.min_age_s = MAX_BYTES, 0.0
+    retention = f'[retention]\nmax_bytes = {MAX_BYTES}\nmin_age_s = 0\npinned_label = "keep=yes"\n'
     async with scene.service("min_free_bytes = 0\n" + retention + SMALL) as service:
         load = Load(ledger, service, ("cam0", "cam1", "cam2"))
         load.allowed |= {"STORAGE_FULL"}
@@ -233,9 +235,79 @@ async def test_a_disk_full_again_and_again_loses_nothing_that_was_acknowledged(
             running = [c for c in await captures(service) if c.state == pb.Capture.STATE_RUNNING]
             return not running and not scene.staging()
 
-        await until(told, "all that was owed to the journal is in it")
+        await until(told, "all that waited for room is in the journal")
         await ledger.check(service)
         ledger.check_events(await scene.events(service))
+
+
+POLLS = 20_000
+"""Twice as many as writes wait at most: some are dropped."""
+AT_ONCE = 50
+
+
+async def poll(service: Service, count: int) -> None:
+    """Ask for captures that there is no room for."""
+    request = api.CaptureRequest(camera="sim0", delivery=api.CaptureRequest.DELIVERY_REFERENCE)
+
+    async def ask() -> None:
+        for _ in range(count // AT_ONCE):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await service.stub.Capture(request, timeout=CALL_S)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
+
+
+async def test_a_full_disk_that_is_polled_loses_no_end_of_a_capture(scene: Scene) -> None:
+    """Refusals are dropped: counted in the metrics and the log, and readers are told of the gap."""
+    settings = camera(**LARGE) + camera("slow", **LARGE, capture_duration_s=0.5)
+    async with scene.service(settings) as service:
+        call = asyncio.ensure_future(scene.ledger.capture(service, scene.ledger.request("slow")))
+        await service.wait_for_state(pb.Camera.STATE_CAPTURING, "slow")
+        scene.disk.fill()
+        capture_id = error_info(await refused(call)).metadata["capture_id"]
+        await poll(service, POLLS)
+        await service.logged("events are dropped: too many writes wait")
+        scene.disk.make_room()
+        async with asyncio.timeout(CALL_S):
+            entry = await service.logged("journal written again")
+        shown = await service.stub.GetCapture(
+            api.GetCaptureRequest(capture_id=capture_id), timeout=CALL_S
+        )
+        assert shown.capture.state == pb.Capture.STATE_FAILED
+        await scene.ledger.delete(service, capture_id)
+        dropped = int(entry["dropped_writes"])
+        assert dropped > 0
+        assert await metric(service, "camsvc_journal_writes_dropped_total") == dropped
+        last = await last_sequence(service)
+        events = service.stub.CaptureEvents(api.CaptureEventsRequest(after_sequence=0))
+        place = missing = 0
+        async for response in events:
+            if response.HasField("gap"):
+                missing += response.gap.first_available_sequence - place - 1
+                place = response.gap.first_available_sequence - 1
+            else:
+                assert response.event.sequence == place + 1
+                place += 1
+            if place == last:
+                break
+        events.cancel()
+        assert missing == dropped
+
+
+async def metric(service: Service, name: str) -> float:
+    """Return a metric without labels."""
+    address = (await service.logged("metrics served"))["listen"]
+
+    def get() -> str:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=CALL_S) as response:
+            return str(response.read().decode())
+
+    for family in text_string_to_metric_families(await asyncio.to_thread(get)):
+        for sample in family.samples:
+            if sample.name == name:
+                return float(sample.value)
+    raise AssertionError(f"there is no metric {name}")
 
 
 async def test_a_service_killed_on_a_full_disk_asks_for_room_when_it_starts(scene: Scene) -> None:

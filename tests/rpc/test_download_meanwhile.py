@@ -86,7 +86,7 @@ async def test_a_picture_deleted_while_it_is_downloaded_is_sent_to_its_end(
 
 async def test_retention_passes_over_what_is_being_downloaded(tmp_path: Path) -> None:
     """There is room for two: the second goes instead of the first, whose turn comes later."""
-    settings = f"[retention]\nmax_bytes = {12 * 10**6}\n{camera(**noise.SETTINGS)}"
+    settings = f"[retention]\nmax_bytes = {12 * 10**6}\nmin_age_s = 0\n{camera(**noise.SETTINGS)}"
     async with Service(tmp_path, settings) as small:
 
         async def kept(*captures: pb.Capture) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import itertools
+import math
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,9 @@ from tests.support.waiting import until
 
 PINNED = {"keep": "yes"}
 
+_COMMIT_S = 1.0
+"""What the commit of a capture's end may take."""
+
 _IMPATIENT, _MOMENT_S = 0.2, 0.01
 """The part of the clients that leave in the middle of a deletion, and how soon."""
 
@@ -29,15 +33,23 @@ _ENDS = (Event.TYPE_SUCCEEDED, Event.TYPE_FAILED, Event.TYPE_CANCELLED)
 class Ledger:
     """Captures that were asked for, acknowledged, and deleted, over all lives of a service."""
 
-    def __init__(self, folder: Path, rng: Random, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rng: Random,
+        max_bytes: int | None = None,
+        min_age_s: float = math.inf,
+    ) -> None:
         self.data = folder / "data"
         self.rng = rng
         self.max_bytes = max_bytes
         """What retention leaves of the pictures."""
+        self.min_age_s = min_age_s
+        """How long it leaves each of them."""
         self.doubtful: dict[str, api.CaptureRequest] = {}
         """Asked for without an answer, by request id: their clients will come back."""
-        self.forgotten: set[str] = set()
-        """Of those, what the service had no picture of by then: it may take another."""
+        self.used: set[str] = set()
+        """Captures that were asked for again, or downloaded: retention has left them longer."""
         self.requests: dict[str, api.CaptureRequest] = {}
         """What each acknowledged capture was asked for by, by capture id."""
         self.acknowledged: dict[str, pb.Capture] = {}
@@ -98,6 +110,7 @@ class Ledger:
 
     async def download(self, service: Service, capture_id: str) -> None:
         """Download a picture, which must be whole."""
+        self.used.add(capture_id)
         assert await digest(service, capture_id) == self.acknowledged[capture_id].image.sha256
         self.succeeded["downloaded"] += 1
 
@@ -108,6 +121,8 @@ class Ledger:
     def _told(self, request: api.CaptureRequest, capture: pb.Capture) -> None:
         assert capture.state == pb.Capture.STATE_SUCCEEDED
         self.doubtful.pop(request.request_id, None)
+        if capture.capture_id in self.acknowledged:
+            self.used.add(capture.capture_id)
         known = self.acknowledged.setdefault(capture.capture_id, capture)
         assert known == capture, "it is told differently"
         self.requests[capture.capture_id] = request
@@ -142,10 +157,7 @@ class Ledger:
             found = await digest(service, capture.capture_id)
             assert found == capture.image.sha256, f"{capture.capture_id} is damaged"
         await self._check_replays(service, there)
-        remembered = {request_id for _, request_id in asked}
         for request in list(self.doubtful.values()):  # its client comes back
-            if request.request_id not in remembered:  # there was none, or retention has taken it
-                self.forgotten.add(request.request_id)
             await self.capture(service, request)
             self.succeeded["asked again"] += 1
 
@@ -160,8 +172,8 @@ class Ledger:
             files = {path.stem for path in (self.data / "captures").glob("*/*")}
             differ[:] = files ^ sizes.keys()
             loose = any(c.HasField("image") and not c.labels for c in listed)
-            outlived = self.max_bytes is not None and sum(sizes.values()) > self.max_bytes and loose
-            return not outlived and not differ
+            too_much = self.max_bytes is not None and sum(sizes.values()) > self.max_bytes and loose
+            return not too_much and not differ
 
         try:
             await until(agree, "files and captures are the same")
@@ -173,18 +185,25 @@ class Ledger:
         return listed
 
     def _check_missing(self, missing: list[pb.Capture], kept: Iterable[pb.Capture]) -> None:
-        """Only retention may have taken any: the oldest first, and none that is pinned."""
-        loose = [c.create_time.ToNanoseconds() for c in kept if not c.labels]
+        """Only retention may have taken any: the oldest first, and none that is pinned.
+
+        One that began earlier may still be there if it has ended later, or was used meanwhile.
+        """
+        loose = [c for c in kept if not c.labels and c.capture_id not in self.used]
         for capture in missing:
             assert not capture.labels, f"{capture.capture_id} is lost, and is pinned"
-            age = capture.create_time.ToNanoseconds()
-            assert all(age < other for other in loose), f"{capture.capture_id} is lost"
+            for other in loose:
+                older = began_s(other) < began_s(capture)
+                assert not older or ended_s(other) > ended_s(capture) - _COMMIT_S, (
+                    f"{capture.capture_id} is lost"
+                )
 
     async def _check_replays(self, service: Service, there: list[pb.Capture]) -> None:
         """What was acknowledged is not taken again: the shutters do not move."""
         before = await actuations(service)
         for capture in there:
             request = self.requests[capture.capture_id]
+            self.used.add(capture.capture_id)
             if request.request_id:
                 response = await service.stub.Capture(request, timeout=CALL_S)
                 assert response.replayed, capture.capture_id
@@ -211,12 +230,22 @@ class Ledger:
             last = stories[capture_id][-1]
             assert last.type == Event.TYPE_SUCCEEDED
             assert last.capture == capture
-        told = Counter(e.request_id for e in events if e.type == Event.TYPE_SUCCEEDED)
+        self._check_presses(events)
+
+    def _check_presses(self, events: list[pb.CaptureEvent]) -> None:
+        """A request has one picture, and another only after retention may have taken that."""
+        taken_s: dict[str, list[float]] = {}
+        for event in events:
+            if event.type == Event.TYPE_SUCCEEDED:
+                taken_s.setdefault(event.request_id, []).append(
+                    event.event_time.ToNanoseconds() / 1e9
+                )
         for capture_id, request in self.requests.items():
             if request.request_id and capture_id not in self.deleted:
-                taken = told[request.request_id]
-                most = 2 if request.request_id in self.forgotten else 1
-                assert 1 <= taken <= most, f"{request.request_id} was taken {taken} times"
+                for first, second in itertools.pairwise(taken_s[request.request_id]):
+                    assert second - first > self.min_age_s, (
+                        f"{request.request_id} was taken again after {second - first:.2f} s"
+                    )
 
 
 class Reader:
@@ -246,6 +275,16 @@ class Reader:
                 raise
         finally:
             call.cancel()
+
+
+def began_s(capture: pb.Capture) -> float:
+    """Return when a capture was accepted, in seconds since the Unix epoch."""
+    return capture.create_time.ToNanoseconds() / 1e9
+
+
+def ended_s(capture: pb.Capture) -> float:
+    """Return when a capture was on disk, but for the commit of its row."""
+    return began_s(capture) + capture.timing.total.ToNanoseconds() / 1e9
 
 
 def gone(error: grpc.aio.AioRpcError) -> bool:

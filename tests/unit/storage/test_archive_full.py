@@ -305,12 +305,14 @@ async def test_when_not_even_a_deletion_can_be_noted_the_files_make_room_for_it(
 async def test_a_deletion_that_still_finds_no_room_says_so_and_is_done_when_there_is(
     archive: Archive, disk: Disk, folder: Folder, why: str
 ) -> None:
-    await keep(archive, capture("a"))
+    await keep(archive, capture("a", request_id="one"))
     full: Callable[[], AbstractContextManager[None]] = (
         (lambda: full_folder(disk)) if why == "folder" else (lambda: log_cannot_grow(folder))
     )
-    with full(), pytest.raises(StorageFull):
-        await archive.delete("a")
+    with full():
+        with pytest.raises(StorageFull):
+            await archive.delete("a")
+        assert await archive.captures.find_by_request_id("cam", "one") is None, "it cannot be read"
     await nothing_pending(archive)
     assert folder.states() == {}
     await archive.refresh_total()
