@@ -89,7 +89,7 @@ class Service:
         _log.info("stopped")
 
     def _background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Return what runs beside the calls; see `keep_running` for what ends in an error."""
+        """Return what runs in the background; see `keep_running` for what ends in an error."""
         work: dict[str, Callable[[], Awaitable[None]]] = {"retention": self._retention.run}
         if listen := self._settings.metrics_listen:
             work["metrics"] = partial(serve_metrics, self._fleet, self._archive, listen)

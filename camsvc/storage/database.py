@@ -188,7 +188,7 @@ class Database:
         """Run jobs in one transaction; return their outcomes. Whatever happens, it returns.
 
         No future may be in the frames of this and what it calls: an error keeps them, and a
-        future that its own error keeps is never told that nobody has asked for it.
+        future that its own error keeps is never collected, and its error never logged.
         """
         try:
             self._writer.execute("BEGIN IMMEDIATE")

@@ -35,7 +35,7 @@ class Deletion:
         """Captures whose files are gone, and whose rows go when there is room to note it."""
 
     def is_under_way(self, capture_id: str) -> bool:
-        """Whether a capture is being deleted: no client should be told of it any more."""
+        """Whether a capture is being deleted: no client should be given it any more."""
         return self._under_way[capture_id] > 0 or capture_id in self._waiting
 
     async def delete(self, record: CaptureRecord) -> None:

@@ -73,7 +73,7 @@ def trim_events(db: Connection, *, before_time_ns: int | None, keep: int | None,
     """Delete the oldest events, `limit` at most, and return how many.
 
     An event goes when more than `keep` are left, or when it and all before it are older than
-    `before_time_ns`. None is no reason.
+    `before_time_ns`. None stands for no bound.
     """
     first, last = event_span(db)
     until = first - 1 if keep is None else last - keep

@@ -1,4 +1,4 @@
-"""What retention leaves alone: captures that are being read, and those a client was told of lately.
+"""What retention leaves alone: captures that are being read, or were acknowledged lately.
 
 A reply may be lost and asked for again, and a reference is fetched after it was given. So a capture
 stays for a time after its end, or after it was answered again by its request id. Times are those of
@@ -21,7 +21,7 @@ class Protected:
         self._read: collections.Counter[str] = collections.Counter()
 
     def acknowledge(self, capture_id: str) -> None:
-        """Note that a client is told of a capture now."""
+        """Note that a capture is acknowledged to a client now."""
         self._acknowledged.pop(capture_id, None)
         self._acknowledged[capture_id] = self._loop.time()
         self._expire()

@@ -7,7 +7,7 @@ Invariants:
 
 - A label's row repeats what captures are filtered by, so that every filter of `page` finds a page
   in the order of one index, however long the history is.
-- `meta` has the sum of all `size_bytes`; the triggers keep it, whoever writes.
+- `meta` has the sum of all `size_bytes`; the triggers keep it, also when another program writes.
 """
 
 import json
@@ -198,13 +198,15 @@ def _positions(
     terms.append(("(create_time_ns, number) < (?, ?)", (_storable(below[0]), below[1])))
     if filters.start_ns is not None:
         terms.append(("create_time_ns >= ?", (_storable(filters.start_ns),)))
-    sql = (  # of nothing but the constants above; what a client has sent is in `values`
-        f"SELECT create_time_ns, number FROM {'labels' if labels else 'captures'} AS asked"
-        f" WHERE {' AND '.join(term for term, _ in terms)}"
-        " ORDER BY create_time_ns DESC, number DESC LIMIT ?"
+    words = (  # of nothing but constants; what a client has sent is in the values
+        "SELECT create_time_ns, number FROM",
+        "labels" if labels else "captures",
+        "AS asked WHERE",
+        " AND ".join(term for term, _ in terms),
+        "ORDER BY create_time_ns DESC, number DESC LIMIT ?",
     )
     values = [value for _, values in terms for value in values]
-    return db.execute(sql, (*values, limit)).fetchall()
+    return db.execute(" ".join(words), (*values, limit)).fetchall()
 
 
 def _rarest_first(db: Connection, labels: Mapping[str, str]) -> list[tuple[str, str]]:

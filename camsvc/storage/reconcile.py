@@ -75,7 +75,7 @@ def _without_lost(db: sqlite3.Connection, capture_id: str, files: Container[str]
     if record is None or record.image is None:
         raise LookupError(f"capture {capture_id!r} is listed, but has no record of a picture")
     if record.image.path in files:
-        _log.error("capture has lost a file beside its picture", capture=capture_id)
+        _log.error("capture has lost one of its further files", capture=capture_id)
         left = replace(record, others=tuple(o for o in record.others if o.path in files))
     else:
         _log.error("capture has lost its picture", capture=capture_id)

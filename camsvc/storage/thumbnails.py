@@ -38,7 +38,7 @@ class Thumbnails:
             made = self._made.pop(capture_id, None)
             if made is None:
                 data = await picture.read(0, picture.size_bytes)
-                made = await asyncio.to_thread(_thumbnail, data)
+                made = await asyncio.to_thread(thumbnail_of, data)
         if made is None:
             mime_type = picture.image.mime_type
             raise Unsupported(
@@ -58,7 +58,8 @@ def _easiest(record: CaptureRecord) -> int:
     return next(readable, 0)
 
 
-def _thumbnail(data: bytes) -> bytes | None:
+def thumbnail_of(data: bytes) -> bytes | None:
+    """Return the thumbnail of a picture's bytes; None when none can be made of them. Blocks."""
     from PIL import Image, ImageOps  # noqa: PLC0415 - imported with the first thumbnail
 
     try:

@@ -5,7 +5,7 @@ Invariants:
 - What was posted is written in the order of posting, and once. It stays in the queue until it is on
   disk; what finds the disk full waits there, and whatever comes later waits behind it.
 - Memory is bounded. When `MAX_PENDING` writes are in the queue, events are dropped, counted, and
-  leave a gap in the events' numbers, which their readers are told of. The beginning and the end of
+  leave a gap in the events' numbers, which readers see. The beginning and the end of
   a capture and deletions are never dropped: see `overfull`.
 """
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from camsvc.model.errors import CameraServiceError, CameraUnavailable, StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType, Failure
+from camsvc.storage import schema
 from camsvc.storage.archive import Archive
 from camsvc.storage.event_feed import Gap
 from camsvc.storage.files import FileStore
@@ -84,11 +85,20 @@ async def test_of_a_picture_that_finds_the_disk_full_nothing_is_left(
 
 
 async def test_a_database_without_a_page_left_keeps_no_part_of_a_picture(
-    archive: Archive, folder: Folder
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (pages,) = await archive._database.read(lambda db: db.execute("PRAGMA page_count").fetchone())
-    limit = f"PRAGMA max_page_count = {pages + 2}"
-    await archive._database.write(lambda db: db.execute(limit).fetchall())
+    await (await Archive.open(folder.path)).close()
+    ((pages,),) = folder.rows("PRAGMA page_count")
+    writers: list[sqlite3.Connection] = []
+    prepare = schema.prepare
+
+    def prepare_limited(db: sqlite3.Connection) -> None:
+        prepare(db)
+        db.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
+        writers.append(db)
+
+    monkeypatch.setattr(schema, "prepare", prepare_limited)
+    archive = await Archive.open(folder.path, retry_s=RETRY_S)
     count = 0
     for count in range(1000):
         record = capture(str(count), point="x" * 500)
@@ -99,9 +109,10 @@ async def test_a_database_without_a_page_left_keeps_no_part_of_a_picture(
     assert 0 < count < 100
     assert len(folder.files()) == count
     assert list(folder.states().values()).count("SUCCEEDED") == count
-    await archive._database.write(lambda db: db.execute("PRAGMA max_page_count = 9999").fetchall())
+    writers[0].execute("PRAGMA max_page_count = 9999").fetchall()
     await nothing_pending(archive)
     await keep(archive, capture("more"))
+    await archive.close()
 
 
 @pytest.mark.parametrize(

@@ -257,15 +257,14 @@ async def test_a_query_sees_one_state_whatever_is_written_meanwhile(rig: Rig) ->
 async def test_the_log_stays_bounded_while_there_is_always_a_reader(rig: Rig) -> None:
     log = rig.path.with_name("journal.db-wal")
     done = asyncio.Event()
-    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+    count = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+        " SELECT count(*), (SELECT count(*) FROM meta) FROM n"
+    )
 
     async def read() -> None:
         while not done.is_set():
-            await rig.journal.read(
-                lambda db: db.execute(
-                    f"{count} SELECT count(*), (SELECT count(*) FROM meta) FROM n"
-                ).fetchall()
-            )
+            await rig.journal.read(lambda db: db.execute(count).fetchall())
 
     def fill(db: Connection) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('fill', randomblob(250000))")

@@ -186,7 +186,7 @@ def test_damaged_pictures_give_a_thumbnail_or_none_and_never_anything_else(forma
             data[at] = value
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow tells of what it overlooks
-            made = thumbnails_module._thumbnail(bytes(data[:cut]))
+            made = thumbnails_module.thumbnail_of(bytes(data[:cut]))
         assert made is None or shown(made).width <= SIDE_PX
 
     damaged()
@@ -217,7 +217,7 @@ async def test_what_is_deleted_has_no_thumbnail_any_more(archive: Archive) -> No
 def made(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Give what thumbnails were made of; no two are made at a time."""
     of: list[bytes] = []
-    making, real = threading.Lock(), thumbnails_module._thumbnail
+    making, real = threading.Lock(), thumbnails_module.thumbnail_of
 
     def make(data: bytes) -> bytes | None:
         assert making.acquire(blocking=False), "two at a time"
@@ -227,7 +227,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         finally:
             making.release()
 
-    monkeypatch.setattr(thumbnails_module, "_thumbnail", make)
+    monkeypatch.setattr(thumbnails_module, "thumbnail_of", make)
     return of
 
 
@@ -252,14 +252,14 @@ async def test_the_event_loop_does_not_wait_for_it(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = threading.Event(), threading.Event()
-    make: Callable[[bytes], bytes | None] = thumbnails_module._thumbnail
+    make: Callable[[bytes], bytes | None] = thumbnails_module.thumbnail_of
 
     def held(data: bytes) -> bytes | None:
         began.set()
         assert go_on.wait(10)
         return make(data)
 
-    monkeypatch.setattr(thumbnails_module, "_thumbnail", held)
+    monkeypatch.setattr(thumbnails_module, "thumbnail_of", held)
     await keep(archive, capture("a"), picture())
     getting = asyncio.create_task(Thumbnails(archive).get("a"))
     assert await asyncio.to_thread(began.wait, 10)
@@ -286,7 +286,6 @@ async def test_only_the_last_used_are_kept_in_memory(
     assert not made
     await thumbnails.get("1")
     assert len(made) == 1
-    assert len(thumbnails._made) == 3
 
 
 async def test_that_none_can_be_made_is_not_kept_in_memory(archive: Archive) -> None:
@@ -295,7 +294,9 @@ async def test_that_none_can_be_made_is_not_kept_in_memory(archive: Archive) -> 
     for _ in range(2):
         with pytest.raises(Unsupported):
             await thumbnails.get("a")
-    assert not thumbnails._made
+    await archive.delete("a")
+    with pytest.raises(CaptureNotFound):
+        await thumbnails.get("a")
 
 
 async def test_a_client_that_leaves_while_one_is_made_keeps_nobody_from_theirs(
