@@ -16,6 +16,7 @@ import pytest
 from tests.rigs.picamera2.rig import RigCamera, cameras
 from tests.rigs.side_by_side import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 from tests.support.left_out import pytest_terminal_summary  # noqa: F401 - a hook
+from tests.support.loops import close_those_left
 from tests.support.service import Service, worker_memory
 
 GONE_S = 5.0
@@ -40,7 +41,7 @@ def _orphans_are_ours() -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a process, a descriptor of shared memory, or a task behind.
+    """Fail a test that leaves a process, a descriptor of shared memory, a task or a loop behind.
 
     Of this process and its descendants only: others of the machine come and go meanwhile.
     """
@@ -49,6 +50,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("_no_task_left")
     yield
+    open_loops = close_those_left()
     _, left = psutil.wait_procs(_new_since(processes), timeout=GONE_S)
     described = [_described(process) for process in left]
     for process in left:
@@ -56,6 +58,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
             process.kill()
     assert not described, f"processes left behind: {described}"
     assert worker_memory() == blocks, "a worker's memory is still held by this process"
+    assert not open_loops, f"{open_loops} event loops were left open"
 
 
 @pytest.fixture

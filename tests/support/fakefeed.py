@@ -5,12 +5,11 @@ import sqlite3
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import looptime
-
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import event_queries, schema
 from camsvc.storage.database import Database, Job
 from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
+from tests.support.loops import new_virtual_loop
 
 T = TypeVar("T")
 
@@ -93,7 +92,7 @@ class FeedRig:
     """A feed, what was written, and the readers. Use as `with`."""
 
     def __init__(self, lag_s: float = 0.0) -> None:
-        self.loop = looptime.new_event_loop(start=0)
+        self.loop = new_virtual_loop()
         self.journal = MemoryDatabase(lag_s)
         self.feed: EventFeed = self.run(self._feed())
         self.cameras: list[str] = []

@@ -5,8 +5,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-import looptime
-
 from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
@@ -17,6 +15,7 @@ from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import DeviceInfo, LiveVariant
 from tests.support.fakearchive import FakeArchive
+from tests.support.loops import new_virtual_loop
 from tests.support.options import camera_options
 
 FPS = 30
@@ -164,7 +163,7 @@ class LiveRig:
     """An actor with its live view, on a loop with virtual time. Nothing but its worker is fake."""
 
     def __init__(self, **options: Any) -> None:
-        self.loop = looptime.new_event_loop(start=0)
+        self.loop = new_virtual_loop()
         self.script: list[str] = []
         self.command_s = COMMAND_S
         self.device = DeviceInfo("fake", ["JPEG"], live_view=True, expected_capture_s=COMMAND_S)

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import looptime
-
 from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
@@ -29,6 +27,7 @@ from camsvc.model.errors import (
 from camsvc.model.options import CameraOptions
 from camsvc.model.values import DeviceInfo
 from tests.support.fakearchive import FakeArchive
+from tests.support.loops import new_virtual_loop
 from tests.support.options import camera_options
 
 OPTIONS = camera_options(attempts=3, attempt_timeout_s=10.0, open_timeout_s=15.0, queue_limit=3)
@@ -222,7 +221,7 @@ class Stage:
     """The loop, the archive, the cameras and the calls under way."""
 
     def __init__(self) -> None:
-        self.loop = looptime.new_event_loop(start=0)
+        self.loop = new_virtual_loop()
         self.loop.set_exception_handler(lambda _, about: self.wrong.append(str(about)))
         self.archive = FakeArchive()
         self.cameras: list[FakeCamera] = []

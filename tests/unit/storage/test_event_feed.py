@@ -252,9 +252,10 @@ def test_readers_that_replay_from_the_same_place_share_what_was_read(rig: FeedRi
     readers = [rig.read() for _ in range(100)]
     rig.wait(10)
     assert rig.journal.reads <= 2 * 1000 / PAGE
-    assert events_in_memory() - before <= 1000, "what readers were given is shared"
     for reader in readers:
         reader.check()
+        reader.items.clear()
+    assert events_in_memory() - before <= 8 * PAGE, "a few pages are kept"
 
 
 @pytest.mark.parametrize("keep", [300, 100])
