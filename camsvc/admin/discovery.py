@@ -53,7 +53,7 @@ async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Disco
 
 
 def _rank(question: _Question) -> int:
-    """Return where a driver stands among those that are asked."""
+    """Return a driver's place in the order of `BUILTIN`; plug-ins come last."""
     names = list(BUILTIN)
     return names.index(question[0]) if question[0] in names else len(names)
 

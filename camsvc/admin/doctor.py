@@ -1,6 +1,7 @@
 """`camsvc discover` and `camsvc doctor`: what is attached, and what is wrong with it."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
+    DriverError,
     DriverFault,
     WorkerLost,
     WorkerTimeout,
@@ -47,7 +49,7 @@ async def discover(settings: Settings, out: Console) -> None:
 
 
 async def examine(cameras: Iterable[CameraSettings], out: Console) -> bool:
-    """Examine cameras one after the other and print what was found; return whether all are well."""
+    """Examine cameras one after the other; print what was found; return whether all is in order."""
     results = [await _Examination(settings, out).run() for settings in cameras]
     return all(results)
 
@@ -88,7 +90,9 @@ class _Examination:
             await self._examine(worker)
         finally:
             worker.kill("its examination is over")
-            await worker.wait_ended()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await worker.wait_ended()
         return self._well
 
     async def _examine(self, worker: WorkerProcess) -> None:
@@ -124,18 +128,20 @@ class _Examination:
                 "kill the worker and go on trying; a larger time-out helps a slow device.",
             )
         except WorkerLost as error:
-            self._bad(f"the driver's process died: {error}", "The log above has its last words.")
+            self._bad(
+                f"the driver's process died: {error}", "The log above shows what it wrote last."
+            )
         except DriverFault as error:
             self._bad(str(error), "The service would not try again before ResetCamera.")
         except DeviceAway as error:
             self._bad(str(error), "The service checks for it every second, and goes on by itself.")
         except CameraServiceError as error:
             self._bad(str(error), "Change the camera's settings.")
-        except Exception as error:  # DriverError, and whatever else a driver's answer may hold
+        except DriverError as error:
             self._bad(
                 str(error),
-                "The service would go on trying. If it stays so, unplug the device and plug it in "
-                "again, and look at `dmesg`.",
+                "The service would go on trying. If it keeps failing, unplug the device and plug "
+                "it in again, and look at `dmesg`.",
             )
 
     def _good(self, text: str, _: str = "") -> None:
@@ -143,7 +149,7 @@ class _Examination:
 
     def _bad(self, text: str, advice: str = "") -> None:
         self._well = False
-        if text in self._said:  # opening fails of what the diagnosis has found
+        if text in self._said:  # opening fails for the reason that the diagnosis has found
             return
         self._said.add(text)
         self._out.print(f"  [red]wrong[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -31,16 +31,16 @@ class WorkerReports(WorkerObserver):
     def _is_current(self) -> bool:
         return self._worker is self._slot.worker
 
-    def on_live_frames(self, frames: m.LiveFrames) -> None:
+    def on_live_frame(self, frame: m.SharedFrame) -> None:
         if not self._is_current:
             return
-        pictures = self._worker.take_live(frames.images)
+        pictures = self._worker.take_live(frame.images)
         images = [
             EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
-            for i, data in zip(frames.images, pictures, strict=True)
+            for i, data in zip(frame.images, pictures, strict=True)
         ]
         self._observer.on_live_frame(
-            CameraFrame(frames.acquisition_time_ns, images, frames.encode_s, frames.skipped)
+            CameraFrame(frame.acquisition_time_ns, images, frame.encode_s, frame.skipped)
         )
 
     def on_live_lost(self, failure: m.Failed) -> None:

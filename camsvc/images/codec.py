@@ -25,7 +25,7 @@ JPEG, PNG = "image/jpeg", "image/png"
 _MIME = {"JPEG": JPEG, "PNG": PNG}
 _NO_FRAMES = (0xFFC4, 0xFFC8, 0xFFCC)
 _TRAILER_BYTES = 4096
-"""How much a camera may add behind a picture, beside zeros."""
+"""How much a camera may add behind a picture, apart from zeros."""
 
 
 @functools.cache

@@ -38,7 +38,7 @@ _INFINITY = 0xFFFFFFFF
 _FARTHEST_M = 1e6
 
 _LONGEST_ISO = 0xFFFF
-"""By the standard also what stands for more."""
+"""By the standard also the value for more."""
 
 
 class _Tag(IntEnum):
@@ -76,7 +76,7 @@ _TYPES = {
 
 @functools.cache
 def pillow() -> ModuleType | None:
-    """Return Pillow's writer of TIFF tables, which EXIF consists of; None: there is no Pillow."""
+    """Return Pillow's writer of TIFF tables, which EXIF consists of; None without Pillow."""
     try:
         from PIL import TiffImagePlugin  # noqa: PLC0415
     except ImportError:
@@ -178,7 +178,7 @@ def _body(
     if said := {**comment, **({} if gain is None else {"gain": gain})}:
         details[_Tag.USER_COMMENT] = _text(said)
     header = b"MM\0*\0\0\0\x08"
-    # The one table points to the other, which stands behind it.
+    # The first table points to the second, which follows it.
     main[_Tag.EXIF_IFD] = len(header) + len(_table(tiff, main, len(header)))
     body = header + _table(tiff, main, len(header))
     return _HEADER + body + _table(tiff, details, len(body))

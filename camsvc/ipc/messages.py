@@ -54,8 +54,8 @@ def part_path(path: str, number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveImage:
-    """One encoding of a live frame, waiting in a slot, for the variants named."""
+class SharedImage:
+    """One encoding of a live frame, in a slot of the shared memory, for the variants named."""
 
     variants: list[int]
     slot: _LiveSlot
@@ -140,28 +140,28 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveFrames:
-    """A live frame, in each variant that wants it. `encode_s` is what encoding them took.
+class SharedFrame:
+    """A live frame in the shared memory, in the encodings of all variants; they took `encode_s`.
 
     `skipped` frames before it were read and not encoded: the service had not freed its slots.
     """
 
     acquisition_time_ns: UnixTimeNs
-    images: list[LiveImage]
+    images: list[SharedImage]
     encode_s: Seconds
     skipped: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The camera failed while no command was under way, read live or looked after."""
+    """The camera failed while no command was under way: in live view, or in its health check."""
 
     failure: Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The open camera is not quite what it was: its warnings, its exposure."""
+    """The open device has changed: its warnings, its exposure."""
 
     device: DeviceInfo
 
@@ -199,17 +199,17 @@ class Open(Command[Opened]):
 
 @dataclass(frozen=True, slots=True)
 class Recover(Command[Done]):
-    """Try the driver's soft rung."""
+    """Have the driver recover the open device by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close(Command[Done]):
-    """Close the device and forget the driver."""
+    """Close the device and dispose of the driver."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Command[Done]):
-    """Make ready for a still that `Capture` will ask for soon."""
+    """Prepare for a still that `Capture` will ask for soon."""
 
     shot: Shot
 
@@ -223,8 +223,8 @@ class Unprepare(Notice):
 class Capture(Command[Captured]):
     """Take a still, and write it to the new file `path`, synced.
 
-    Other files of the shot are written beside it; see `shared_memory.beside`.
-    It waits in the slot too, which the service then owns, where it has at most `inline_bytes`.
+    Other files of the shot are written next to it; see `part_path`.
+    It is put into the slot too, which the service then owns, if it has at most `inline_bytes`.
     `comment` goes into the picture's EXIF.
     """
 
@@ -282,7 +282,7 @@ class Release(Notice):
     slots: list[Annotated[int, Range(0, STILL_SLOT)]]
 
 
-LiveEvent = LiveFrames | Lost
+LiveEvent = SharedFrame | Lost
 Event = LiveEvent | Changed | Progress
 Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
 FromWorker = Started | Event | Answer

@@ -1,16 +1,16 @@
-"""What a worker says without being asked."""
+"""What a worker sends without being asked."""
 
 from camsvc.ipc import messages as m
 from camsvc.model.values import DeviceInfo
 
 
 class WorkerObserver:
-    """Hears it, on the event loop. Override what you need.
+    """Is called with it, on the event loop. Override what you need.
 
     Attached by `WorkerProcess.attach`. An exception is logged, and the worker is killed.
     """
 
-    def on_live_frames(self, frames: m.LiveFrames) -> None:
+    def on_live_frame(self, frame: m.SharedFrame) -> None:
         """Take a live frame: the slots of its images are the service's until `take_live`."""
 
     def on_live_lost(self, failure: m.Failed) -> None:

@@ -1,7 +1,8 @@
-"""The one place for what only Unix has: memory and descriptors handed to a child process.
+"""The seam between operating systems: what differs from one to another is here, and only here.
 
-Everything else of camsvc runs wherever Python does. A port to Windows gives these few functions
-their counterparts there (a temporary file, `socket.share`, inherited handles, job objects).
+One of `posix.py` and, to come, `windows.py`, with the same functions: there a temporary file, a
+socket that is shared, inherited handles and a job object take the place of what is used here. The
+drivers have a seam of their own for the devices, `drivers/linux`.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def pool_pictures() -> None:
-    """Have malloc reuse the memory of pictures up to 16 MiB instead of mapping it anew each time.
+    """Have malloc reuse the memory of pictures up to 16 MiB instead of mapping it again each time.
 
     glibc maps and unmaps each block of that size, and the kernel clears its pages one by one: of a
     2 MB picture's way through the service that was the larger part (bench/capture.py: 7 ms with,
@@ -104,7 +105,7 @@ def kill_group(leader_pid: int) -> None:
 
 
 def ask_for_stack(pid: int) -> None:
-    """Have a process that called `report_crashes` say where it hangs; it goes on."""
+    """Have a process that called `report_crashes` write where it hangs; it goes on."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGUSR1)
 

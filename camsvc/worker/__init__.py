@@ -1,1 +1,1 @@
-"""A camera's driver in a process of its own: `parent` supervises, `child` runs in the process."""
+"""The program of a worker process, in which one camera's driver runs."""

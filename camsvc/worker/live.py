@@ -115,7 +115,7 @@ class LiveReader:
 
     def _encoded(
         self, frame: Frame, outputs: dict[codec.Output, list[LiveVariant]], taken: list[int]
-    ) -> m.LiveFrames:
+    ) -> m.SharedFrame:
         """Encode a frame into slots; `taken` names those, whatever happens."""
         started = time.perf_counter()
         images = []
@@ -127,6 +127,6 @@ class LiveReader:
             self._block.write(slot, data)
             ids = [variant.id for variant in variants]
             size = (output.width_px, output.height_px)
-            images.append(m.LiveImage(ids, slot, len(data), codec.JPEG, *size))
+            images.append(m.SharedImage(ids, slot, len(data), codec.JPEG, *size))
         encode_s = time.perf_counter() - started
-        return m.LiveFrames(frame.acquisition_time_ns, images, encode_s, self._skipped)
+        return m.SharedFrame(frame.acquisition_time_ns, images, encode_s, self._skipped)

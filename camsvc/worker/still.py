@@ -112,7 +112,7 @@ def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
 
 
 def _size(file: File) -> tuple[int, int]:
-    """Return a file's width and height in pixels; of what is no JPEG, zeros."""
+    """Return a file's width and height in pixels; zeros for another kind of file."""
     return codec.jpeg_size(file.data) if file.mime_type == codec.JPEG else (0, 0)
 
 
@@ -124,7 +124,7 @@ def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) ->
     for more (0.4 instead of 6.5 ms for 2 MB).
 
     It is hashed meanwhile, on a second thread: both let go of the GIL. That saves a quarter (3.1 to
-    2.5 ms for 2 MB, 16.7 to 12.2 ms for 12 MB), and more where the processor is slower beside its
+    2.5 ms for 2 MB, 16.7 to 12.2 ms for 12 MB), and more where the processor is slower than its
     disk; less where no core is free.
 
     Raises:
@@ -163,7 +163,7 @@ def _write(path: str, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
             if not read_soon:
                 posix.drop_cached(fd)
         finally:
-            os.close(fd)  # where some file systems tell first that there is no room
+            os.close(fd)  # only here do some file systems report that there is no room
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(path)

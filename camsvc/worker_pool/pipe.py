@@ -107,7 +107,7 @@ class WorkerPipe:
             raise ProtocolViolation(f"{type(answer).__name__} answers no command")
         if not isinstance(answer, m.Failed | command.answer_type()):
             raise ProtocolViolation(
-                f"{type(answer).__name__} is no answer to {type(command).__name__}; "
+                f"{type(answer).__name__} does not answer {type(command).__name__}; "
                 f"allowed: {command.answer_type().__name__}, Failed"
             )
         waiting = self._pending.get(message_id)

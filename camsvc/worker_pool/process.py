@@ -20,6 +20,7 @@ from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.system import posix
+from camsvc.worker_pool.exit_description import describe_exit
 from camsvc.worker_pool.pipe import WorkerPipe
 from camsvc.worker_pool.spawn import Spawned, spawn
 from camsvc.worker_pool.stderr import StderrTail
@@ -51,7 +52,7 @@ class WorkerProcess:
         self._liveness_interval_s = liveness_interval_s
         self._log = structlog.get_logger().bind(driver=driver, pid=self.pid)
         self._observer = WorkerObserver()
-        """Hears nothing: a warm worker belongs to no camera."""
+        """Does nothing: a warm worker has no camera."""
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._killed_for = ""
         self._ended = False
@@ -95,7 +96,7 @@ class WorkerProcess:
         return self._last_notes if self._ended else self._block.read_notes()
 
     def attach(self, camera: str, observer: WorkerObserver) -> None:
-        """Give it to a camera, whose id is in the log from now on."""
+        """Give it to a camera, whose id its log entries have from now on."""
         self._log = self._log.bind(camera=camera)
         self._observer = observer
         if self._ended:
@@ -132,7 +133,7 @@ class WorkerProcess:
         finally:
             self._pipe.release([image.slot])
 
-    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+    def take_live(self, images: Sequence[m.SharedImage]) -> list[bytes]:
         """Copy the pictures of a live frame out of the shared memory and give their slots back.
 
         Raises:
@@ -231,8 +232,8 @@ class WorkerProcess:
                 self._started.set_result(None)
         elif self.alive:
             match message:
-                case m.LiveFrames():
-                    self._notify(self._observer.on_live_frames, message)
+                case m.SharedFrame():
+                    self._notify(self._observer.on_live_frame, message)
                 case m.Lost(failure):
                     self._notify(self._observer.on_live_lost, failure)
                 case m.Changed(device):
@@ -271,12 +272,4 @@ class WorkerProcess:
     def _end_text(self) -> str:
         if self._killed_for:
             return f"the worker was killed: {self._killed_for}"
-        code = self._process.returncode
-        if code is None:
-            return "the worker closed its pipe"
-        name = posix.signal_name(code)
-        if name == "SIGALRM":  # a driver's own, around calls that nothing else can end
-            return "the worker ended itself (SIGALRM): the camera's library hung"
-        if name is not None:
-            return f"the worker was killed by {name}"
-        return f"the worker ended with exit code {code}"
+        return describe_exit(self._process.returncode)

@@ -29,7 +29,7 @@ class Spawned:
 
 
 async def spawn(launch: Launch) -> Spawned:
-    """Start a process; it belongs to whoever called. Cancelled, it leaves nothing.
+    """Start a process; it belongs to the caller. Cancelled, it leaves nothing.
 
     Raises:
         WorkerLost: it could not be started.

@@ -91,7 +91,7 @@ async def test_a_call_that_is_not_answered_ends_at_its_time_out(start: StartWork
     assert worker.alive, "what becomes of it is the caller's decision"
 
 
-async def test_a_ping_is_answered_beside_a_driver_that_hangs(start: StartWorker) -> None:
+async def test_a_ping_is_answered_while_a_driver_hangs(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     hanging = asyncio.create_task(worker.call(opening("hang"), CALL_S))
     await worker.call(m.Ping(), CALL_S)
@@ -114,7 +114,7 @@ async def test_a_death_fails_every_pending_call_with_the_exit_code(start: StartW
         await worker.call(opening(), CALL_S)
 
 
-async def test_a_signals_name_is_told(start: StartWorker) -> None:
+async def test_a_signals_name_is_reported(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     hanging = asyncio.create_task(worker.call(opening("hang"), CALL_S))
     await worker.call(m.Ping(), CALL_S)
@@ -145,9 +145,9 @@ async def test_what_it_said_before_its_death_is_heard(start: StartWorker) -> Non
         ({"deed": "tell_of_progress_that_is_no_number"}, "message.percent is of type str, not int"),
         ({"deed": "describe_the_device_by_a_number"}, "message.device is of type int, not Device"),
         ({"deed": "announce_a_live_frame_of_negative_size"}, "images[0].size_bytes is out of"),
-        ({"deed": "answer_another_command"}, "Controls is no answer to Open; allowed: Opened"),
+        ({"deed": "answer_another_command"}, "Controls does not answer Open; allowed: Opened"),
         ({"deed": "answer_what_nobody_asked"}, "Done answers no command"),
-        ({"deed": "give_a_command"}, "Close is no answer to Open"),
+        ({"deed": "give_a_command"}, "Close does not answer Open"),
         ({"at_capture": "announce_a_slot_that_there_is_not"}, "image.slot is out of its range"),
         ({"at_capture": "take_no_time_at_all"}, "driver_s is out of its range"),
     ],
@@ -263,7 +263,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(steps: int) -> None:
     await workers_gone()
 
 
-async def test_a_worker_that_does_not_start_goes_with_whoever_waited(tmp_path: Path) -> None:
+async def test_a_worker_that_does_not_start_ends_with_the_wait_for_it(tmp_path: Path) -> None:
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\nexec sleep 1000\n")
     silent.chmod(0o755)
@@ -307,7 +307,7 @@ def fail(*_: object) -> NoReturn:
 async def test_a_task_that_dies_of_an_unforeseen_error_takes_its_worker_with_it(
     start: StartWorker, monkeypatch: pytest.MonkeyPatch, broken: object, name: str
 ) -> None:
-    """It is logged, and whoever calls learns at once that the worker is lost."""
+    """It is logged, and its callers learn at once that the worker is lost."""
     monkeypatch.setattr(broken, name, fail)
     with capture_logs() as logs, pytest.raises(WorkerLost, match=INTERNAL_ERROR):
         worker = await start(MISDEEDS, liveness_interval_s=0.1)
@@ -326,7 +326,7 @@ async def test_an_observer_that_fails_costs_its_worker(start: StartWorker) -> No
     await gone(worker)
 
 
-async def test_whoever_is_attached_too_late_hears_of_the_end(start: StartWorker) -> None:
+async def test_an_observer_that_is_attached_too_late_hears_of_the_end(start: StartWorker) -> None:
     worker = await start(MISDEEDS)
     worker.kill("enough")
     await gone(worker)

@@ -49,7 +49,7 @@ class LiveWorker:
         if isinstance(notice, m.SetLive):
             self.reading = notice.variants
 
-    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+    def take_live(self, images: Sequence[m.SharedImage]) -> list[bytes]:
         self.released += len(images)
         return [f"{self._rig.delivered} {image.variants}".encode() for image in images]
 
@@ -234,18 +234,18 @@ class LiveRig:
             return
         self.delivered += 1
         images = [
-            m.LiveImage([variant.id], slot, 7, "image/jpeg", 1, 1)
+            m.SharedImage([variant.id], slot, 7, "image/jpeg", 1, 1)
             for slot, variant in enumerate(worker.reading)
         ]
         time_ns = self.now_ns() - int(age_s * 1e9)
-        self.deliver(m.LiveFrames(time_ns, images, 0.001, skipped))
+        self.deliver(m.SharedFrame(time_ns, images, 0.001, skipped))
 
     def deliver(self, event: m.LiveEvent) -> None:
         """Let the worker say something about live frames."""
         worker = self.worker
         assert worker is not None
-        if isinstance(event, m.LiveFrames):
-            self.run(self.made(lambda: worker.observer.on_live_frames(event)))
+        if isinstance(event, m.SharedFrame):
+            self.run(self.made(lambda: worker.observer.on_live_frame(event)))
         else:
             self.run(self.made(lambda: worker.observer.on_live_lost(event.failure)))
         self.settle()

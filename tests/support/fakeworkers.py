@@ -67,7 +67,7 @@ class FakeWorker:
         if isinstance(notice, m.Unprepare):
             self._camera.unprepared += 1
 
-    def take_live(self, images: Sequence[m.LiveImage]) -> list[bytes]:
+    def take_live(self, images: Sequence[m.SharedImage]) -> list[bytes]:
         return [b"frame" for _ in images]
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:

@@ -31,7 +31,7 @@ def encoded(number: int) -> bytes:
 
 
 class EncodedCamera(Driver):
-    """Delivers JPEGs, and tells by its control `reads` how many live frames were read of it."""
+    """Delivers JPEGs, and counts in its control `reads` the live frames that were read of it."""
 
     name = "encoded"
 

@@ -72,7 +72,7 @@ def test_a_jpeg_of_the_cameras_own_passes_untouched(wish: LiveVariant) -> None:
 
 
 @pytest.mark.parametrize("wish", [LiveVariant(1, quality_percent=40), LiveVariant(1, 320)])
-def test_a_jpeg_is_encoded_anew_for_another_quality_or_size(wish: LiveVariant) -> None:
+def test_a_jpeg_is_encoded_again_for_another_quality_or_size(wish: LiveVariant) -> None:
     frame = of_jpeg()
     _, data = sole(frame, wish)
     assert data != frame.encoded

@@ -189,7 +189,7 @@ def test_the_picture_is_the_same_bytes_around_the_segment() -> None:
     assert codec.jpeg_size(data) == (64, 48)
 
 
-def test_it_stands_behind_jfif_or_first() -> None:
+def test_it_comes_after_jfif_or_first() -> None:
     assert PLAIN[2:11] == b"\xff\xe0\x00\x10JFIF\0"
     assert [marker for marker, _ in segments(tagged())][:2] == [0xFFE0, 0xFFE1]
     without = PLAIN[:2] + PLAIN[JFIF_END:]

@@ -22,7 +22,7 @@ class InUse(DeviceAway):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (DriverError("ill"), DriverError),
+        (DriverError("broken off"), DriverError),
         (DeviceAway("gone"), DeviceAway),
         (InUse("taken"), DeviceAway),
         (DriverFault("broken"), DriverFault),

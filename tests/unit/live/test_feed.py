@@ -235,8 +235,8 @@ def test_frames_read_before_the_camera_was_lost_are_not_taken_for_its_return(
     flowing.wait(0.101)
     assert flowing.view.state is State.RECOVERING
     count = len(watching.frames)
-    image = m.LiveImage([1], 0, 7, "image/jpeg", 1, 1)
-    flowing.deliver(m.LiveFrames(int(2e18), [image], 0.001, 0))
+    image = m.SharedImage([1], 0, 7, "image/jpeg", 1, 1)
+    flowing.deliver(m.SharedFrame(int(2e18), [image], 0.001, 0))
     assert len(watching.frames) == count
     assert watching.states[-1] == "RECOVERING"
     assert all(gap <= 1.01 for gap in heartbeats(flowing, 3))
