@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from camsvc.camera.camera import Camera
 from camsvc.camera.capture import Order
 from camsvc.camera.observer import CameraObserver
+from camsvc.config.cameras import parse_camera
 from camsvc.ipc import messages as m
 from camsvc.model.lifecycle import State
 from camsvc.model.options import Launch
@@ -21,7 +22,6 @@ from camsvc.model.values import Shot
 from camsvc.storage.archive import Archive
 from camsvc.worker_pool.pool import WorkerPool
 from camsvc.worker_pool.process import WorkerProcess
-from tests.support.options import camera_options
 from tests.support.timing import timing
 from tests.support.waiting import until, workers_gone
 
@@ -146,7 +146,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
     monkeypatch: pytest.MonkeyPatch,
     lose: Callable[[WorkerProcess, pytest.MonkeyPatch], None],
 ) -> None:
-    options = camera_options("sim0", "simulated")
+    options = parse_camera({"id": "sim0", "driver": "simulated"}).camera_options
     taken: list[WorkerProcess] = []
 
     async def take() -> WorkerProcess:
