@@ -19,7 +19,7 @@ from tests.support.left_out import pytest_terminal_summary  # noqa: F401 - a hoo
 from tests.support.loops import close_those_left
 from tests.support.service import Service, worker_memory
 
-GONE_S = 5.0
+GONE_S = 20.0
 """How long processes may take to go after the test."""
 
 _PR_SET_CHILD_SUBREAPER = 36

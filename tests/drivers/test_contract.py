@@ -45,7 +45,7 @@ NOWHERE = {"opencv": {"source": "/nowhere"}, "v4l2": {"device": "/nowhere"}}
 """What selects a device, of the drivers that cannot do without."""
 
 FORMATS = {"JPEG", "PNG", "RAW"}
-CALL_S = 20.0
+CALL_S = 60.0
 ANY_SIZE = 1 << 30
 TYPES = {"bool": bool, "int": int, "float": float, "string": str}
 

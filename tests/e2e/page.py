@@ -10,7 +10,8 @@ from playwright.async_api import Locator, Page, expect
 from camsvc.drivers.simulated.test_picture import read_number
 from tests.support.waiting import until
 
-SOON_S = 10.0
+SOON_S = 60.0
+"""Where nothing is promised."""
 
 # The canvas hands its bitmap on: it is copied to be read.
 _COPY = """async canvas => {

@@ -12,7 +12,7 @@ from tests.conftest import StartService
 from tests.e2e.conftest import OpenPage, StartBackend
 from tests.e2e.page import CameraPage
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.waiting import until
 
 SLOW: dict[str, Any] = {"capture_duration_s": 1.5, "reports_progress": True}
@@ -26,7 +26,7 @@ async def succeeded(service: Service) -> int:
 async def attempted(service: Service, camera_id: str = "sim0") -> int:
     """Count the exposures, as the camera itself does."""
     request = api.ListControlsRequest(camera=camera_id)
-    controls = (await service.stub.ListControls(request, timeout=10)).controls
+    controls = (await service.stub.ListControls(request, timeout=CALL_S)).controls
     return next(c.value.int_value for c in controls if c.name == "shutter_actuations")
 
 

@@ -11,7 +11,7 @@ from playwright.async_api import Route, expect
 from tests.conftest import StartService
 from tests.e2e.conftest import OpenPage, StartBackend, StartRig
 from tests.support.scenes import camera
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.waiting import until
 
 FUSSY = camera(
@@ -21,7 +21,9 @@ FUSSY = camera(
 
 async def value(service: Service, name: str) -> object:
     """Return a control's value, as the service has it."""
-    controls = await service.stub.ListControls(api.ListControlsRequest(camera="sim0"), timeout=10)
+    controls = await service.stub.ListControls(
+        api.ListControlsRequest(camera="sim0"), timeout=CALL_S
+    )
     found = next(control.value for control in controls.controls if control.name == name)
     return getattr(found, found.WhichOneof("kind") or "")
 
@@ -158,7 +160,7 @@ async def test_what_others_set_is_shown(
         await tab.live()
     setting = pb.ControlSetting(name="gain", value=pb.ControlValue(double_value=4))
     request = api.SetControlsRequest(camera="sim0", controls=[setting])
-    await service.stub.SetControls(request, timeout=10)
+    await service.stub.SetControls(request, timeout=CALL_S)
     for tab in tabs:
         await expect(tab.control("Gain").get_by_role("spinbutton")).to_have_value("4")
 

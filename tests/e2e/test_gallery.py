@@ -11,6 +11,7 @@ from tests.conftest import StartService
 from tests.e2e.conftest import OpenPage, StartBackend
 from tests.support.history import PNG, QUICK, REFERENCE
 from tests.support.scenes import camera
+from tests.support.service import CALL_S
 from tests.support.waiting import until
 
 
@@ -88,7 +89,7 @@ async def test_images_that_fail_at_first_are_loaded_again_and_lost_ones_are_expl
     assert failures == 3
 
     request = api.DeleteCaptureRequest(capture_id=taken.capture.capture_id)
-    await service.stub.DeleteCapture(request, timeout=10)
+    await service.stub.DeleteCapture(request, timeout=CALL_S)
     await page.tab.clock.install()
     await page.thumbnails.click()
 

@@ -14,6 +14,7 @@ from tests.e2e.conftest import OpenPage, StartBackend, StartRig
 from tests.e2e.page import CameraPage
 from tests.support.ports import held_port
 from tests.support.scenes import camera, fault
+from tests.support.timing import timing
 
 BACK_S = 3.0
 """How soon after the service is back the page must be live: its worker has to start, too."""
@@ -76,6 +77,7 @@ async def test_a_camera_that_is_unplugged_is_told_with_the_time_and_comes_back(
     await late.live()
 
 
+@pytest.mark.timed
 async def test_the_service_is_killed_and_started_again(
     start_rig: StartRig, start_backend: StartBackend, open_page: OpenPage
 ) -> None:
@@ -102,7 +104,9 @@ async def test_the_service_is_killed_and_started_again(
     )
 
     await rig.start()
-    await page.live(within_s=BACK_S)
+    with timing() as took:
+        await page.live()
+    took.assert_within(BACK_S)
     await page.taken(2)
     await late.live()
     await late.taken(2)
@@ -114,6 +118,7 @@ async def test_the_service_is_killed_and_started_again(
         assert len(taken) == 2
 
 
+@pytest.mark.timed
 async def test_a_frozen_service_is_noticed_and_its_picture_is_not_shown_as_live(
     start_rig: StartRig, start_backend: StartBackend, open_page: OpenPage
 ) -> None:
@@ -123,7 +128,9 @@ async def test_a_frozen_service_is_noticed_and_its_picture_is_not_shown_as_live(
     rig.freeze()
     try:
         await expect(page.stage).to_have_attribute("data-picture", "old")
-        await page.shows("No new picture since ", within_s=3)
+        with timing() as took:
+            await page.shows("No new picture since ")
+        took.assert_within(3)
         await page.shows("Camera service unreachable since ")
     finally:
         rig.thaw()

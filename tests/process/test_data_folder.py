@@ -22,7 +22,7 @@ from tests.support.service import CALL_S, Service
 from tests.support.smalldisk import SmallDisk
 from tests.support.waiting import finished
 
-ENDS_S = 15.0
+ENDS_S = 60.0
 BAD_DATA = 4
 JOURNAL = "journal.sqlite3"
 PAGE = 4096

@@ -14,7 +14,7 @@ from tests.conftest import StartService
 from tests.support.pictures import number
 from tests.support.ports import held_port
 from tests.support.scenes import HANGS, camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import Timing, timing
 
 GONE_S = 2.0
@@ -67,7 +67,9 @@ async def test_a_stopping_service_takes_no_more_calls(start_service: StartServic
     service.send(signal.SIGTERM)
     await service.logged("stopping")
     channel = service.connect()
-    late = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    late = health_pb2_grpc.HealthStub(channel).Check(
+        health_pb2.HealthCheckRequest(), timeout=CALL_S
+    )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await late
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -12,7 +12,7 @@ from tests.conftest import StartService
 from tests.support import endurance
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, Table, camera, fault
-from tests.support.service import named_memory, worker_memory
+from tests.support.service import CALL_S, named_memory, worker_memory
 
 CAPTURES = endurance.times(2000)
 WARM_UP = CAPTURES // 5
@@ -48,7 +48,7 @@ async def test_captures_with_40_faults_lose_none_and_leave_nothing(
     started, last, attempts, rss = time.monotonic(), 0, 0, 0
     for count in range(1, CAPTURES + 1):
         asked_ns = time.time_ns()
-        response = await service.capture(timeout=10)
+        response = await service.capture(timeout=CALL_S)
         assert_fresh(response, asked_ns=asked_ns, newer_than=last)
         last = number(response)
         attempts += response.capture.attempts

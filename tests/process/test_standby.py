@@ -27,9 +27,9 @@ from tests.support.waiting import until, workers_gone
 
 SUPPORT = Path(__file__).parents[1] / "support"
 LAUNCH = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
-START_S = 20.0
+START_S = 60.0
 QUICK_S = 0.05
-ENDED_S = 5.0
+ENDED_S = 60.0
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from camsvc.worker_pool.process import WorkerProcess
 from tests.support.settings import resolved
 from tests.support.waiting import until
 
-CALL_S = 20.0
+CALL_S = 60.0
 ANY_SIZE = 1 << 30
 WITH_GAIN = Shot(controls={"gain": 3.0})
 

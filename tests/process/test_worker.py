@@ -35,8 +35,8 @@ SUPPORT = Path(__file__).parents[1] / "support"
 MISDEEDS = Launch.of("misdeeds:Misdeeds", None, {"PYTHONPATH": str(SUPPORT)})
 SIMULATED = Launch("camsvc.drivers.simulated.camera:SimulatedCamera")
 
-START_S = 20.0
-CALL_S = 10.0
+START_S = 60.0
+CALL_S = 60.0
 ANY_SIZE = 1 << 30
 INTERNAL_ERROR = "an internal error, see the service's log"
 UNHANDLED = ("unhandled exception in the supervision of a worker", "error")

@@ -18,14 +18,13 @@ from google.protobuf.message import Message
 from tests.support.history import exposures
 from tests.support.pictures import number
 from tests.support.scenes import camera
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HUGE = "x" * 10 * 2**20
 UMLAUTS = "ü" * 512  # as long as a text may be, and each character 6 bytes in a header
-ANSWERED_S = 5.0
 PICTURES_TAKEN = 1
 """By the one case that shows only in the picture's size."""
 
@@ -233,7 +232,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 async def refusal(service: Service, request: Message) -> RpcErrorInfo:
     call = getattr(service.stub, RPC_OF[type(request)])
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(request, timeout=ANSWERED_S)
+        await call(request, timeout=CALL_S)
     return error_info(caught.value)
 
 
@@ -288,7 +287,7 @@ async def test_an_absurd_exposure_does_not_spoil_what_others_are_told(tmp_path: 
             return (await service.camera()).camera.HasField("active_capture")
 
         await until(holds, "the absurd capture holds the camera")
-        listed = await service.stub.ListCameras(api.ListCamerasRequest(), timeout=ANSWERED_S)
+        listed = await service.stub.ListCameras(api.ListCamerasRequest(), timeout=CALL_S)
         assert listed.cameras[0].HasField("active_capture")
         busy = await refusal(service, capture())
         assert busy.reason == "CAMERA_BUSY", busy.message

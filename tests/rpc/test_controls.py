@@ -9,7 +9,7 @@ from camapi.v1 import camera_service_pb2 as api
 from tests.conftest import StartService
 from tests.support import plugins
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 
 
 def gain(value: float) -> list[pb.ControlSetting]:
@@ -22,7 +22,7 @@ def gain_of(settings: "list[pb.ControlSetting] | list[pb.Control]") -> float:
 
 async def listed(service: Service) -> list[pb.Control]:
     request = api.ListControlsRequest(camera="sim0")
-    return list((await service.stub.ListControls(request, timeout=10)).controls)
+    return list((await service.stub.ListControls(request, timeout=CALL_S)).controls)
 
 
 async def taken_with(service: Service, **fields: Any) -> float:
@@ -42,7 +42,7 @@ async def test_controls_that_were_set_hold_also_after_a_recovery(
 ) -> None:
     service = await start_service(camera(faults=[fault(kind, at=2)]))
     request = api.SetControlsRequest(camera="sim0", controls=gain(4))
-    answered = await service.stub.SetControls(request, timeout=10)
+    answered = await service.stub.SetControls(request, timeout=CALL_S)
     assert gain_of(list(answered.controls)) == 4
     assert [await taken_with(service), await taken_with(service)] == [4, 4]
 
@@ -78,7 +78,7 @@ async def test_a_control_that_is_not_taken_back_costs_no_picture(
     ]
     response = await service.capture(controls=settings)
     assert (response.capture.attempts, response.capture.recoveries) == (1, 0)
-    listed = await service.stub.ListControls(api.ListControlsRequest(camera="sim0"), timeout=5)
+    listed = await service.stub.ListControls(api.ListControlsRequest(camera="sim0"), timeout=CALL_S)
     (mode, _) = listed.controls
     assert mode.value.string_value == "auto"
     assert "exposure_duration_us was not put back" in service.log_text()

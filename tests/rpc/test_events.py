@@ -17,7 +17,7 @@ from camsvc_client import RpcErrorInfo, error_info
 from tests.support.events import Event, EventReader, steps
 from tests.support.history import QUICK, WAIT, deleted, described, listed, refusal
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.waiters import held, waits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -207,7 +207,7 @@ async def test_a_camera_that_fails_for_good_is_back_once_it_is_reset(service: Se
     async with EventReader(service, camera="broken") as reader:
         for _ in range(2):
             await refusal(service.capture("broken"))
-        await service.stub.ResetCamera(api.ResetCameraRequest(camera="broken"), timeout=10)
+        await service.stub.ResetCamera(api.ResetCameraRequest(camera="broken"), timeout=CALL_S)
         await service.capture("broken")
         events = await reader.until_ended(2)
     of_the_camera = [event for event in events if not event.capture_id]

@@ -14,7 +14,7 @@ from tests.conftest import StartService
 from tests.support import plugins
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 from tests.support.waiting import until
 
@@ -90,7 +90,7 @@ async def test_a_worker_that_itself_holds_its_device_is_replaced(
     service = await start_service(
         camera(driver="plugins:KeepingCamera", env=plugins.ENV, attempts=3)
     )
-    response = await service.capture(timeout=10)
+    response = await service.capture(timeout=CALL_S)
     assert response.capture.attempts == 3
     assert await rungs(service) == {
         Step.RUNG_SOFT_RETRY: 1,
@@ -116,7 +116,7 @@ async def test_a_permanent_fault_says_what_to_do_and_reset_brings_the_camera_bac
     shown = (await service.camera()).camera
     assert shown.state == pb.Camera.STATE_FAULTED
     assert "reset the camera" in shown.fault.message
-    reset = await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    reset = await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=CALL_S)
     assert reset.camera.state == pb.Camera.STATE_READY
     assert number(await service.capture()) > seen
 
@@ -180,7 +180,7 @@ async def test_a_permanent_fault_while_opening_refuses_and_reset_brings_the_came
     info = await failed(service.capture())  # type: ignore[arg-type]
     assert info.reason == "CAMERA_FAULTED"
     assert "reset the camera" in info.message
-    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=CALL_S)
     assert number(await service.capture()) == 1
 
 
@@ -192,7 +192,7 @@ async def test_a_fault_while_setting_controls_does_not_fail_the_call(
     await service.capture()
     gain = pb.ControlSetting(name="gain", value=pb.ControlValue(double_value=4))
     request = api.SetControlsRequest(camera="sim0", controls=[gain])
-    response = await service.stub.SetControls(request, timeout=10)
+    response = await service.stub.SetControls(request, timeout=CALL_S)
     values = {control.name: control.value.double_value for control in response.controls}
     assert values["gain"] == 4
     taken = (await service.capture()).capture.controls
@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_in_the_middle_does_not_wedge_the_camera(
 
         await until(free, "nobody holds the camera", within_s=5)
     asked_ns = time.time_ns()
-    assert_fresh(await service.capture(timeout=5), asked_ns=asked_ns, newer_than=seen)
+    assert_fresh(await service.capture(timeout=CALL_S), asked_ns=asked_ns, newer_than=seen)
 
 
 async def test_a_client_that_left_holds_the_camera_against_nobody(
@@ -253,7 +253,7 @@ async def test_a_client_that_left_holds_the_camera_against_nobody(
         return not (await service.camera()).camera.HasField("active_capture")
 
     await until(free, "the service knows that the client has left", within_s=0.5)
-    response = await service.capture(timeout=5)
+    response = await service.capture(timeout=CALL_S)
     assert number(response) == seen + 2
     assert response.capture.attempts == 1
     assert workers <= {worker.pid for worker in service.workers()}

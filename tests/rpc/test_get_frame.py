@@ -196,7 +196,7 @@ async def test_a_faulted_camera_is_refused_at_once(start_service: StartService) 
     assert (info.code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CAMERA_FAULTED")
     assert "reset the camera" in info.message
     assert info.retry_delay_s is None
-    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=CALL_S)
     await frame_of(service)
 
 
@@ -227,5 +227,5 @@ async def test_a_deadline_is_kept_whatever_the_driver_does(
     assert took.s >= 0.45
     took.assert_within(0.6)
     with timing() as took:
-        await frame_of(service, timeout=5)  # the reading that hangs is noticed, and ended
+        await frame_of(service, timeout=CALL_S)  # the reading that hangs is noticed, and ended
     took.assert_within(2.5)

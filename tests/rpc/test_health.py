@@ -9,11 +9,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import StartService
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-NEWS_S = 5.0
 
 
 class Watch:
@@ -24,7 +23,7 @@ class Watch:
         self._call = stub.Watch(health_pb2.HealthCheckRequest(service=name))
 
     async def next(self) -> int:
-        async with asyncio.timeout(NEWS_S):
+        async with asyncio.timeout(CALL_S):
             response = await self._call.read()
         assert response is not grpc.aio.EOF
         return int(response.status)
@@ -39,7 +38,7 @@ class Watch:
 async def status(service: Service, name: str) -> int:
     stub = health_pb2_grpc.HealthStub(service.channel)
     request = health_pb2.HealthCheckRequest(service=name)
-    return int((await stub.Check(request, timeout=5)).status)
+    return int((await stub.Check(request, timeout=CALL_S)).status)
 
 
 async def test_a_camera_is_not_serving_while_it_recovers(start_service: StartService) -> None:
@@ -63,7 +62,7 @@ async def test_a_faulted_camera_is_not_serving_and_the_service_is(
     assert await watch.next() == NOT_SERVING
     for name in ("", "camapi.v1.CameraService"):
         assert await status(service, name) == SERVING
-    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=10)
+    await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=CALL_S)
     assert await watch.next() == SERVING
     await watch.leave()
 

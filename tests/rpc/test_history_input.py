@@ -18,11 +18,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.events import EventReader
 from tests.support.history import QUICK, data_files, download, listed, page, refusal, sha256
 from tests.support.scenes import camera
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ANSWERED_S, KEPT = 5.0, 3
+KEPT = 3
 LARGEST = 2**63 - 1
 HUGE = "x" * 10 * 2**20
 UNKNOWN = str(uuid.UUID(int=4))
@@ -172,7 +172,7 @@ async def service(folder: Path) -> AsyncIterator[Service]:
 
 async def refused(service: Service, request: Message) -> RpcErrorInfo:
     rpc = getattr(service.stub, type(request).__name__.removesuffix("Request"))
-    call = rpc(request, timeout=ANSWERED_S)
+    call = rpc(request, timeout=CALL_S)
     streams = isinstance(request, Download | Events)
     return await refusal(call.read() if streams else call)
 

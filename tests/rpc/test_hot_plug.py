@@ -12,7 +12,7 @@ from tests.rpc.test_health import NOT_SERVING, status
 from tests.support import plugins
 from tests.support.live import Status, Watcher
 from tests.support.scenes import camera
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 
 IDLE_NOTICED_S = 1.5
@@ -60,7 +60,7 @@ async def test_a_camera_unplugged_while_idle(start_service: StartService, plug: 
     took.assert_within(IDLE_NOTICED_S)
     assert await status(service, "camera/cam") == NOT_SERVING
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await service.capture("cam", timeout=5)
+        await service.capture("cam", timeout=CALL_S)
     info = error_info(caught.value)
     assert info.reason == "CAMERA_UNAVAILABLE"
     assert "it is unplugged" in info.message

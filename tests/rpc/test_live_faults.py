@@ -11,7 +11,7 @@ from tests.conftest import StartService
 from tests.support.live import Status, Watcher, assert_numbers_rise, gaps_s, number_in
 from tests.support.pictures import number
 from tests.support.scenes import Table, camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.waiting import until
 
 AT = 15
@@ -117,7 +117,9 @@ async def test_a_permanent_fault_is_told_on_and_on_until_the_camera_is_reset(
                 return len(watcher.statuses) >= told + 2
 
             await until(repeated, "two heartbeats")
-            reset = await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=5)
+            reset = await service.stub.ResetCamera(
+                api.ResetCameraRequest(camera="sim0"), timeout=CALL_S
+            )
             assert reset.camera.state == pb.Camera.STATE_READY
             await late.until_frames()
         await watcher.until_frames()

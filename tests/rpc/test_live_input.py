@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from tests.support import plugins
 from tests.support.live import Watcher, pixels_of
 from tests.support.scenes import camera
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,9 +96,11 @@ async def refusal(service: Service, rpc: str, **fields: Any) -> RpcErrorInfo:
     asked = {"camera": "sim0", **fields}
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         if rpc == "GetFrame":
-            await service.stub.GetFrame(api.GetFrameRequest(**asked), timeout=5)
+            await service.stub.GetFrame(api.GetFrameRequest(**asked), timeout=CALL_S)
         else:
-            async for response in service.stub.LiveView(api.LiveViewRequest(**asked), timeout=5):
+            async for response in service.stub.LiveView(
+                api.LiveViewRequest(**asked), timeout=CALL_S
+            ):
                 assert response.HasField("status")
     return error_info(caught.value)
 

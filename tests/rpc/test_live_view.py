@@ -236,7 +236,7 @@ async def test_more_viewers_than_there_are_places_are_refused_until_one_leaves(
     async with Watcher(service) as first, Watcher(service) as second:
         await first.until_frames()
         await second.until_frames()
-        refused = service.stub.LiveView(api.LiveViewRequest(camera="sim0"), timeout=5)
+        refused = service.stub.LiveView(api.LiveViewRequest(camera="sim0"), timeout=CALL_S)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await refused.read()
         info = error_info(caught.value)

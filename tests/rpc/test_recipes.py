@@ -18,7 +18,7 @@ DEFAULT = "127.0.0.1:50051"
 """Where the documents have the service."""
 SIM0 = '[[cameras]]\nid = "sim0"\ndriver = "simulated"\n'
 """The camera that `make serve` has without settings."""
-ENDS_S = 30.0
+ENDS_S = 60.0
 
 TYPESCRIPT = "clients/typescript/README.md"
 

@@ -64,12 +64,12 @@ async def test_16_cameras_that_hang_in_open_for_ever_delay_nothing(
 @pytest.mark.timed
 async def test_no_camera_is_opened_before_its_first_use(start_service: StartService) -> None:
     service = await serving(start_service, "".join(camera(f"cam{n}") for n in range(CAMERAS)))
-    listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=5)).cameras
+    listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=CALL_S)).cameras
     assert {c.state for c in listed} == {pb.Camera.STATE_CLOSED}
     assert not any(c.HasField("capabilities") for c in listed)
     assert len(service.workers()) <= 1, "the warm one, which has no device"
     await service.capture("cam0")
-    listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=5)).cameras
+    listed = (await service.stub.ListCameras(api.ListCamerasRequest(), timeout=CALL_S)).cameras
     assert [c.state for c in listed[:2]] == [pb.Camera.STATE_READY, pb.Camera.STATE_CLOSED]
     assert len(service.workers()) <= 2, "its own, and the warm one"
 

@@ -16,7 +16,7 @@ from camapi.v1 import camera_service_pb2 as api
 
 from tests.support.history import QUICK, WAIT, exposures, listed, refusal
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import Timing, timing
 from tests.support.waiters import Call, held, queued, waits
 
@@ -190,7 +190,7 @@ async def test_those_who_wait_for_a_camera_that_fails_for_good_are_told_so_at_on
 async def test_a_reset_ends_the_attempt_and_not_the_queue(service: Service) -> None:
     holder = await held_long(service, "reset")
     waiter = await waits(service, 1, "reset")
-    await service.stub.ResetCamera(api.ResetCameraRequest(camera="reset"), timeout=10)
+    await service.stub.ResetCamera(api.ResetCameraRequest(camera="reset"), timeout=CALL_S)
     responses = await asyncio.gather(holder, waiter)
     assert [response.capture.attempts for response in responses] == [2, 1]
     first, second = await shots(holder, waiter)

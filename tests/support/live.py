@@ -155,8 +155,11 @@ class Watcher:
 
     async def ended(self, *, within_s: float = _REFUSED_S) -> grpc.aio.AioRpcError:
         """Wait until the service has ended the stream; return how."""
-        async with asyncio.timeout(within_s):
-            await asyncio.wait([self._task])
+
+        async def over() -> bool:
+            return self._task.done()
+
+        await until(over, "the stream has ended", within_s=within_s)
         assert self.error is not None
         return self.error
 

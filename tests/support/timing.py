@@ -23,19 +23,21 @@ class Waits:
     """
 
     def __init__(self, *pids: int) -> None:
-        self._stolen_s = psutil.cpu_times().steal  # by other machines on the same hardware
-        self._ns = {
+        self.stolen_s: float = psutil.cpu_times().steal
+        """What other machines on the same hardware have taken, in seconds."""
+        self.ns = {
             (pid, thread): int(text.split()[1])
             for pid in ((os.getpid(), *pids) if pids else _ours())
             for thread in _listed(f"/proc/{pid}/task")
             if (text := _text(f"/proc/{pid}/task/{thread}/schedstat"))
         }
+        """By process and thread, in nanoseconds."""
 
     @classmethod
     def ever(cls, *pids: int) -> float:
         """Return the seconds that processes have waited since they began."""
         waits = cls(*pids)
-        return sum(ns for (pid, _), ns in waits._ns.items() if pid in pids) / 1e9
+        return sum(ns for (pid, _), ns in waits.ns.items() if pid in pids) / 1e9
 
     def since(self, before: "Waits") -> float:
         """Return the seconds between two moments, all threads' together.
@@ -43,13 +45,13 @@ class Waits:
         Only of processes that were there at both: one that has begun in between, as a worker that
         is to be warm does, is beside what is measured.
         """
-        there = {pid for pid, _ in before._ns}
+        there = {pid for pid, _ in before.ns}
         ns = sum(
-            ns - before._ns.get((pid, thread), 0)
-            for (pid, thread), ns in self._ns.items()
+            ns - before.ns.get((pid, thread), 0)
+            for (pid, thread), ns in self.ns.items()
             if pid in there
         )
-        return ns / 1e9 + self._stolen_s - before._stolen_s
+        return ns / 1e9 + self.stolen_s - before.stolen_s
 
 
 class Timing:

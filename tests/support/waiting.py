@@ -25,9 +25,11 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, within_s: fl
 
 async def workers_gone(*, within_s: float = 2.0) -> None:
     """Wait until the workers whose start was given up in this process have ended."""
-    async with asyncio.timeout(within_s):
-        while tasks := [t for t in asyncio.all_tasks() if t.get_name().startswith("worker ")]:
-            await asyncio.wait(tasks)
+
+    async def gone() -> bool:
+        return not any(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
+
+    await until(gone, "no worker is left", within_s=within_s)
 
 
 async def finished(process: asyncio.subprocess.Process, *, within_s: float) -> tuple[int, str, str]:

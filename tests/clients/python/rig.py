@@ -12,7 +12,7 @@ from typing import Self
 from tests.support.ports import held_port
 from tests.support.waiting import until
 
-_START_S = 20.0
+_START_S = 60.0
 
 
 class Rig:
