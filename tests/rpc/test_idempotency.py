@@ -31,6 +31,7 @@ from tests.support.history import (
 from tests.support.scenes import camera, fault
 from tests.support.service import Service
 from tests.support.waiters import held, waits
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -94,6 +95,11 @@ async def test_who_joins_may_want_the_picture_in_another_way(service: Service, i
 async def test_another_request_under_the_same_id_is_refused(service: Service) -> None:
     """While the first one is under way, and when it is stored."""
     holder = await held(service, "other", request_id=ID)
+
+    async def there() -> bool:
+        return bool(await listed(service, camera="other"))
+
+    await until(there, "the journal has it as running")
     for stored in (False, True):
         if stored:
             await holder
