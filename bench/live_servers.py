@@ -69,12 +69,16 @@ async def service(
                 async with asyncio.timeout(_START_S):
                     while not (address := _serving_at(log)):
                         await asyncio.sleep(0.05)
-                        if process.returncode is not None:
-                            raise SystemExit(log.read_text())
+                        _raise_if_ended(process, log)
                 yield Server(process.pid, address, process)
             except Exception:
                 print(log.read_text()[-4000:], file=sys.stderr)
                 raise
+
+
+def _raise_if_ended(process: asyncio.subprocess.Process, log: Path) -> None:
+    if process.returncode is not None:
+        raise SystemExit(log.read_text())
 
 
 def _serving_at(log: Path) -> str:
