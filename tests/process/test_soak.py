@@ -23,7 +23,7 @@ OVERHEAD_CALLS = 20
 """Attempts that faults cost are calls too; the script goes on behind the last capture."""
 
 KINDS = ("crash", "error", "hang", "exit", "corrupt", "hang_gil", "stale", "ignore_sigterm_hang")
-ATTEMPT_S = 0.3
+ATTEMPT_S = 0.6
 
 
 def script() -> list[Table]:
