@@ -260,7 +260,7 @@ def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_system_knows_a_serial_number_without_opening_the_camera(
     usb: Path, port: str, serial: str
 ) -> None:
-    assert attached._system_serial(port) == serial
+    assert attached.system_serial(port) == serial
 
 
 def test_who_holds_a_camera_is_named(usb: Path) -> None:

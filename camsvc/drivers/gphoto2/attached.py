@@ -56,7 +56,7 @@ def attached() -> list[Attached]:
         named = [(found.get_name(i), found.get_value(i)) for i in range(found.count())]
     # It also lists what has the folders of a camera, such as a memory card that is mounted.
     usb = [(model, port) for model, port in named if port.startswith("usb:")]
-    return [Attached(model, port, _system_serial(port)) for model, port in usb]
+    return [Attached(model, port, system_serial(port)) for model, port in usb]
 
 
 def resolve(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, list[Attached]]:
@@ -157,7 +157,7 @@ def system_device(port: str) -> Path | None:
     return None
 
 
-def _system_serial(port: str) -> str:
+def system_serial(port: str) -> str:
     """Return the serial number that the system knows of a USB device; "" where it knows none."""
     device = system_device(port)
     try:
