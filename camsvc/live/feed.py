@@ -28,6 +28,7 @@ from camsvc.model.errors import (
 )
 from camsvc.model.lifecycle import State
 from camsvc.model.retry_hint import SERVICE_RESTART_S, VIEWER_LEAVES_S
+from camsvc.tasks import keep_running
 
 HEARTBEAT_S = 1.0
 """A status is repeated this often while no frames flow."""
@@ -103,7 +104,8 @@ class LiveFeed:
             self._state = LiveState.STARTING
             self._plan_heartbeat()
             self._stall.progress()
-            self._watchdog = asyncio.create_task(self._watch(), name=f"{self._camera} live")
+            name = f"{self._camera} live"
+            self._watchdog = asyncio.create_task(keep_running(name, self._watch), name=name)
             self._source.open()
             self.on_state(self._source.state)
         viewer.put_status(self._status())

@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
+from camsvc.live.stall import StallDetector
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo, Shot
@@ -276,3 +278,18 @@ def test_a_worker_that_dies_is_replaced_while_the_stream_goes_on(flowing: LiveRi
     flowing.flow(0.5)
     assert watching.states == ["STARTING", "LIVE", "RECOVERING", "LIVE"]
     assert watching.frames[-1].sequence > seen
+
+
+def test_an_error_nobody_expected_ends_neither_heartbeats_nor_stall_detection(
+    flowing: LiveRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(detector: StallDetector) -> bool:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(StallDetector, "stalled", property(broken))
+        flowing.wait(0.7)
+    (error,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert (error["event"], error["task"]) == ("unhandled exception", "cam live")
+    flowing.wait(STALL_S + 1.5)
+    assert "RECOVERING" in flowing.watching[0].states
