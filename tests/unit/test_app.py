@@ -16,7 +16,7 @@ from camsvc import app, metrics, tasks
 from camsvc.config import settings
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
-from tests.support.waiting import until
+from tests.support.waiting import until, workers_gone
 
 BOUND_S = 30.0
 
@@ -61,6 +61,7 @@ async def serving(folder: Path) -> AsyncIterator[Archive]:
         if not running.done():
             os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait([running], timeout=BOUND_S)
+        await workers_gone(within_s=BOUND_S)
         await archive.close()
         assert running.exception() is None
 
