@@ -25,7 +25,7 @@ class CameraWorker(Protocol):
 
 
 class CaptureArchive(Protocol):
-    """What a camera needs of an archive; `storage.archive.Archive` is one."""
+    """What a camera needs of an archive; `storage.capture_store.CaptureStore` is one."""
 
     def staging_path(self, capture_id: str, attempt: int) -> str: ...
     def discard(self, staged: str) -> None: ...
