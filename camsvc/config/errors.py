@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticInvalidForJsonSchema, ValidationError
 
 from camsvc.config.cameras import camera_model
 
@@ -53,7 +53,7 @@ def _line(  # noqa: PLR0911 - a table of problems, one return each
             hint = f"did you mean {near[0]!r}? " if near else ""
             return f"{place}unknown key {key!r}; {hint}allowed: {', '.join(known)}"
         case "missing":
-            return f"{place}key {key!r} is missing; {_allowed(table, key)}"
+            return f"{place}key {key!r} is missing; {_allowed(table, key, problem['msg'])}"
         case "model_type":
             return f"{place}{value} is not a table"
         case "tuple_type" if table is model:
@@ -65,7 +65,7 @@ def _line(  # noqa: PLR0911 - a table of problems, one return each
             return f"{place}{subject}{problem['ctx']['error']}"
     if not key:
         return f"{place}{value} is not allowed; {problem['msg']}"
-    return f"{place}key {key!r}: {value} is not allowed; {_allowed(table, key)}"
+    return f"{place}key {key!r}: {value} is not allowed; {_allowed(table, key, problem['msg'])}"
 
 
 def _locate(
@@ -109,14 +109,19 @@ def _camera_name(raw: Mapping[str, Any], index: int) -> str:
     return f"camera {name!r}" if isinstance(name, str) else f"camera number {index + 1}"
 
 
-def _allowed(table: type[BaseModel], key: str) -> str:
-    """Say what a key may be, from the schema of its table."""
+def _allowed(table: type[BaseModel], key: str, otherwise: str) -> str:
+    """Say what a key may be, from the schema of its table; `otherwise` where there is none."""
     name, _, inner = key.partition(".")
-    schema = table.model_json_schema()["properties"][name]
-    if inner:
-        schema = schema["additionalProperties"]
+    try:
+        schema = table.model_json_schema(by_alias=False)["properties"][name]
+        if inner:
+            schema = schema["additionalProperties"]
+    except (PydanticInvalidForJsonSchema, KeyError):  # a plug-in's model may have any type
+        return otherwise
     kinds = [_kind(s) for s in schema.get("anyOf", [schema]) if s.get("type") != "null"]
-    return f"allowed: {' or '.join(kinds)}; {table.model_fields[name].description}"
+    text = f"allowed: {' or '.join(dict.fromkeys(kinds))}"
+    description = table.model_fields[name].description
+    return f"{text}; {description}" if description else text
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

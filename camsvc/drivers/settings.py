@@ -37,7 +37,8 @@ class DriverSettings(Table):
 
     Every field has a description. A default may depend on the keys before it, by a
     `default_factory` that takes their values. A field validator finds the keys of every camera,
-    such as `attempt_timeout_s`, in `info.data`.
+    such as `attempt_timeout_s`, in `info.data`. A driver that does not come with the service has
+    its keys in a table of their own, `options`.
     """
 
     @classmethod

@@ -142,7 +142,7 @@ class Picamera2Camera(Driver):
         """Send controls to the camera; the next still waits until frames have them.
 
         Raises:
-            InvalidRequest: the camera would not heed a value.
+            InvalidRequest: the camera would ignore a value.
         """
         self._outdated = self._outdated or self._exposes_long
         self._controls.change(values)

@@ -338,6 +338,25 @@ def test_one_mistake_is_one_line(rig: Path, text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("pair = 3", "options, key 'pair': 3 is not allowed; "),
+        ("either = 'x'", "options, key 'either': 'x' is not allowed; "),
+        ("folder = 3", "options, key 'folder': 3 is not allowed; "),
+        ("parts = { a = { size = 1.5 } }", "options, key 'parts.a.size': 1.5 is not allowed; "),
+        ("one = { size = 1.5 }", "options, one, key 'size': 1.5 is not allowed; "),
+        ("one = 3", "options, one, 3 is not a table"),
+        ("other-name = 'x'", "options, key 'other-name': 'x' is not allowed; "),
+        ("hook = 3", "options, key 'hook': 3 is not allowed; "),
+    ],
+)
+def test_a_plug_ins_model_may_have_keys_of_any_kind(rig: Path, options: str, expected: str) -> None:
+    model = 'options_model = "tests.support.odd_settings:OddSettings"'
+    for line in problems(rig, f"{PLUGIN}{model}\noptions = {{ {options} }}"):
+        assert line.startswith(f"camera 'top', {expected}")
+
+
+@pytest.mark.parametrize(
     ("fault", "expected"),
     [
         ("7", "faults[0], 7 is not a table"),
