@@ -116,13 +116,14 @@ async def test_with_the_clients_retry_policy_all_ten_succeed_in_turn(
 
 async def test_the_trailer_says_the_wait_that_retryinfo_says(start_service: StartService) -> None:
     service = await start_service(camera(capture_duration_s=0.5))
-    holder = await occupied(service)
-    error = await refused(service)
+    with timing() as took:
+        holder = await occupied(service)
+        error = await refused(service)
+        await holder
     delay_s = error_info(error).retry_delay_s
     assert delay_s is not None
     assert pushback_of(error) == str(math.ceil(delay_s * 1000))
-    assert 0 < delay_s < 1
-    await holder
+    assert 0 < delay_s < 1 + took.s, "it is computed from how long captures take here"
 
 
 @pytest.mark.timed

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import socket
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from tests.support.videos import FPS, HEIGHT, WIDTH, Video, ffmpeg
 
 PICTURES = 300
+_ROOT = Path(__file__).parents[2]
 _TEST = f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS}"
 _PACKET, _SYNC, _STARTS = 188, 0x47, 0x40
 _VIDEO = b"\x00\x00\x01\xe0"
@@ -31,41 +32,46 @@ def make(folder: Path) -> None:
 
 
 class LiveStream:
-    """Sends a picture each 40 ms from when somebody connects, whether it is read or not."""
+    """Sends a picture each 40 ms from when somebody connects, whether it is read or not.
+
+    In a process of its own: the driver in this one is to wait for nothing but its camera.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         pixels = np.fromfile(folder / "live.bgr", np.uint8)
         self.pictures = Video(folder, pixels.reshape(PICTURES, HEIGHT, WIDTH, 3))
         self.sent_s: list[float] = []
-        """When each picture was sent, in seconds of Unix time."""
-        self._parts = _split((folder / "live.ts").read_bytes())
-        self._over = threading.Event()
+        """When each picture was sent, in seconds of Unix time; known when it is over."""
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[str]:
         """Serve it once; give its URL."""
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            sending = threading.Thread(target=self._serve, args=[listening])
-            sending.start()
+        command = [sys.executable, "-m", "tests.support.live_stream", str(self._folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as sender:
+            assert sender.stdout is not None
             try:
-                yield f"http://127.0.0.1:{listening.getsockname()[1]}/live.ts"
+                yield f"http://127.0.0.1:{int(sender.stdout.readline())}/live.ts"
             finally:
-                self._over.set()
-                sending.join()
+                sender.terminate()
+                said, _ = sender.communicate()
+                self.sent_s = [float(line) for line in said.split("\n")[:-1]]
 
-    def _serve(self, listening: socket.socket) -> None:
+
+def send(folder: Path) -> None:
+    """Say the port; send the stream to the first who connects, and say when each picture went."""
+    parts = _split((folder / "live.ts").read_bytes())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(listening.getsockname()[1], flush=True)
         viewer, _ = listening.accept()
-        with viewer, contextlib.suppress(OSError):  # it left
-            viewer.settimeout(5)
-            viewer.recv(1 << 16)
-            viewer.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
-            begun = time.monotonic()
-            for number, part in enumerate(self._parts):
-                due_s = begun + number / FPS - time.monotonic()
-                if self._over.wait(max(0.0, due_s)):
-                    return
-                viewer.sendall(part)
-                self.sent_s.append(time.time())
+    with viewer, contextlib.suppress(ConnectionError):  # it left
+        viewer.recv(1 << 16)
+        viewer.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
+        begun = time.monotonic()
+        for number, part in enumerate(parts):
+            time.sleep(max(0.0, begun + number / FPS - time.monotonic()))
+            viewer.sendall(part)
+            print(time.time(), flush=True)
 
 
 def _split(stream: bytes) -> list[bytes]:
@@ -79,3 +85,7 @@ def _split(stream: bytes) -> list[bytes]:
     assert all(stream[at] == _SYNC for at in starts)
     cuts = [0, *starts[1:], len(stream)]
     return [stream[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+if __name__ == "__main__":
+    send(Path(sys.argv[1]))
