@@ -546,7 +546,7 @@ def test_without_the_library_a_driver_says_how_to_get_it() -> None:
     path = BUILTIN["gphoto2"].driver
     code = (
         "import sys; sys.modules['gphoto2'] = None; "
-        f"from camsvc.worker.loop import _load; print(_load({path!r}))"
+        f"from camsvc.worker.load import load_driver; print(load_driver({path!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
