@@ -45,7 +45,7 @@ async def discover(settings: Settings, out: Console) -> None:
         if not item.device.camera:
             out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
     for driver, reason in found.failures.items():
-        out.print(f"[yellow]{driver}[/]: could not look: {escape(reason)}", highlight=False)
+        out.print(f"[yellow]{driver}[/]: discovery failed: {escape(reason)}", highlight=False)
 
 
 async def examine(cameras: Iterable[CameraSettings], out: Console) -> bool:

@@ -1,4 +1,4 @@
-"""Tells the archive when a camera is lost for longer, when it is back, and what it refuses."""
+"""A camera's own events for the archive: lost for longer, back again, what it has refused."""
 
 import time
 

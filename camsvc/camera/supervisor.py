@@ -181,7 +181,7 @@ class Supervisor:
     # For live view; see `live.ports.LiveSource`.
 
     def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
-        """Have frames read; an opening camera is told when it is ready."""
+        """Have frames read; an opening camera begins when it is ready."""
         if self._slot.worker is not None and self._state in _IN_USE:
             self._slot.worker.send(m.SetLive(list(variants)))
         if not variants:

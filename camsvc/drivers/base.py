@@ -4,7 +4,7 @@ A driver overrides what its camera can do; what is not overridden is refused as 
 Every method is called on the worker's main thread, one at a time. A method may block: the
 service's deadline kills the worker. Failures leave a driver as
 
-- `DriverError`: temporary; the recovery ladder takes over (and any other exception likewise),
+- `DriverError`: temporary; recovery takes over (and any other exception likewise),
 - `DeviceAway`: it only has to be waited for: unplugged, silent, or (`DeviceInUse`) held by another
   program; the service tries every second to open it in the same worker,
 - `DriverFault`: permanent, with a message that says what an operator must do,
@@ -35,7 +35,7 @@ class DriverState:
 class Driver(ABC):
     """One camera. Order of calls: `open`, then any of the others, `close` last.
 
-    After a failure the ladder calls `recover`, then `close` and a new driver's `open`.
+    After a failure recovery calls `recover`, then `close` and a new driver's `open`.
     """
 
     name: ClassVar[str]
@@ -112,7 +112,7 @@ class Driver(ABC):
         """
         return None
 
-    def recover(self) -> None:  # noqa: B027 - most drivers have no softer rung than trying again
+    def recover(self) -> None:  # noqa: B027 - most drivers have no softer step than trying again
         """Do what this camera's users do before they re-open it. Default: nothing."""
 
     @abstractmethod

@@ -34,7 +34,7 @@ class FoundDevice:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What was found, and the drivers that could not look, with the reason."""
+    """What was found, and the drivers whose discovery failed, with the reason."""
 
     devices: list[FoundDevice]
     failures: dict[str, str]

@@ -3,8 +3,8 @@
 Three families:
 
 - `CameraServiceError`: what a client sees. Only `api.errors` makes a status of it.
-- `DriverError`, `DriverFault`: what a driver raises. They cross the pipe and end in the actor.
-- `WorkerLost`, `WorkerTimeout`: what the actor sees of a worker that died or does not answer.
+- `DriverError`, `DriverFault`: what a driver raises. They cross the pipe and end in the camera.
+- `WorkerLost`, `WorkerTimeout`: what the camera sees of a worker that died or does not answer.
 
 Only the standard library is imported here: workers load this file too.
 """
@@ -133,15 +133,15 @@ class PermissionDenied(CameraServiceError):
 
 
 class CameraLost(Exception):
-    """One operation on a camera failed in a way that recovery may mend."""
+    """One operation on a camera failed in a way that recovery may fix."""
 
 
 class DriverError(CameraLost):
-    """A driver's temporary failure: the ladder takes over."""
+    """A driver's temporary failure: recovery takes over."""
 
 
 class DeviceAway(DriverError):
-    """The device is unplugged, silent or another program's: nothing to mend, only to wait for.
+    """The device is unplugged, silent or another program's: nothing to fix, only to wait for.
 
     It is looked for once a second, in the same worker.
     """

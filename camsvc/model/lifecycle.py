@@ -15,7 +15,7 @@ class State(Enum):
     READY = "READY"
     CAPTURING = "CAPTURING"
     RECOVERING = "RECOVERING"
-    """Something failed; the ladder is climbed until the camera is back."""
+    """Something failed; one recovery step after the other is taken until the camera is back."""
     FAULTED = "FAULTED"
     """Only an operator helps; ResetCamera tries again."""
 
@@ -67,7 +67,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 
 class IllegalEvent(Exception):
-    """An event that the table does not have in this state: a bug of the actor."""
+    """An event that the table does not have in this state: a bug of the supervisor."""
 
 
 def apply(state: State, event: Event) -> State:

@@ -59,7 +59,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as it is kept: everything that a client was told."""
+    """An error as it is kept: everything that a client was sent."""
 
     reason: str
     message: str
@@ -99,7 +99,7 @@ class CaptureRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     image: StoredImage | None = None
     others: Sequence[StoredImage] = ()
-    """The shot's further files, such as the RAW file beside a JPEG."""
+    """The shot's further files, such as a RAW file in addition to the JPEG."""
     acquisition_time_ns: int = 0
     exposure_us: int | None = None
     controls: Mapping[str, ControlValue] = field(default_factory=dict)

@@ -132,7 +132,7 @@ class WorkerLoop:
         try:
             while (envelope := codec.receive(self._pipe)) is not None:
                 self._receive(envelope)
-        except Exception:  # without this thread the worker is of no use: end it, for another
+        except Exception:  # without this thread the worker cannot be used: end it, for another
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

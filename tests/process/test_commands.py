@@ -80,7 +80,7 @@ async def test_discovery_goes_on_where_a_drivers_library_is_missing(tmp_path: Pa
     ran = await camsvc("discover", "--config", config)
     assert ran.code == 0, ran
     assert "Simulated camera, always there (configured as sim0)" in ran.out
-    assert "picamera2: could not look: " in ran.out
+    assert "picamera2: discovery failed: " in ran.out
     assert "sudo apt install python3-picamera2" in " ".join(ran.out.split())
 
 

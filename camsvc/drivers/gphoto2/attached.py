@@ -88,8 +88,8 @@ def missing(choice: Choice, cameras: list[Attached]) -> str:
 def several(choice: Choice, cameras: list[Attached]) -> str:
     """Return what to do where several cameras fit, and opening them would not show which."""
     return (
-        f"several cameras fit the settings ({choice}): {listed(cameras)}; tell them apart by "
-        "`serial`, which is printed on the body, or as `camsvc discover` does"
+        f"several cameras fit the settings ({choice}): {listed(cameras)}; select one by "
+        "`serial`, which is printed on the body, or as `camsvc discover` prints it"
     )
 
 
@@ -128,8 +128,8 @@ def held(port: str) -> str:
     by = f": {names}" if names else ""
     return (
         f"another program has the camera{by}. A desktop opens cameras to show their pictures: end "
-        "its part for that for good (systemctl --user mask --now gvfs-gphoto2-volume-monitor, then "
-        "pkill gvfsd-gphoto2), or the other program"
+        "its part for that permanently (systemctl --user mask --now gvfs-gphoto2-volume-monitor, "
+        "then pkill gvfsd-gphoto2), or the other program"
     )
 
 

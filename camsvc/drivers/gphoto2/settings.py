@@ -24,7 +24,7 @@ class GPhoto2Settings(DriverSettings):
     capture_target: Literal["ram", "card"] | None = Field(
         None,
         description="where the camera keeps pictures until they are fetched; by default what "
-        "libgphoto2 takes, mostly ram",
+        "libgphoto2 takes, usually ram",
     )
     keep_on_card: Flag = Field(
         True, description="whether pictures stay on the camera when they have been fetched"

@@ -100,7 +100,7 @@ class ReleasedShot:
 
         Raises:
             Busy: the camera is, for too long.
-            DriverError: it refuses, mostly as it cannot focus.
+            DriverError: it refuses, usually because it cannot focus.
         """
         self._give_up = time.monotonic() + self._bound_s
         if bulb_s is None:
@@ -113,7 +113,8 @@ class ReleasedShot:
             self._controls.act("bulb", False)
 
     def _trigger(self) -> None:
-        with failures("releasing the shutter", refused=f"{REFUSED}, mostly as it cannot focus"):
+        refused = f"{REFUSED}, usually because it cannot focus"
+        with failures("releasing the shutter", refused=refused):
             self._camera.trigger_capture(CONTEXT)
 
     def _press(self, press: Callable[[], None]) -> None:

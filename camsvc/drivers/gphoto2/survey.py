@@ -83,7 +83,7 @@ def findings(choice: Choice) -> list[Finding]:
     if len(possible) > 1:
         if not choice.serial:
             return [*found, Finding(False, several(choice, possible))]
-        return [*found, Finding(True, f"told apart by opening them: {listed(possible)}")]
+        return [*found, Finding(True, f"distinguished by opening them: {listed(possible)}")]
     camera = certain or next(iter(possible), None)
     if camera is None:
         return [*found, Finding(False, missing(choice, cameras))]

@@ -181,7 +181,7 @@ class OpenCVCamera(Driver):
                 hint = f"; it may need {known.mode} = manual" if known.mode else ""
                 raise InvalidRequest(
                     f"controls[{known.name}]",
-                    f"{wanted} is not taken by the device, which stays at {value}{hint}",
+                    f"{wanted} is not accepted by the device, which stays at {value}{hint}",
                 )
 
     def health_check(self) -> None:

@@ -107,7 +107,7 @@ class OpenCVSettings(DriverSettings):
     )
     read_failures: Annotated[Count, Field(ge=0, le=100)] = Field(
         default_factory=_read_failures,
-        description="failed reads in a row to put up with; by default 3 with msmf, else 0",
+        description="failed reads in a row to tolerate; by default 3 with msmf, else 0",
     )
     # Half of an attempt, so that a silent camera is reported before its worker is killed.
     read_timeout_s: Seconds = Field(

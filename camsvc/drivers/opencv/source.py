@@ -91,5 +91,5 @@ def _check_device(path: Path) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
         raise DeviceAway(
             "the service's user may not use the camera of the settings' `source`: add it to the "
-            "group that owns the device (mostly `video`)"
+            "group that owns the device (usually `video`)"
         )

@@ -50,7 +50,7 @@ _NUMBERS = (
         FOCUS,
         "LensPosition",
         unit="[diop]",
-        description="0 is infinity, 2 is half a metre. Heeded when focus_mode is manual.",
+        description="0 is infinity, 2 is half a metre. Used when focus_mode is manual.",
     ),
     Number(EXPOSURE, "ExposureTime", "int", "us", automatic=True, description="0: automatic."),
     Number(GAIN, "AnalogueGain", automatic=True, description="0: automatic."),

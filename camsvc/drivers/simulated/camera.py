@@ -34,7 +34,7 @@ CONTROLS = (
         minimum=0.0,
         maximum=15.0,
         unit="[diop]",
-        description="0 is infinity, 2 is half a metre. Heeded when focus_mode is manual.",
+        description="0 is infinity, 2 is half a metre. Used when focus_mode is manual.",
     ),
     Control("focus_mode", "string", "manual", allowed=["manual", "auto"]),
     Control(

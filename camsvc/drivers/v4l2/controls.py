@@ -139,7 +139,7 @@ class _Entry:
         if refused or self._get() not in (None, *raws):
             value = self.control().value
             hint = f"; it may need {self._known.mode} = manual" if self._known.mode else ""
-            text = f"{wanted} is not taken by the device, which stays at {value}{hint}"
+            text = f"{wanted} is not accepted by the device, which stays at {value}{hint}"
             raise InvalidRequest(f"controls[{self.name}]", text)
 
     def _raw(self, wanted: ControlValue) -> int:

@@ -305,7 +305,7 @@ def failures(what: str) -> Iterator[None]:
             case errno.EACCES | errno.EPERM:
                 raise DeviceAway(
                     "the service's user may not use the camera: add it to the group that owns the "
-                    "device (mostly `video`)"
+                    "device (usually `video`)"
                 ) from error
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise DriverError(f"the camera did not {what}: {error.strerror} ({name})") from error

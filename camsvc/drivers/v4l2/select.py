@@ -32,7 +32,7 @@ def resolve(settings: Mapping[str, Any]) -> Node:
         # Temporary: udev sets a new node's rights a moment after it is there.
         raise DeviceAway(
             "the service's user may not use the camera: add it to the group that owns the device "
-            "(mostly `video`)"
+            "(usually `video`)"
         )
     return node
 

@@ -117,7 +117,7 @@ SOME = 2 + int(FAULT_S / 5)
         (Fault.BUSY, "is busy with something else (libgphoto2 says -110, I/O in progress, PTP", 0),
         (Fault.NO_EVENTS, "reported no picture within 1.01 s", 1),
         (Fault.HANG, "was not answered within 3", 0),
-        (Fault.UNFOCUSED, "mostly as it cannot focus", 0),
+        (Fault.UNFOCUSED, "usually because it cannot focus", 0),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )

@@ -96,7 +96,7 @@ async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCame
     service = await start_camera(port=None, model="D750")
     info = await refusal(service.capture(DSLR))
     assert info.reason == "CAMERA_FAULTED"
-    assert "tell them apart by `serial`" in info.message
+    assert "select one by `serial`" in info.message
     for port in PORTS:
         assert port in info.message
 
