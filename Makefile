@@ -113,16 +113,16 @@ bench-history: install ## Measure pages of the history among 100,000 captures
 bench-group: install ## Measure how far apart a group's pictures are taken
 	@$(PY) -m bench.group
 
-bench-live: install ## Measure live view, beside its peers (ARGS="--only NAME --seconds 2")
+bench-live: install ## Measure live view, against its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
 
-bench-gphoto2: install ## Measure the service beside python-gphoto2 by itself, on its rig
+bench-gphoto2: install ## Measure the service against python-gphoto2 alone, on its rig
 	@$(PY) -m bench.gphoto2 $(ARGS)
 
-bench-picamera2: install ## Measure the service beside Picamera2 by itself, on its rig
+bench-picamera2: install ## Measure the service against Picamera2 alone, on its rig
 	@$(PY) -m bench.picamera2 $(ARGS)
 
-bench-v4l2: install ## Measure the service beside OpenCV by itself, on its rig (eight minutes)
+bench-v4l2: install ## Measure the service against OpenCV alone, on its rig (eight minutes)
 	@$(PY) -m bench.v4l2 $(ARGS)
 
 clean-rigs: ## Remove the rigs of all checkouts

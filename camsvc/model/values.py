@@ -63,8 +63,8 @@ class Frame:
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
     a frame older than the request for it is refused as stale. `controls` are those values that the
     device says the picture was taken with; those missing are as they are set. `others` are further
-    files of a still, such as a RAW file in addition to the JPEG; `name` is this one's, where the camera
-    gives names.
+    files of a still, such as a RAW file in addition to the JPEG; `name` is this one's, where the
+    camera gives names.
     """
 
     acquisition_time_ns: int
