@@ -31,7 +31,7 @@ _SCRAPE_S = 5.0
 """How long a scrape waits for the event loop."""
 
 _LOOK_S = 1.0
-"""How often the HTTP server's thread is looked at."""
+"""How often the HTTP server's thread is checked."""
 
 Family = GaugeMetricFamily | CounterMetricFamily
 

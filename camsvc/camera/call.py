@@ -67,7 +67,7 @@ class Call(ABC, Generic[T]):
         self.attempts = 0
         """How many attempts have begun."""
         self.recoveries = 0
-        """How many of them the camera had to be recovered after."""
+        """How many of them failed because the camera was lost."""
         self.attempt: Attempt | None = None
         """The attempt under way."""
         self.patience_s: float | None = None
@@ -121,7 +121,7 @@ class Call(ABC, Generic[T]):
         """The camera does not come back soon."""
 
     def on_progress(self, percent: int) -> None:
-        """The driver call under way is so far, from 0 to 100."""
+        """The driver call under way has come so far, from 0 to 100."""
 
     def on_end(self, error: CameraServiceError | None) -> None:
         """It has ended, with a result or an error (CallCancelled where it was cancelled)."""

@@ -78,7 +78,7 @@ class Camera:
         ):
             self._observers.add(observer)
 
-    # What clients ask for.
+    # Public API.
 
     async def capture(self, order: Order, timeout_s: float | None = None) -> CaptureResult:
         """Take a still within `timeout_s`, or without it within the camera's worst case.

@@ -4,8 +4,8 @@ Invariants:
 
 - Every wait here has a bound, whatever the worker does.
 - A client that leaves abandons its call, but does not end it: a call that nobody waits for ends by
-  itself, and is ended when it outlasts the patience with it. So the device is not killed in the
-  middle of a shot for a client's haste.
+  itself, and is ended when it outlasts the patience with it. So an impatient client does not
+  get the device killed in the middle of a shot.
 - Calls use the worker one after the other, in the order of the queue.
 """
 
@@ -63,7 +63,7 @@ class Executor(CameraObserver):
         return self._stopping
 
     def announce_stop(self) -> None:
-        """Know that calls which end from now on are ended by the service."""
+        """Note that it is the service that ends calls from now on."""
         self._stopping = True
 
     def start(self, call: Call[T]) -> Running[T]:

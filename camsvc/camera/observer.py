@@ -24,7 +24,7 @@ class CameraObserver:
         """The worker has stopped reading: the camera failed while no command was under way."""
 
     def on_progress(self, percent: int) -> None:
-        """The driver call under way is so far, from 0 to 100."""
+        """The driver call under way has come so far, from 0 to 100."""
 
     def on_rejected(self, error: CameraServiceError, request_id: str) -> None:
         """A capture was refused before it began."""

@@ -12,7 +12,7 @@ _BACK_OFF_SHARE = 1 / 40
 and one of a minute or less is over within 3 s of its cause, also when that takes two tries."""
 
 AWAY_S = 1.0
-"""Between two looks for a device that is away: each costs little, and it is to be found soon."""
+"""Between two tries to open a device that is away: each costs little, and it shall be back soon."""
 
 
 class Step(IntEnum):

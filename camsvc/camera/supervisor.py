@@ -66,7 +66,7 @@ class Supervisor:
 
     @property
     def state(self) -> State:
-        """What the camera is at."""
+        """The camera's state."""
         return self._state
 
     @property
@@ -134,7 +134,7 @@ class Supervisor:
 
     def on_worker_ended(self, worker: CameraWorker) -> None:
         """Recover an idle camera, as its worker has ended."""
-        if self._state is State.READY:  # otherwise a call is under way, and meets it
+        if self._state is State.READY:  # otherwise the call under way fails by it
             self.on_worker_failed(worker, WorkerLost("the worker ended while the camera was idle"))
 
     def on_driver_fault(self, worker: CameraWorker, fault: DriverFault) -> None:
@@ -178,7 +178,7 @@ class Supervisor:
             metadata={"camera": self._options.id, **metadata},
         )
 
-    # For live view; see `live.ports.LiveSource`.
+    # For live view: this is its `live.ports.LiveSource`.
 
     def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
         """Have frames read; an opening camera begins when it is ready."""

@@ -1,4 +1,4 @@
-"""What a camera's worker says unasked, handed on to the camera's observers."""
+"""What a camera's worker reports unasked, passed on to the camera's observers."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from camsvc.model.values import DeviceInfo
 
 
 class WorkerReports(WorkerObserver):
-    """Hands on what the camera's worker says; what one says that is not the camera's is dropped."""
+    """Passes on what the camera's worker reports; what a former one reports is dropped."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """grpc.health.v1, of the service and of each camera.
 
 Not the servicer that grpcio-health-checking has for asyncio: with that one (1.81), a watcher that
-leaves takes the others' news with it, one that does not read holds up every change, and a stop
+leaves takes the others' updates with it, one that does not read holds up every change, and a stop
 waits for the watchers until its grace is over.
 """
 

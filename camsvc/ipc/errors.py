@@ -17,7 +17,7 @@ _PLAIN: dict[str, type[Exception]] = {
         errors.DriverFault,
         errors.StorageFull,
         errors.Unsupported,
-        errors.WorkerLost,  # said by a worker that is of no more use
+        errors.WorkerLost,  # sent by a worker that has to be replaced
     )
 }
 

@@ -16,7 +16,7 @@ from camsvc.model.errors import WorkerLost
 from camsvc.system import posix
 
 NOTES_BYTES = 4096
-"""Room for what a driver wants to outlive its worker: see `SharedBlock.write_notes`."""
+"""Room for the state that a driver leaves to the next worker: see `SharedBlock.write_notes`."""
 
 SLOT_BYTES = 1 << 30
 """Room for a picture. The file is sparse: only what was written takes memory."""

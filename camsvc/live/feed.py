@@ -226,7 +226,7 @@ class LiveFeed:
     def on_failed(self, error: Exception) -> None:
         """The camera has stopped delivering frames, while no command was under way."""
         if self._source.state is not State.READY or self._stall.busy:
-            return  # the call under way meets the same
+            return  # the call under way fails by the same
         if isinstance(error, DriverFault | DriverError):
             self._source.on_live_failed(error)
             return

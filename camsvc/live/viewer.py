@@ -10,7 +10,7 @@ from camsvc.model.frame_rate import FrameRateLimiter
 
 
 class LiveState(Enum):
-    """What a live view is at."""
+    """A live view's states."""
 
     STARTING = "STARTING"
     LIVE = "LIVE"
@@ -21,7 +21,7 @@ class LiveState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """Why there are no frames, or that there are again."""
+    """Why there are no frames, or that they flow again."""
 
     state: LiveState
     reason: str

@@ -143,14 +143,14 @@ class DriverError(CameraLost):
 class DeviceAway(DriverError):
     """The device is unplugged, silent or another program's: nothing to fix, only to wait for.
 
-    It is looked for once a second, in the same worker.
+    It is tried once a second, in the same worker.
     """
 
 
 class DeviceInUse(DeviceAway):
-    """Somebody else has the device. In a worker that had it before, that may be the worker itself.
+    """Another program has the device. In a worker that had it before, it may be that worker.
 
-    What a library still holds is let go of only by the end of its process.
+    What a library still holds is released only by the end of its process.
     """
 
 

@@ -23,7 +23,7 @@ class FrameRateLimiter:
             return True
         since_last_s = time_s - self._last_s
         self._last_s = time_s
-        if since_last_s < 0:  # the clock was set back: what was due then is so no more
+        if since_last_s < 0:  # the clock was set back: what was due then is due no longer
             self._due_s = time_s
         elif since_last_s < 1:  # else it is the first one, or comes after a pause
             difference = since_last_s - self._camera_interval_s

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """What a camera is at."""
+    """A camera's states."""
 
     CLOSED = "CLOSED"
     """No device open; the next use opens it."""

@@ -241,7 +241,7 @@ class Database:
                 held.append(self._idle.get(timeout=_QUERY_S))
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except (Empty, sqlite3.Error) as error:
-            _log.warning("journal checkpoint put off", error=repr(error))
+            _log.warning("journal checkpoint postponed", error=repr(error))
         finally:
             for reader in held:
                 self._idle.put(reader)

@@ -38,7 +38,7 @@ class DiskSpace:
                 return
 
     def check(self, camera: str, free_bytes: int) -> None:
-        """Look whether a camera's next picture fits into what is free.
+        """Check whether a camera's next picture fits into what is free.
 
         Raises:
             StorageFull: it may not.

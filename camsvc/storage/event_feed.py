@@ -68,7 +68,7 @@ class _Batch:
 
 
 class EventFeed:
-    """Hands out what `publish` is given, and before that what the database has."""
+    """Gives readers what the database has, then what is published."""
 
     def __init__(self, database: Database, last_sequence: int) -> None:
         self._database = database
@@ -83,7 +83,7 @@ class EventFeed:
         self._ended = False
 
     def publish(self, event: EventRecord) -> None:
-        """Hand on a committed event, each in the order of their sequence."""
+        """Give a committed event to the readers; events come in the order of their sequence."""
         if event.sequence != self.last_sequence + 1:
             self._recent.clear()  # readers that lack what is between find it in the database
         self.last_sequence = event.sequence

@@ -18,10 +18,10 @@ from camsvc.storage.archive import Archive
 _log = structlog.get_logger()
 
 INTERVAL_S = 60.0
-"""How often ages are looked at. Size is looked at with every picture."""
+"""How often ages are checked. Size is checked with every picture."""
 
 _AGAIN_S = 1.0
-"""While there is too much, and all of it is to stay: the least time until the next look."""
+"""While there is too much, and all of it is to stay: the least time until the next check."""
 
 _LOOKS_PER_MIN_AGE = 10
 

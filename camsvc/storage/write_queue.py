@@ -37,7 +37,7 @@ RETRY_S = 1.0
 """How often a flush is tried while the disk is full."""
 
 MAX_PENDING = 10_000
-"""Some 10 MB: what a busy rig has to say in several minutes."""
+"""Some 10 MB: the events of a busy rig in several minutes."""
 
 _FLUSHED_AT_ONCE = 200
 
@@ -169,7 +169,7 @@ class WriteQueue:
         await asyncio.wait([self._task])
         if self._entries:
             _log.error(
-                "no room for what has happened last",
+                "writes lost at the end: there is no room on the disk",
                 lost_writes=len(self._entries),
                 dropped_writes=self.dropped_writes - self._dropped_before,
             )

@@ -55,7 +55,7 @@ class LiveReader:
         )
         self._bad = 0
         if not self._variants:
-            with contextlib.suppress(Exception):  # the device's next use meets it again
+            with contextlib.suppress(Exception):  # the device's next use fails by it, too
                 self.suspend(driver)
 
     def release(self, slots: list[int]) -> None:

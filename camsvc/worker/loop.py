@@ -83,7 +83,7 @@ class WorkerLoop:
                 case m.SetLive(variants):
                     self._live.want(variants, self._commands.driver)
                 case m.Unprepare():
-                    with contextlib.suppress(Exception):  # the next command meets it again
+                    with contextlib.suppress(Exception):  # the next command fails by it, too
                         self._commands.restore_controls()
                 case command:
                     self._answer(envelope.id, command)

@@ -90,7 +90,7 @@ class WorkerPool:
                 async with asyncio.timeout(_WARM_UP_S):
                     self._warm[launch].append(await self._start(launch))
             except (CameraLost, TimeoutError):
-                return  # the next `take` meets it again, and reports it
+                return  # the next `take` fails by it, too, and reports it
             except Exception:
                 _log.exception("unhandled exception in a warm-up", driver=launch.driver)
                 delay_s = self._retry_s

@@ -167,7 +167,7 @@ class WorkerProcess:
         await asyncio.shield(self._supervision)
 
     async def _supervise(self) -> None:
-        """Own the process until it has gone: hear what it says, then clean up after it."""
+        """Own the process until it has gone: receive what it sends, then clean up after it."""
         try:
             await self._hear_until_it_ends()
         except Exception:

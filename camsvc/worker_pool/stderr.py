@@ -1,4 +1,4 @@
-"""What a worker's process writes to stderr: libraries and crash dumps speak there."""
+"""What a worker's process writes to stderr: the libraries' messages and crash dumps."""
 
 import asyncio
 from collections import deque

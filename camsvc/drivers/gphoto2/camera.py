@@ -1,7 +1,7 @@
 """A camera on the USB that libgphoto2 drives: DSLRs, mirrorless and compact cameras.
 
-All calls are made on the worker's main thread: libgphoto2's cameras do not stand two. Live view has
-the mirror up or the sensor running, so it is ended before each still.
+All calls are made on the worker's main thread: libgphoto2's cameras do not tolerate two threads.
+Live view has the mirror up or the sensor running, so it is ended before each still.
 """
 
 import contextlib
@@ -217,7 +217,7 @@ class GPhoto2Camera(Driver):
         self._info, self._look_at = known, 0.0  # `health_check` reports what is different
 
     def close(self) -> None:
-        """Let the camera go, its live view ended."""
+        """Release the camera, its live view ended."""
         if self._camera is not None:
             with contextlib.suppress(DriverError, DriverFault):
                 self.stop_live()

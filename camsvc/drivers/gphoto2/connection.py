@@ -24,7 +24,7 @@ from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
-"""How long a camera may take to be back after its port was reset, and how often to look."""
+"""How long a camera may take to be back after its port was reset, and how often to check."""
 
 
 def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
@@ -82,7 +82,7 @@ def _is_another(camera: Attached, serial: str) -> bool:
 
 
 def disconnect(camera: Any) -> None:
-    """Let a camera go, whatever it says to it. It must not be used again.
+    """Release a camera, whatever error it reports. It must not be used again.
 
     Opening the same object a second time corrupts the library's memory.
     """

@@ -1,1 +1,1 @@
-"""A camera that is not there, with faults on request."""
+"""A camera that does not exist, with faults on request."""

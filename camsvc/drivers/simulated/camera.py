@@ -23,7 +23,7 @@ from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Frame
 _FOR_EVER_S = 10**6
 _PROGRESS_STEPS = 10
 _PROGRESS_FROM_S = 0.5
-"""Stills that take less are over before anybody could look."""
+"""Stills that take less are over before anybody could read a report."""
 _ACTUATIONS = "shutter_actuations"
 
 CONTROLS = (

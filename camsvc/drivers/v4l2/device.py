@@ -97,7 +97,7 @@ class Device:
         os.close(self.fd)
 
     def check(self, within_s: float = 0.0) -> None:
-        """Look whether the device is still there, without a request to it.
+        """Check whether the device is still there, without a request to it.
 
         Raises:
             DeviceAway: it was unplugged.
@@ -293,7 +293,7 @@ def _unplugged() -> DeviceAway:
 
 @contextlib.contextmanager
 def failures(what: str) -> Iterator[None]:
-    """Let no OSError out: its text has paths in it, and says nothing to its reader."""
+    """Let no OSError out: its text has paths in it, and helps no reader."""
     try:
         yield
     except OSError as error:
