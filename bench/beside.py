@@ -1,4 +1,4 @@
-"""The service beside a server on its camera's bare library, in one process: what our layer costs.
+"""The service against a server on its camera's bare library, in one process: what our layer costs.
 
 Each has a camera of its own of one kind, and does the same work for the same clients. They take
 turns, so that noise of the machine meets both. The other one has no viewer meanwhile, and no still
@@ -50,7 +50,7 @@ class Plan:
     warm_up: int = 5
     """Stills before those that count, and after each reset."""
     stills_per_reset: int = 0
-    """After how many that count the camera is opened anew; 0: never."""
+    """After how many that count the camera is opened again; 0: never."""
     pause_s: float = 0.0
     """The longest pause before a still: a frame's time, so that free-running sensors are met at
     any moment of it. Else the two fall into step with them, and one waits longer each time."""
@@ -90,7 +90,7 @@ class Side:
         """Width, height and bytes of each still."""
 
     async def reset(self) -> None:
-        """Have the camera opened anew."""
+        """Have the camera opened again."""
         await self._stub.ResetCamera(api.ResetCameraRequest(camera=CAMERA), timeout=self._call_s)
 
     async def still(self) -> float:
@@ -236,7 +236,7 @@ def _same(what: str, *known: list[tuple[int, int, int]]) -> None:
 def _middle_mean(values: Sequence[float]) -> float:
     """Return the mean of the middle half.
 
-    Of free-running sensors half of a still is the wait for the next frame, of which a median tells
+    Of free-running sensors half of a still is the wait for the next frame, of which a median says
     less; and a disk that is slow for a while, as others use it, would rule the mean of all.
     """
     cut = len(values) // 4

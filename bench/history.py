@@ -1,4 +1,4 @@
-"""ListCaptures among many captures, by each filter, beside a call that reads nothing from disk.
+"""ListCaptures among many captures, by each filter, against a call that reads nothing from disk.
 
 make bench-history
 """

@@ -1,7 +1,7 @@
 """Live view against its bounds: one run, one table.
 
 Each figure is a ratio or a bound measured in this run; servers that are compared take turns, so
-that noise of the machine meets both. The load average stands beside each figure: a busy machine
+that noise of the machine affects both. The load average is next to each figure: a busy machine
 makes latencies longer, and ratios a little different.
 
     make bench-live

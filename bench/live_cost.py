@@ -1,4 +1,4 @@
-"""What live view costs: processor time for each frame that reached a viewer, beside the peers'.
+"""What live view costs: processor time for each frame that reached a viewer, and the peers'.
 
 Peers take turns in short windows, so that noise of the machine meets them all.
 """
@@ -16,7 +16,7 @@ _JPEG_BYTES, _WIRE_BYTES = 100_000, 99_000
 async def against_bare(seconds: float) -> AsyncIterator[h.Row]:
     """Row 1: the service alone against bare servers, the same bytes to 40 connections.
 
-    The second of them tells how much of the difference is gRPC's.
+    The second of them shows how much of the difference is gRPC's.
     """
     ours, tcp, grpc = Cost(), Cost(), Cost()
     async with (

@@ -1,4 +1,4 @@
-"""Live view beside the camera's other work: stills, faults, and crowds that want one frame."""
+"""Live view during the camera's other work: stills, faults, and crowds that want one frame."""
 
 import asyncio
 import itertools
@@ -77,7 +77,7 @@ at = {_CRASH_AT}
 
 
 class _Story:
-    """What a viewer was shown, and what it tells of the order of things."""
+    """What a viewer was shown, and what it shows of the order of things."""
 
     def __init__(self) -> None:
         self.frames: list[tuple[int, int, int]] = []
@@ -167,7 +167,7 @@ async def crowds(seconds: float) -> AsyncIterator[h.Row]:
 
 
 async def still_delay(seconds: float) -> AsyncIterator[h.Row]:
-    """Row 11: a still beside live view against one without, by turns."""
+    """Row 11: a still during live view against one without, by turns."""
     quiet: list[float] = []
     watched: list[float] = []
     async with (

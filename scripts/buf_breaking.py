@@ -39,7 +39,7 @@ def main() -> None:
         return
     buf = shutil.which("buf", path=str(Path(sys.executable).parent))
     if buf is None:
-        sys.exit(f"buf breaking: buf not found beside {sys.executable} (buf-bin)")
+        sys.exit(f"buf breaking: buf not found next to {sys.executable} (buf-bin)")
     against = f".git#ref={base},subdir=protos"
     command = (buf, "breaking", "protos", "--against", against)
     sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)

@@ -44,10 +44,10 @@ def check_tools() -> None:
 
 
 def plugin(name: str) -> str:
-    """Give protoc's option for the plug-in of this name that lies beside the running Python."""
+    """Give protoc's option for the plug-in of this name next to the running Python."""
     path = shutil.which(name, path=str(Path(sys.executable).parent))
     if path is None:
-        sys.exit(f"gen: {name} not found beside {sys.executable}")
+        sys.exit(f"gen: {name} not found next to {sys.executable}")
     return f"--plugin={name}={path}"
 
 
@@ -60,7 +60,7 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(output: Path) -> None:
-    """Make the whole package anew in `output`, replacing what is there."""
+    """Make the whole package in `output`, replacing what is there."""
     sources = sorted(p.relative_to(PROTOS).as_posix() for p in PROTOS.glob("camapi/**/*.proto"))
     # For files without a service the gRPC plug-ins make modules without content.
     services = [source for source in sources if source.endswith("_service.proto")]

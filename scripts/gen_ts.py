@@ -3,7 +3,7 @@
     python -m scripts.gen_ts            write it, stale files removed
     python -m scripts.gen_ts --check    change nothing; exit 1 and list what differs
 
-Needs Node 20 or newer, `npm ci` done in clients/typescript, and buf beside the Python that runs it.
+Needs Node 20 or newer, `npm ci` done in clients/typescript, and buf next to the running Python.
 protoc-gen-es decides the bytes that come out; its version is in clients/typescript/package.json.
 """
 
@@ -39,7 +39,7 @@ def generate(folder: Path) -> Path:
     """Make the code under `folder`, which stands for the repository; return where it is."""
     buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
     if buf is None:
-        sys.exit(f"gen_ts: buf not found beside {sys.executable}")
+        sys.exit(f"gen_ts: buf not found next to {sys.executable}")
     # Where it goes is in protos/buf.gen.yaml, relative to protos.
     (folder / "protos").mkdir(exist_ok=True)
     command = (buf, "generate", "--output", str(folder / "protos"))

@@ -2,7 +2,7 @@
 
 It answers to the service's own methods, so that the same clients can call it. A still is kept as
 the service keeps it (file and folder synced, a row committed) and sent. Live frames are read while
-somebody views, and each is sent to all. Nothing is checked, told or mended.
+somebody views, and each is sent to all. Nothing is checked, reported or recovered.
 
 One thread has the library, the event loop has the clients.
 """
@@ -56,7 +56,7 @@ class Bare:
         return await self._do(self._take)
 
     async def reset(self, request: bytes, context: object) -> bytes:
-        """Close the camera and open it anew."""
+        """Close the camera and open it again."""
         return await self._do(self._reopen)
 
     async def live_view(self, request: bytes, context: object) -> AsyncIterator[bytes]:

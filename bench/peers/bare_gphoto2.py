@@ -27,7 +27,7 @@ class Camera:
         self._interval_s, self._due = 1 / fps, 0.0
 
     def still(self) -> bytes:
-        """Release the shutter, and fetch the file that the camera tells of."""
+        """Release the shutter, and fetch the file that the camera reports."""
         self._camera.trigger_capture()
         place = None
         while True:
