@@ -1,4 +1,4 @@
-"""What a camera shows of itself: one frozen value, for every face, the metrics and the health."""
+"""What a camera shows of itself: one frozen value, for the contract and the metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
