@@ -24,7 +24,7 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
 from bench import live_harness as harness
 from bench.live_servers import Server
-from camsvc.images.codec import jpeg_size
+from camsvc.images.jpeg import whole_size
 
 if TYPE_CHECKING:  # it is in the types only
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub
@@ -216,7 +216,7 @@ async def _live(sides: Sequence[Side], viewers: int, plan: Plan) -> Ratio:
 
 
 def _size(data: bytes) -> tuple[int, int, int]:
-    return (*jpeg_size(data), len(data))
+    return (*whole_size(data), len(data))
 
 
 def _same(what: str, *known: list[tuple[int, int, int]]) -> None:

@@ -36,9 +36,10 @@ from camsvc.live.ports import CameraFrame
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraServiceError
+from camsvc.model.fingerprint import fingerprint
 from camsvc.model.lifecycle import State
 from camsvc.model.options import CameraOptions
-from camsvc.model.records import CaptureRecord, fingerprint
+from camsvc.model.records import CaptureRecord
 from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control, ControlValue
 

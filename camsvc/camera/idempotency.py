@@ -11,7 +11,7 @@ from camsvc.camera.deadline import Deadline
 from camsvc.camera.executor import Executor, Running
 from camsvc.camera.ports import CaptureArchive
 from camsvc.model.errors import RequestIdReused
-from camsvc.model.records import is_same_request
+from camsvc.model.fingerprint import is_same_request
 
 
 class RequestIds:

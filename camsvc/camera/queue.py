@@ -25,7 +25,7 @@ class Ticket:
     id: str
     request_id: str = ""
     fingerprint: str = ""
-    """Of the request under that id; see `records.fingerprint`."""
+    """Of the request under that id; see `model.fingerprint`."""
     is_capture: bool = True
     extra_s: float = 0.0
     """What this call is expected to take beyond the camera's usual time: a longer exposure."""

@@ -5,7 +5,6 @@ OpenCV's codec: its libjpeg-turbo encodes and decodes as fast as simplejpeg's do
 """
 
 import functools
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -23,9 +22,6 @@ DEFAULT_QUALITY_PERCENT = 90
 DEFAULT_LIVE_QUALITY_PERCENT = 80
 JPEG, PNG = "image/jpeg", "image/png"
 _MIME = {"JPEG": JPEG, "PNG": PNG}
-_NO_FRAMES = (0xFFC4, 0xFFC8, 0xFFCC)
-_TRAILER_BYTES = 4096
-"""How much a camera may add behind a picture, apart from zeros."""
 
 
 @functools.cache
@@ -120,34 +116,6 @@ def fit(width: int, height: int, max_width: int | None, max_height: int | None) 
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Return width and height of a whole JPEG.
-
-    A truncated one has no end marker: OpenCV and libjpeg decode it all the same, grey below the
-    cut, and report success. Some cameras add bytes after it, which no decoder minds. Damage in the
-    middle is not seen here.
-
-    Raises:
-        DriverError: it is not a JPEG, or not a whole one.
-    """
-    if not data.startswith(b"\xff\xd8"):
-        raise DriverError("corrupt picture: the camera's data is not a JPEG")
-    size: tuple[int, int] | None = None
-    scan_at = len(data)
-    for marker, at, _ in jpeg.segments(data):
-        if marker == jpeg.SOS:  # from here on, an end marker is the picture's, not a thumbnail's
-            scan_at = at
-        # SOF0 to SOF15 hold the size; C4, C8 and CC are other things among their numbers.
-        elif 0xFFC0 <= marker <= 0xFFCF and marker not in _NO_FRAMES and at + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            size = width, height
-    if data.rfind(b"\xff\xd9", max(scan_at, len(data.rstrip(b"\x00")) - _TRAILER_BYTES)) < 0:
-        raise DriverError(f"corrupt picture: the JPEG of {len(data)} bytes has no end marker")
-    if size is None:
-        raise DriverError("corrupt picture: the JPEG has no frame header")
-    return size
-
-
 def _output(
     frame: Frame, wanted: Shot | LiveVariant, mime_type: str, default_quality: int
 ) -> Output:
@@ -163,7 +131,7 @@ def _size(frame: Frame) -> tuple[int, int]:
     if frame.pixels is not None:
         height, width = frame.pixels.shape[:2]
         return width, height
-    return jpeg_size(_file(frame))
+    return jpeg.whole_size(_file(frame))
 
 
 def _file(frame: Frame) -> bytes:

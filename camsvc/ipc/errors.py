@@ -3,9 +3,7 @@
 from camsvc.ipc.messages import Failed
 from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model import errors
-
-_DISK_RETRY_S = 1.0
-"""When a client may come back whose picture could not be written."""
+from camsvc.model.retry_hint import DISK_S
 
 _MAX_TEXT = 4096
 
@@ -49,6 +47,6 @@ def error_of(failed: Failed) -> Exception:
         case "InvalidRequest":
             return errors.InvalidRequest(failed.field, failed.message)
         case "CameraUnavailable":
-            return errors.CameraUnavailable(failed.message, retry_after_s=_DISK_RETRY_S)
+            return errors.CameraUnavailable(failed.message, retry_after_s=DISK_S)
         case kind:
             return _PLAIN.get(kind, errors.DriverError)(failed.message)

@@ -5,7 +5,6 @@ a later version may add a field with a default without a migration.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from enum import Enum
 from typing import Any, Self
 
 from camsvc.model import errors
-from camsvc.model.values import ControlValue, Shot
+from camsvc.model.values import ControlValue
 
 
 class CaptureState(Enum):
@@ -181,51 +180,6 @@ class Filter:
     end_ns: int | None = None
     """Created before this time."""
     states: Sequence[CaptureState] = ()
-
-
-SHOT_DEFAULTS: dict[str, object] = {
-    "format": "JPEG",
-    "quality_percent": None,
-    "max_width_px": None,
-    "max_height_px": None,
-    "controls": {},
-}
-"""What counts of a shot in its fingerprint, and what is left out there.
-
-Fingerprints are stored: a field that `Shot` gains is added here with the default that it has then,
-and neither a name nor a default is changed, whatever becomes of it in `Shot`.
-"""
-
-_UNVERSIONED = ("format", "quality_percent", "max_width_px", "max_height_px", "controls")
-"""The fields of the fingerprints that were stored before they had a version."""
-
-
-def fingerprint(shot: Shot, labels: Mapping[str, str]) -> str:
-    """Return what two requests under one request id must have in common; see `is_same_request`."""
-    what: dict[str, object] = {
-        name: value
-        for name, default in SHOT_DEFAULTS.items()
-        if (value := getattr(shot, name)) != default
-    }
-    if labels:
-        what["labels"] = dict(labels)
-    return f"1:{_digest(what)}"
-
-
-def is_same_request(known: str, shot: Shot, labels: Mapping[str, str]) -> bool:
-    """Whether a request is the one of a stored fingerprint, of this version or an older one."""
-    if ":" in known:
-        return known == fingerprint(shot, labels)
-    what = {
-        name: value
-        for name, default in SHOT_DEFAULTS.items()
-        if (value := getattr(shot, name)) != default or name in _UNVERSIONED
-    }
-    return known == _digest({**what, "labels": dict(labels)})
-
-
-def _digest(what: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _plain(record: Any) -> dict[str, Any]:

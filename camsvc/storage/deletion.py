@@ -9,6 +9,7 @@ import structlog
 
 from camsvc.model.errors import CameraBusy, StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState
+from camsvc.model.retry_hint import RUNNING_CAPTURE_S
 from camsvc.storage import queries as rows
 from camsvc.storage.connections import DISK_ERRORS, is_full
 from camsvc.storage.database import Database
@@ -48,7 +49,7 @@ class Deletion:
         if record.state is CaptureState.RUNNING:
             raise CameraBusy(
                 f"capture {record.capture_id!r} is RUNNING and can be deleted when it has ended",
-                retry_after_s=1.0,
+                retry_after_s=RUNNING_CAPTURE_S,
                 metadata={"camera": record.camera, "capture_id": record.capture_id},
             )
         await self._delete([record])

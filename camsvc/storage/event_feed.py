@@ -14,6 +14,7 @@ from sqlite3 import Connection
 
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.records import EventRecord
+from camsvc.model.retry_hint import SERVICE_RESTART_S
 from camsvc.storage import event_queries as rows
 from camsvc.storage.database import Database
 
@@ -21,9 +22,6 @@ HEARTBEAT_S = 10.0
 
 _RECENT = 256
 """Newest events kept in memory: readers that are up to date need not read the database."""
-
-_RESTART_S = 1.0
-"""What a restart takes; readers are asked to come back then."""
 
 _PAGE = 50
 """Events that a reader takes from the database at once."""
@@ -138,7 +136,7 @@ class EventFeed:
                 quiet_since = loop.time()
         raise CameraUnavailable(
             f"the service stops; resume after event {place} when it has started again",
-            retry_after_s=_RESTART_S,
+            retry_after_s=SERVICE_RESTART_S,
             metadata={"last_sequence": str(place)},
         )
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from camsvc.images import codec, exif
+from camsvc.images import codec, exif, jpeg
 from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, SharedBlock
 from camsvc.model import errors
@@ -113,7 +113,7 @@ def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
 
 def _size(file: File) -> tuple[int, int]:
     """Return a file's width and height in pixels; zeros for another kind of file."""
-    return codec.jpeg_size(file.data) if file.mime_type == codec.JPEG else (0, 0)
+    return jpeg.whole_size(file.data) if file.mime_type == codec.JPEG else (0, 0)
 
 
 def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> tuple[str, float]:

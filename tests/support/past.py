@@ -6,7 +6,8 @@ import time
 import uuid
 from pathlib import Path
 
-from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage, fingerprint
+from camsvc.model.fingerprint import fingerprint
+from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage
 from camsvc.model.values import ControlValue, Shot
 from camsvc.storage.archive import Archive
 from tests.support.misdeeds import TINY_JPEG

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.drivers.simulated.test_picture import TestPicture, read_number
-from camsvc.images import codec
+from camsvc.images import codec, jpeg
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support.videos import psnr
@@ -185,9 +185,9 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_picture() -> None:
     thumbnail = b"Exif\0\0" + b"\xff\xd8 small \xff\xd9"
     whole = encoded()
     data = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
-    assert codec.jpeg_size(data) == (WIDTH, HEIGHT)
+    assert jpeg.whole_size(data) == (WIDTH, HEIGHT)
     with pytest.raises(DriverError, match="no end marker"):
-        codec.jpeg_size(data[:1000])
+        jpeg.whole_size(data[:1000])
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

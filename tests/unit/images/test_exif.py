@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD, Base
 
 from camsvc import __version__
-from camsvc.images import codec, exif
+from camsvc.images import codec, exif, jpeg
 from camsvc.model.values import ControlValue, DeviceInfo, Frame, Shot
 
 TAKEN_NS = 1_790_000_000_012_345_678
@@ -186,7 +186,7 @@ def test_the_picture_is_the_same_bytes_around_the_segment() -> None:
     assert ours is not None
     assert plain is not None
     assert np.array_equal(ours, plain)
-    assert codec.jpeg_size(data) == (64, 48)
+    assert jpeg.whole_size(data) == (64, 48)
 
 
 def test_it_comes_after_jfif_or_first() -> None:
@@ -220,7 +220,7 @@ def test_a_smaller_copy_has_the_cameras_own_exif_as_to_how_it_was_held() -> None
     data, _ = codec.finish(frame, Shot(max_width_px=32))
     copy = b"".join(exif.tagged(data, frame, DEVICE, {}, ""))
     assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 6)
-    assert codec.jpeg_size(copy) == (32, 24)
+    assert jpeg.whole_size(copy) == (32, 24)
     png, _ = codec.finish(frame, Shot(format="PNG"))
     assert exif.tagged(png, frame, DEVICE, {}, "") == [png]
 
