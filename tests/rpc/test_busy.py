@@ -146,7 +146,10 @@ async def test_queued_captures_are_taken_first_come_first_served(
     start_service: StartService,
 ) -> None:
     limit = 5
-    service = await start_service(camera(capture_duration_s=0.3, queue_limit=limit))
+    slow = {**fault("slow"), "seconds": 3.0}  # the first one, until all others have come
+    service = await start_service(
+        camera(faults=[slow], capture_duration_s=0.1, queue_limit=limit, attempt_timeout_s=60.0)
+    )
     calls = [await occupied(service)]
     for count in range(1, limit + 1):
         calls.append(asyncio.create_task(service.capture(busy_policy=WAIT)))
@@ -177,10 +180,11 @@ async def test_the_time_in_the_queue_is_not_taken_from_a_captures_worst_case(
             attempts=1,
             attempt_timeout_s=3.0,
             open_timeout_s=3.0,
+            open_at_start=True,
             queue_limit=100,
         )
     )
-    await service.capture()  # it is open
+    await service.wait_for_state(pb.Camera.STATE_READY)
     worst_s = (await service.camera()).camera.worst_case_capture_duration.ToNanoseconds() / 1e9
     count = math.ceil(worst_s / shot_s) + 2
     calls = [service.capture(busy_policy=WAIT, timeout=None) for _ in range(count)]
