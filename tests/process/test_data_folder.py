@@ -20,7 +20,7 @@ from tests.support.ledger import Ledger, Reader, captures, last_sequence
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
 from tests.support.smalldisk import SmallDisk
-from tests.support.waiting import finished
+from tests.support.waiting import finished, until
 
 ENDS_S = 60.0
 BAD_DATA = 4
@@ -137,6 +137,11 @@ async def test_what_a_sudden_end_leaves_is_put_right_and_reported(tmp_path: Path
         lost = await ledger.capture(service, request := ledger.request("sim0"))
         call = asyncio.ensure_future(ledger.capture(service, ledger.request("slow")))
         await service.wait_for_state(pb.Camera.STATE_CAPTURING, "slow")
+
+        async def recorded() -> bool:
+            return any(capture.camera == "slow" for capture in await captures(service))
+
+        await until(recorded, "the journal has it as running")
         (running,) = [c for c in await captures(service) if c.camera == "slow"]
         service.send(signal.SIGKILL)
         await service.ended()

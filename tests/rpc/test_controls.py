@@ -10,6 +10,7 @@ from tests.conftest import StartService
 from tests.support import plugins
 from tests.support.scenes import camera, fault
 from tests.support.service import CALL_S, Service
+from tests.support.waiting import until
 
 
 def gain(value: float) -> list[pb.ControlSetting]:
@@ -81,4 +82,8 @@ async def test_a_control_that_is_not_taken_back_costs_no_picture(
     listed = await service.stub.ListControls(api.ListControlsRequest(camera="sim0"), timeout=CALL_S)
     (mode, _) = listed.controls
     assert mode.value.string_value == "auto"
-    assert "exposure_duration_us was not put back" in service.log_text()
+
+    async def logged() -> bool:
+        return "exposure_duration_us was not restored" in service.log_text()
+
+    await until(logged, "the log says so")
