@@ -3,21 +3,21 @@
 Invariants:
 
 - The state changes only in `_apply`, by the table of `lifecycle`.
-- At most one revival (an opening or a recovery) may change the state; it ends in READY or FAULTED.
-  One that is replaced is cancelled in the same step, so that nothing of it comes after what
-  replaces it, and the next one begins when it has ended.
+- At most one revival (an opening or a recovery) changes the state; it ends in READY or FAULTED.
 - What a worker reports that is not the camera's any more changes nothing.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.recovery import RecoverySteps, Step
+from camsvc.camera.revivals import Revivals
 from camsvc.camera.worker_reports import WorkerReports
 from camsvc.camera.worker_slot import WorkerSlot
 from camsvc.ipc import messages as m
@@ -58,8 +58,7 @@ class Supervisor:
         self._fault: CameraServiceError | None = None
         self._controls = dict(options.controls)
         self.steps = RecoverySteps()
-        self._revivals: set[asyncio.Task[None]] = set()
-        """The one under way, and those it replaces for as long as they take to end."""
+        self._revivals = Revivals()
         self._retry_at = 0.0
         self._changed = asyncio.Event()
         self._log = structlog.get_logger().bind(camera=options.id)
@@ -238,9 +237,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """End everything, the device politely when it answers."""
-        _cancel(self._revivals)
-        if self._revivals:
-            await asyncio.wait(self._revivals)
+        await self._revivals.close()
         if self._state is not State.READY:
             self._slot.drop("the service ends")
         await self._slot.close()
@@ -251,20 +248,13 @@ class Supervisor:
 
     def _revive(self, event: Event, revive: Callable[[], Awaitable[None]]) -> None:
         """Begin an opening or a recovery, in the place of any that is under way."""
-        replaced = set(self._revivals)
-        _cancel(replaced)
+        self._revivals.cancel()
         self._apply(event)
-        work = self._revived(revive, replaced)
-        revival = asyncio.create_task(work, name=f"{self._options.id} {event.value}")
-        self._revivals.add(revival)
-        revival.add_done_callback(self._revivals.discard)
+        name = f"{self._options.id} {event.value}"
+        self._revivals.start(name, partial(self._revived, revive))
 
-    async def _revived(
-        self, revive: Callable[[], Awaitable[None]], replaced: "set[asyncio.Task[None]]"
-    ) -> None:
+    async def _revived(self, revive: Callable[[], Awaitable[None]]) -> None:
         """Own an opening or a recovery: it ends in READY or FAULTED, or is cancelled."""
-        if replaced:
-            await asyncio.wait(replaced)
         try:
             await revive()
         except DriverFault as fault:
@@ -349,10 +339,3 @@ class Supervisor:
         self._changed.set()
         self._changed = asyncio.Event()
         self._observer.on_state_changed(self._options.id, self._state)
-
-
-def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
-    """Cancel tasks, each once, as they may be cleaning up."""
-    for task in tasks:
-        if not task.cancelling():
-            task.cancel()
