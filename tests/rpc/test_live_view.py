@@ -167,13 +167,19 @@ async def test_viewers_of_one_variant_get_identical_bytes(start_service: StartSe
         Watcher(service, max_width_px=200, channel=(channel := service.connect())) as other,
         Watcher(service, max_width_px=200, max_fps=10) as slower,
     ):
-        await slower.until_frames(5)
+
+        def shared(watcher: Watcher) -> list[pb.LiveFrame]:
+            ones = {frame.sequence for frame in one.frames}
+            return [frame for frame in watcher.frames if frame.sequence in ones]
+
+        async def enough() -> bool:
+            return all(len(shared(watcher)) >= 4 for watcher in (other, slower))
+
+        await until(enough, "four frames that both have")
     await channel.close()
     ones = {frame.sequence: frame for frame in one.frames}
     for watcher in (other, slower):
-        shared = [frame for frame in watcher.frames if frame.sequence in ones]
-        assert len(shared) >= 4
-        assert all(frame.data == ones[frame.sequence].data for frame in shared)
+        assert all(frame.data == ones[frame.sequence].data for frame in shared(watcher))
 
 
 async def test_a_jpeg_of_the_cameras_own_reaches_viewers_untouched(
