@@ -32,7 +32,7 @@ CAPTURES = endurance.times(10_000)
 READERS = 100
 REPLAY_S = 3000.0 if endurance.FULL else 8.0
 WARM_UP = 50
-AT_LEAST = 100
+AT_LEAST = 50
 
 MIB = 2**20
 SIZE = "size=400m"
