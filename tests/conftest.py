@@ -32,6 +32,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of endurance, which have a time-out of their own.
+
+    One process of pytest-xdist does these; what else it was given the others take meanwhile.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _orphans_are_ours() -> None:
     """Make orphaned descendants this process's children, so that none is overlooked."""

@@ -7,12 +7,15 @@ import itertools
 import time
 
 import psutil
+import pytest
 
 from tests.conftest import StartService
 from tests.support import endurance
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, Table, camera, fault
 from tests.support.service import CALL_S, named_memory, worker_memory
+
+pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
 CAPTURES = endurance.times(2000)
 WARM_UP = CAPTURES // 5
