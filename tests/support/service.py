@@ -182,6 +182,10 @@ def worker_memory(pid: int | None = None) -> int:
     return count
 
 
+_TRACER = "/dev/shm/lttng-ust-wait-"
+"""libcamera's tracing library keeps one for the whole machine, whoever uses it first."""
+
+
 def named_memory(*pids: int) -> set[str]:
     """Return the shared memory with a name that processes have open or mapped, on Linux.
 
@@ -196,4 +200,5 @@ def named_memory(*pids: int) -> set[str]:
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
                     found.add(os.readlink(link))
-    return {path for path in found if path.startswith("/dev/shm/")}
+    named = {path for path in found if path.startswith("/dev/shm/")}
+    return {path for path in named if not path.startswith(_TRACER)}
