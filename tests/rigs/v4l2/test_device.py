@@ -27,7 +27,8 @@ AT_ONCE_S = 0.5
 
 @contextlib.contextmanager
 def camera(**settings: object) -> Iterator[tuple[V4L2Camera, DeviceInfo]]:
-    driver = V4L2Camera(resolved("v4l2", width_px=320, height_px=240, **settings), DriverState())
+    given = {"width_px": 320, "height_px": 240, **settings}
+    driver = V4L2Camera(resolved("v4l2", **given), DriverState())
     try:
         yield driver, driver.open()
     finally:
