@@ -260,6 +260,11 @@ async def test_bad_input_is_refused_with_subject_value_and_what_is_allowed(
 async def test_the_camera_is_as_well_as_before(service: Service) -> None:
     """Refusals cost no attempt, no recovery, and no worker."""
     first = await service.capture()
+
+    async def warm() -> bool:
+        return len(service.workers()) == 2
+
+    await until(warm, "the camera has its worker, and another one is warm")
     workers = {process.pid for process in service.workers()}
     for case in CASES:
         await refusal(service, case.request)
