@@ -49,7 +49,8 @@ async def warm(pool: WorkerPool, *taken: WorkerProcess) -> psutil.Process:
 
     await until(there, "a worker is warm", within_s=START_S)
     known = {worker.pid for worker in taken}
-    (process,) = (p for p in psutil.Process().children() if p.pid not in known)
+    ours = (p for p in psutil.Process().children() if LAUNCH.driver in p.cmdline())
+    (process,) = (p for p in ours if p.pid not in known)  # beside other tests' shared services
     return process
 
 
