@@ -1,7 +1,6 @@
 """Live view in virtual time: what viewers are told, when, and what they never see."""
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,21 +14,6 @@ from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
 
 STALL_S = 2.0
-
-
-@pytest.fixture
-def rig() -> Iterator[LiveRig]:
-    with LiveRig() as rig:
-        yield rig
-
-
-@pytest.fixture
-def flowing(rig: LiveRig) -> LiveRig:
-    """A camera with one viewer, who has seen a second of it."""
-    rig.watch()
-    rig.open()
-    rig.flow(1)
-    return rig
 
 
 def heartbeats(rig: LiveRig, seconds: float) -> list[float]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,21 +14,6 @@ from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
-
-
-@pytest.fixture
-def rig() -> Iterator[LiveRig]:
-    with LiveRig() as rig:
-        yield rig
-
-
-@pytest.fixture
-def flowing(rig: LiveRig) -> LiveRig:
-    """A camera with one viewer, who has seen a second of it."""
-    rig.watch()
-    rig.open()
-    rig.flow(1)
-    return rig
 
 
 def test_more_viewers_than_allowed_are_refused_until_one_leaves() -> None:
