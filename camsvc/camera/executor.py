@@ -56,11 +56,7 @@ class Executor(CameraObserver):
         self._observer = observer
         self._running: set[Running[Any]] = set()
         self._stopping = False
-
-    @property
-    def stopping(self) -> bool:
         """Whether it is the service that ends calls, and not their clients."""
-        return self._stopping
 
     def announce_stop(self) -> None:
         """Note that it is the service that ends calls from now on."""

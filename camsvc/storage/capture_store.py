@@ -25,6 +25,7 @@ import structlog
 from camsvc.ipc.messages import part_path
 from camsvc.model.errors import CameraUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord
+from camsvc.model.retry_hint import DISK_S
 from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.connections import DISK_ERRORS, is_full
@@ -34,7 +35,7 @@ from camsvc.storage.disk_space import DiskSpace, storage_full
 from camsvc.storage.files import FileStore
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import end, end_if_running
-from camsvc.storage.write_queue import RETRY_S, WriteQueue
+from camsvc.storage.write_queue import WriteQueue
 
 _log = structlog.get_logger()
 
@@ -161,7 +162,7 @@ class CaptureStore:
             raise CameraUnavailable(
                 f"camera {record.camera!r}: its picture could not be written to disk; see the "
                 "service's log",
-                retry_after_s=RETRY_S,
+                retry_after_s=DISK_S,
                 metadata={"camera": record.camera},
             ) from error
         self._space.add(record.camera, kept.size_bytes, total_bytes)
