@@ -1129,8 +1129,9 @@ Global___LiveStatus: _TypeAlias = LiveStatus  # noqa: Y015
 
 @_typing.final
 class CaptureEvent(_message.Message):
-    """One step of a capture, or a camera lost or back. Kept on disk, numbered without gaps in one
-    sequence for the whole service.
+    """One step of a capture, or a camera lost or back. Numbered without gaps in one sequence for the
+    whole service, and kept on disk; those that a full disk could not take are missing, and readers
+    get an EventGap in their place.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1297,13 +1298,15 @@ Global___EventHeartbeat: _TypeAlias = EventHeartbeat  # noqa: Y015
 
 @_typing.final
 class EventGap(_message.Message):
-    """Says that events the reader asked for are no longer kept."""
+    """Says that events which the reader asked for cannot be had: they are older than what is kept, or
+    the disk was full when they happened.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FIRST_AVAILABLE_SEQUENCE_FIELD_NUMBER: _builtins.int
     first_available_sequence: _builtins.int
-    """The number of the oldest event that is kept; the stream continues with it."""
+    """The number of the oldest later event that is kept; the stream continues with it."""
     def __init__(
         self,
         *,

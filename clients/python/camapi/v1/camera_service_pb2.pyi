@@ -600,7 +600,7 @@ class CaptureEventsResponse(_message.Message):
 
     @_builtins.property
     def gap(self) -> _camera_pb2.EventGap:
-        """Events that were asked for are no longer kept."""
+        """Events that were asked for are not kept, or no longer."""
 
     def __init__(
         self,

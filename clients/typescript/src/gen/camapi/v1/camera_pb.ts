@@ -1336,8 +1336,9 @@ export const LiveStatus_StateSchema: GenEnum<LiveStatus_State> = /*@__PURE__*/
   enumDesc(file_camapi_v1_camera, 16, 0);
 
 /**
- * One step of a capture, or a camera lost or back. Kept on disk, numbered without gaps in one
- * sequence for the whole service.
+ * One step of a capture, or a camera lost or back. Numbered without gaps in one sequence for the
+ * whole service, and kept on disk; those that a full disk could not take are missing, and readers
+ * get an EventGap in their place.
  *
  * @generated from message camapi.v1.CaptureEvent
  */
@@ -1550,13 +1551,14 @@ export const EventHeartbeatSchema: GenMessage<EventHeartbeat> = /*@__PURE__*/
   messageDesc(file_camapi_v1_camera, 18);
 
 /**
- * Says that events the reader asked for are no longer kept.
+ * Says that events which the reader asked for cannot be had: they are older than what is kept, or
+ * the disk was full when they happened.
  *
  * @generated from message camapi.v1.EventGap
  */
 export type EventGap = Message<"camapi.v1.EventGap"> & {
   /**
-   * The number of the oldest event that is kept; the stream continues with it.
+   * The number of the oldest later event that is kept; the stream continues with it.
    *
    * @generated from field: int64 first_available_sequence = 1;
    */

@@ -601,7 +601,7 @@ export type CaptureEventsResponse = Message<"camapi.v1.CaptureEventsResponse"> &
     case: "heartbeat";
   } | {
     /**
-     * Events that were asked for are no longer kept.
+     * Events that were asked for are not kept, or no longer.
      *
      * @generated from field: camapi.v1.EventGap gap = 3;
      */
