@@ -88,15 +88,14 @@ class Attempts:
         except (CameraServiceError, asyncio.CancelledError):
             if attempt.interrupted:
                 supervisor.on_worker_failed(worker, WorkerTimeout("its call was cancelled"))
-            supervisor.end_capture()
             raise
         else:
-            supervisor.end_capture()
             supervisor.confirm_working()
             if ticket.is_capture:
                 seconds = asyncio.get_running_loop().time() - attempt.called
                 self._times.add(max(0.0, seconds - ticket.extra_s))
             return result
         finally:
+            supervisor.end_capture()
             call.attempt = None
             self._live.resume()

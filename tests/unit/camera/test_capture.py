@@ -15,9 +15,19 @@ from camsvc.model.errors import (
     StorageFull,
     Unsupported,
 )
-from camsvc.model.records import CaptureState, EventType
+from camsvc.model.lifecycle import State
+from camsvc.model.records import CaptureRecord, CaptureState, EventType
 from camsvc.model.values import Shot
-from tests.support.fakeworkers import COMMAND_S, OPTIONS, SLOW_S, TICK_S, WELL, Call, Rig
+from tests.support.fakeworkers import (
+    COMMAND_S,
+    OPTIONS,
+    SLOW_S,
+    TICK_S,
+    WELL,
+    Call,
+    FakeWorker,
+    Rig,
+)
 
 PLAIN = Order(Shot())
 NAMED = Order(Shot(), "a", {"point": "1"})
@@ -314,3 +324,26 @@ def test_what_a_failed_attempt_may_have_written_is_discarded(opened: Rig) -> Non
     capture_id = taken.record.capture_id
     assert opened.archive.discarded == [f"{capture_id}.1", f"{capture_id}.2"]
     assert taken.record.attempts == 3
+
+
+def test_after_an_internal_error_in_a_still_the_camera_takes_the_next(
+    opened: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> bytes:
+        raise OSError("no such memory")
+
+    ended: list[CaptureRecord] = []
+
+    def end(record: CaptureRecord) -> "asyncio.Future[None]":
+        ended.append(record)
+        return asyncio.get_running_loop().create_future()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeWorker, "take_image", unreadable)
+        broken.setattr(opened.archive, "end", end)
+        with pytest.raises(OSError, match="no such memory"):
+            take(opened, PLAIN)
+        opened.wait(0)
+    assert [record.state for record in ended] == [CaptureState.FAILED]
+    assert opened.view.state is State.READY
+    assert take(opened, PLAIN).record.attempts == 1
