@@ -22,9 +22,9 @@ def counts() -> dict[str, int]:
     descriptors = os.listdir("/proc/self/fd")
     memory = [os.fstat(int(fd)) for fd in descriptors if _is_worker_memory(fd)]
     return {
-        "viewers": sum(feed.viewers for feed in feeds),
+        "viewers": sum(feed.statistics.viewers for feed in feeds),
         "tasks": len(asyncio.all_tasks()),
-        "variants": sum(feed.variants for feed in feeds),
+        "variants": sum(feed.statistics.variants for feed in feeds),
         "shared blocks": len(memory),
         "shared slots": sum(stat.st_size >> 30 for stat in memory),
     }

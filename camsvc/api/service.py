@@ -73,7 +73,7 @@ class CameraService:
         items: dict[str, GroupItem] = {}
         for each, order in zip(request.requests, orders, strict=True):
             try:
-                items[each.camera] = GroupItem(self._fleet.camera(each.camera), order)
+                items[each.camera] = (self._fleet.camera(each.camera), order)
             except CameraNotFound as error:
                 results[each.camera] = error
         captured = await capture_group(list(items.values()), timeout_s)

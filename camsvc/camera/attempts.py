@@ -8,12 +8,7 @@ from camsvc.camera.call import Attempt, Call
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.supervisor import Supervisor
 from camsvc.live.feed import LiveFeed
-from camsvc.model.errors import (
-    CameraLost,
-    CameraServiceError,
-    DriverFault,
-    WorkerTimeout,
-)
+from camsvc.model.errors import CameraLost, DriverFault, WorkerTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import CaptureTimes
 
@@ -73,29 +68,25 @@ class Attempts:
         if supervisor.device is not None:
             self._times.guess_s = supervisor.device.expected_capture_s
         timeout_s = self._options.attempt_timeout_s + ticket.extra_s
-        attempt = call.attempt = Attempt(call.attempts, worker, timeout_s, call.patience_s)
+        attempt = call.attempt = Attempt(call, worker, timeout_s)
         self._live.pause()
         if ticket.is_capture:
             supervisor.begin_capture()
         try:
             result = await work(attempt)
-        except DriverFault as fault:
-            supervisor.on_driver_fault(worker, fault)
-            raise
-        except CameraLost as error:
+        except (CameraLost, DriverFault) as error:
             supervisor.on_worker_failed(worker, error)
             raise
-        except (CameraServiceError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             if attempt.interrupted:
                 supervisor.on_worker_failed(worker, WorkerTimeout("its call was cancelled"))
             raise
-        else:
-            supervisor.confirm_working()
-            if ticket.is_capture:
-                seconds = asyncio.get_running_loop().time() - attempt.called
-                self._times.add(max(0.0, seconds - ticket.extra_s))
-            return result
         finally:
             supervisor.end_capture()
             call.attempt = None
             self._live.resume()
+        supervisor.confirm_working()
+        if ticket.is_capture:
+            seconds = asyncio.get_running_loop().time() - attempt.called
+            self._times.add(max(0.0, seconds - ticket.extra_s))
+        return result

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import Ticket
@@ -16,17 +16,15 @@ T = TypeVar("T")
 class Attempt:
     """One try of a call's work, with the worker that it is made with."""
 
-    def __init__(
-        self, number: int, worker: CameraWorker, timeout_s: float, patience_s: float | None
-    ) -> None:
-        self.number = number
+    def __init__(self, call: "Call[Any]", worker: CameraWorker, timeout_s: float) -> None:
+        self.number = call.attempts
         self.worker = worker
         self.called = 0.0
         """When its last driver call began, in the event loop's time."""
         self.interrupted = False
         """Whether it was cancelled in the middle of a driver call."""
+        self._call = call
         self._timeout_s = timeout_s
-        self._patience_s = patience_s
         self._timeout: asyncio.Timeout | None = None
 
     @property
@@ -42,7 +40,7 @@ class Attempt:
         self.called = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(None) as self._timeout:
-                self.limit(self._patience_s)
+                self.limit()
                 return await self.worker.call(command, self._timeout_s)
         except TimeoutError:
             raise WorkerTimeout("an earlier call did not finish in time") from None
@@ -52,18 +50,22 @@ class Attempt:
         finally:
             self._timeout = None
 
-    def limit(self, patience_s: float | None) -> None:
-        """Let driver calls last for this long, as nobody waits for them; None: as long as any."""
-        self._patience_s = patience_s
+    def limit(self) -> None:
+        """Bound the driver call under way by the patience with its call, as that is now."""
+        patience_s = self._call.patience_s
         if self._timeout is not None:
             self._timeout.reschedule(None if patience_s is None else self.called + patience_s)
 
 
 class Call(ABC, Generic[T]):
-    """A call's work. `run` does it, once its ticket is in the queue."""
+    """A call's work, a task that clients wait for; its ticket is in the queue.
+
+    The task begins in the next step of the event loop, when all of the object is there.
+    """
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
+        self.task = asyncio.create_task(self.run(), name=ticket.id)
         self.attempts = 0
         """How many attempts have begun."""
         self.recoveries = 0
@@ -79,7 +81,7 @@ class Call(ABC, Generic[T]):
         self.end_saved: asyncio.Future[None] | None = None
         """Done once the history has it that it failed; None while it may succeed."""
         self.cancelled = False
-        """Whether it only has to end: nobody may wait for it any more."""
+        """Whether `cancel` was called."""
 
     @abstractmethod
     async def run(self) -> T:
@@ -104,7 +106,12 @@ class Call(ABC, Generic[T]):
         """Limit the driver call under way, and those to come, to `seconds`."""
         self.patience_s = seconds
         if self.attempt is not None:
-            self.attempt.limit(seconds)
+            self.attempt.limit()
+
+    def cancel(self) -> None:
+        """Let it end; nobody may wait for it any more."""
+        self.cancelled = True
+        self.task.cancel()
 
     # Hooks.
 

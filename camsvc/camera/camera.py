@@ -9,6 +9,7 @@ Invariants:
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import time
 import uuid
@@ -16,20 +17,21 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from camsvc.camera.attempts import Attempts
 from camsvc.camera.barrier import Barrier
+from camsvc.camera.call import Call
 from camsvc.camera.camera_events import CameraEvents
 from camsvc.camera.capture import Capture, CaptureResult, Order
 from camsvc.camera.capture_events import CaptureEvents
 from camsvc.camera.control_call import ControlCall
 from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
-from camsvc.camera.executor import Executor, Running
+from camsvc.camera.executor import Executor
 from camsvc.camera.idempotency import RequestIds
 from camsvc.camera.idle import IdleTimer
-from camsvc.camera.observer import CameraObserver, CameraObservers
+from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker, CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.statistics import CaptureStatistics
 from camsvc.camera.supervisor import Supervisor
-from camsvc.camera.view import ActiveCapture, CameraView, LiveView
+from camsvc.camera.view import ActiveCapture, CameraView
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
 from camsvc.live.ports import CameraFrame
@@ -58,7 +60,7 @@ class Camera:
         self._archive = archive
         self._statistics = CaptureStatistics()
         self._times = CaptureTimes()
-        self._observers = CameraObservers(*observers)
+        self._observers = list(observers)
         self._supervisor = Supervisor(options, take_worker, self._observers)
         self._live = LiveFeed(
             self._supervisor,
@@ -71,13 +73,12 @@ class Camera:
         self._request_ids = RequestIds(options.id, archive, self._executor)
         self._attempts = Attempts(options, self._supervisor, self._live, self._times)
         self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
-        for observer in (
+        self._observers += (
             _LiveObserver(self._live),
             CameraEvents(options.id, archive, self._statistics),
             self._executor,
             self._idle,
-        ):
-            self._observers.add(observer)
+        )
 
     # Public API.
 
@@ -127,17 +128,16 @@ class Camera:
 
     def enqueue(
         self, order: Order, deadline: Deadline, barrier: Barrier | None = None
-    ) -> Running[CaptureResult]:
+    ) -> Call[CaptureResult]:
         """Begin a capture, or join the one under way with the same request id.
 
         Raises: as `capture`, what refuses it at once.
         """
         with self._refusing(order):
-            running = self._request_ids.find_under_way(order)
-            if running is not None:
-                ticket = running.call.ticket
-                ticket.deadline = max(ticket.deadline, deadline.client_at)
-                return running
+            joined = self._request_ids.find_under_way(order)
+            if joined is not None:
+                joined.ticket.deadline = max(joined.ticket.deadline, deadline.client_at)
+                return joined
             self._supervisor.raise_if_unavailable()
             extra_s = exposure_s(order.shot.controls) or self._exposure_s
             ticket = Ticket(
@@ -148,15 +148,17 @@ class Camera:
                 deadline=deadline.client_at,
             )
             self._queue.enter(ticket, wait=order.wait)
-        return self._executor.start(self._new_capture(order, ticket, deadline, barrier))
+        call = self._new_capture(order, ticket, deadline, barrier)
+        self._executor.add(call)
+        return call
 
-    async def result(self, running: Running[CaptureResult], deadline: Deadline) -> CaptureResult:
+    async def result(self, call: Call[CaptureResult], deadline: Deadline) -> CaptureResult:
         """Wait for a capture that was begun.
 
         Raises: as `capture`.
         """
-        replayed = running.call.was_joined
-        result = await self._executor.result(running, deadline)
+        replayed = call.was_joined
+        result = await self._executor.result(call, deadline)
         return dataclasses.replace(result, replayed=replayed)
 
     async def list_controls(self, timeout_s: float | None = None) -> list[Control]:
@@ -168,22 +170,17 @@ class Camera:
     ) -> list[Control]:
         """Set controls, also again after each recovery; return all as they are then."""
         controls = await self._control_call(m.SetControls(dict(values)), timeout_s)
-        self._supervisor.keep_controls(values)
+        self._supervisor.controls |= values
         return controls
 
-    @contextlib.contextmanager
-    def watch(self, spec: LiveSpec) -> Iterator[Viewer]:
+    def watch(self, spec: LiveSpec) -> contextlib.AbstractContextManager[Viewer]:
         """Give a viewer of live view; the camera is opened if it is closed.
 
         Raises:
             QueueFull: there are too many viewers.
             Unsupported: the camera has no live view.
         """
-        viewer = self._live.watch(spec)
-        try:
-            yield viewer
-        finally:
-            self._live.leave(viewer)
+        return self._live.watch(spec)
 
     async def get_frame(
         self, spec: LiveSpec, max_age_s: float | None, timeout_s: float | None
@@ -202,8 +199,7 @@ class Camera:
 
     def view(self) -> CameraView:
         """Return the camera as it is now."""
-        supervisor, live = self._supervisor, self._live
-        counts = live.statistics
+        supervisor = self._supervisor
         return CameraView(
             id=self._options.id,
             driver=self._options.driver,
@@ -214,21 +210,10 @@ class Camera:
             queued=self._queue.waiting,
             active=self._active(),
             worst_case_s=self._worst_case_s(),
-            captures=dataclasses.replace(self._statistics),
-            recoveries={s: dataclasses.replace(c) for s, c in supervisor.steps.statistics.items()},
+            captures=copy.deepcopy(self._statistics),
+            recoveries=copy.deepcopy(supervisor.steps.statistics),
             worker_starts=supervisor.worker_starts,
-            live=LiveView(
-                viewers=live.viewers,
-                variants=live.variants,
-                frames=counts.frames,
-                fps=counts.fps(),
-                last_frame_ns=counts.last_frame_ns,
-                frames_total=counts.frames_total,
-                sent_total=live.sent_total,
-                dropped_total=counts.dropped_total,
-                skipped_total=counts.skipped_total,
-                encode_s_total=counts.encode_s_total,
-            ),
+            live=copy.deepcopy(self._live.statistics),
         )
 
     def announce_stop(self) -> None:
@@ -252,8 +237,9 @@ class Camera:
         self._supervisor.raise_if_unavailable()
         ticket = Ticket(str(uuid.uuid4()), is_capture=False)
         self._queue.enter(ticket, wait=True)
-        call = ControlCall(ticket, command, queue=self._queue, attempts=self._attempts)
-        return await self._executor.result(self._executor.start(call), deadline)
+        call = ControlCall(ticket, command, self._queue, self._attempts)
+        self._executor.add(call)
+        return await self._executor.result(call, deadline)
 
     def _active(self) -> ActiveCapture | None:
         holder = self._queue.holder
@@ -303,7 +289,8 @@ class Camera:
         try:
             yield
         except CameraServiceError as error:
-            self._observers.on_rejected(error, order.request_id)
+            for observer in self._observers:
+                observer.on_rejected(error, order.request_id)
             raise
 
 

@@ -14,7 +14,6 @@ class ControlCall(Call[list[Control]]):
         self,
         ticket: Ticket,
         command: m.Command[m.Controls],
-        *,
         queue: CaptureQueue,
         attempts: Attempts,
     ) -> None:

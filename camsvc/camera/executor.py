@@ -10,9 +10,8 @@ Invariants:
 """
 
 import asyncio
-import functools
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import structlog
 
@@ -31,30 +30,21 @@ _PATIENCE_FACTOR, _PATIENCE_S = 2.0, 0.5
 """An abandoned driver call counts as hung after twice the expected time and half a second."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Running(Generic[T]):
-    """A call and its task."""
-
-    call: Call[T]
-    task: "asyncio.Task[T]"
-
-    def cancel(self) -> None:
-        """End it; nobody may wait for it any more."""
-        self.call.cancelled = True
-        self.task.cancel()
-
-
 class Executor(CameraObserver):
     """Runs the calls of one camera."""
 
     def __init__(
-        self, camera: str, queue: CaptureQueue, times: CaptureTimes, observer: CameraObserver
+        self,
+        camera: str,
+        queue: CaptureQueue,
+        times: CaptureTimes,
+        observers: Sequence[CameraObserver],
     ) -> None:
         self._camera = camera
         self._queue = queue
         self._times = times
-        self._observer = observer
-        self._running: set[Running[Any]] = set()
+        self._observers = observers
+        self._calls: set[Call[Any]] = set()
         self._stopping = False
         """Whether it is the service that ends calls, and not their clients."""
 
@@ -62,18 +52,15 @@ class Executor(CameraObserver):
         """Note that it is the service that ends calls from now on."""
         self._stopping = True
 
-    def start(self, call: Call[T]) -> Running[T]:
-        """Begin a call whose ticket is in the queue; it leaves the queue when it ends."""
-        task = asyncio.create_task(call.run(), name=f"{self._camera} {call.ticket.id}")
-        running = Running(call, task)
-        self._running.add(running)
-        for other in self._running:
-            self._limit(other.call)  # it is no longer alone
+    def add(self, call: Call[Any]) -> None:
+        """Own a call that has just been made until it ends, which it leaves the queue by."""
+        self._calls.add(call)
+        for other in self._calls:
+            self._limit(other)  # it is no longer alone
         # Not in the task's own `finally`: a task cancelled before its first step never gets there.
-        task.add_done_callback(functools.partial(self._end, running))
-        return running
+        call.task.add_done_callback(lambda _: self._end(call))
 
-    async def result(self, running: Running[T], deadline: Deadline) -> T:
+    async def result(self, call: Call[T], deadline: Deadline) -> T:
         """Wait for a call until a deadline.
 
         Raises:
@@ -81,14 +68,14 @@ class Executor(CameraObserver):
             CameraUnavailable: it was cancelled just before it was joined, or the service stops.
             Whatever the call raises.
         """
-        call, ticket = running.call, running.call.ticket
+        ticket = call.ticket
         call.clients += 1
         call.was_joined = True
         ticket.has_client = True
         call.set_patience(None)
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await asyncio.shield(running.task)
+                return await asyncio.shield(call.task)
         except TimeoutError:
             raise deadline.exceeded(self._camera, capture_id=ticket.id) from None
         except CameraServiceError:
@@ -107,68 +94,64 @@ class Executor(CameraObserver):
             ) from None
         finally:
             call.clients -= 1
-            if not call.clients and not running.task.done():
-                self._abandon(running)
+            if not call.clients and not call.task.done():
+                self._abandon(call)
 
     def on_progress(self, percent: int) -> None:
-        for running in self._running:
-            if running.call.attempt is not None and running.call.attempt.calling:
-                running.call.on_progress(percent)
+        for call in self._calls:
+            if call.attempt is not None and call.attempt.calling:
+                call.on_progress(percent)
 
-    def find(self, request_id: str) -> Running[Any] | None:
+    def find(self, request_id: str) -> Call[Any] | None:
         """Return the call under way with a request id that another client can join."""
-        same = (r for r in self._running if request_id and r.call.ticket.request_id == request_id)
-        return next((running for running in same if not running.call.cancelled), None)
+        same = (call for call in self._calls if request_id and call.ticket.request_id == request_id)
+        return next((call for call in same if not call.cancelled), None)
 
     def on_unavailable(self, error: CameraServiceError) -> None:
         """Let the calls know that their camera does not come back soon."""
-        for running in self._running:
-            running.call.on_camera_unavailable()
+        for call in self._calls:
+            call.on_camera_unavailable()
 
     async def close(self) -> None:
         """End every call; only a picture that is there is still saved."""
         self._stopping = True
-        tasks = [running.task for running in self._running]
-        for running in self._running:
-            if not running.call.is_saving:
-                running.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for call in self._calls:
+            if not call.is_saving:
+                call.cancel()
+        await asyncio.gather(*(call.task for call in self._calls), return_exceptions=True)
 
-    def _end(self, running: Running[T], task: "asyncio.Task[T]") -> None:
-        call = running.call
-        self._running.discard(running)
+    def _end(self, call: Call[Any]) -> None:
+        self._calls.discard(call)
         moved = self._queue.leave(call.ticket)
-        for other in self._running:
-            if other.call.ticket in moved:
-                other.call.on_moved_up()
-        call.on_end(self._error_of(call, task))
-        self._observer.on_call_ended()
+        for other in self._calls:
+            if other.ticket in moved:
+                other.on_moved_up()
+        call.on_end(self._error_of(call))
+        for observer in self._observers:
+            observer.on_use_ended()
 
-    def _error_of(self, call: Call[T], task: "asyncio.Task[T]") -> CameraServiceError | None:
+    def _error_of(self, call: Call[Any]) -> CameraServiceError | None:
         """Return what the history has of a call that has ended without a result."""
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, CameraServiceError):
-            return error
-        if task.cancelled():
+        kind: type[CameraUnavailable] = CallCancelled
+        if call.task.cancelled():
             left = not call.ticket.has_client and not self._stopping
             why = "its client left" if left else "the service stopped"
-        elif error is not None:
+        else:
+            error = call.task.exception()
+            if error is None or isinstance(error, CameraServiceError):
+                return error
             if not call.clients:  # otherwise the client's face logs it
                 _log.error("unhandled exception", camera=self._camera, exc_info=error)
-            why = "there was an internal error"
-        else:
-            return None
-        kind = CallCancelled if task.cancelled() else CameraUnavailable
+            kind, why = CameraUnavailable, "there was an internal error"
         return kind(f"camera {self._camera!r}: {why} before there was a picture", retry_after_s=0.0)
 
-    def _abandon(self, running: Running[T]) -> None:
+    def _abandon(self, call: Call[Any]) -> None:
         """Let work that nobody waits for end by itself, if it does so soon."""
-        call = running.call
         call.ticket.has_client = False
         if call.attempt is not None and call.attempt.calling:
             self._limit(call)
         elif not call.outlives_its_clients:
-            running.cancel()
+            call.cancel()
 
     def _limit(self, call: Call[Any]) -> None:
         """Bound the driver calls of one that nobody waits for by the patience with it.

@@ -2,26 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from camsvc.camera.barrier import Barrier
+from camsvc.camera.call import Call
 from camsvc.camera.camera import Camera
 from camsvc.camera.capture import CaptureResult, Order
 from camsvc.camera.deadline import Deadline
-from camsvc.camera.executor import Running
 from camsvc.model.errors import CameraServiceError
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class GroupItem:
-    """One camera's part: what is wanted of it."""
-
-    camera: Camera
-    order: Order
-
+GroupItem = tuple[Camera, Order]
+"""One camera's part: what is wanted of it."""
 
 Result = CaptureResult | CameraServiceError
 
@@ -33,24 +27,23 @@ async def capture_group(items: Sequence[GroupItem], timeout_s: float | None) -> 
     groups that share cameras, one comes before the other everywhere, and they cannot wait for each
     other.
     """
-    deadlines = [item.camera.deadline(item.order, timeout_s) for item in items]
-    results = await _existing(items, deadlines)
+    deadlines = [camera.deadline(order, timeout_s) for camera, order in items]
     barrier = Barrier()
-    running: dict[int, Running[CaptureResult]] = {}
-    for index, item in enumerate(items):
-        if results[index] is None:
-            try:
-                running[index] = item.camera.enqueue(item.order, deadlines[index], barrier)
-            except CameraServiceError as error:
-                results[index] = error
-    ended = await asyncio.gather(
-        *(
-            _result(items[i].camera.result(capture, deadlines[i].extended(barrier.longest_wait_s)))
-            for i, capture in running.items()
-        )
-    )
-    merged = dict(enumerate(results)) | dict(zip(running, ended, strict=True))
-    return [result for result in merged.values() if result is not None]
+    begun: list[Call[CaptureResult] | Result] = []
+    existing = await _existing(items, deadlines)
+    for (camera, order), deadline, found in zip(items, deadlines, existing, strict=True):
+        try:
+            begun.append(camera.enqueue(order, deadline, barrier) if found is None else found)
+        except CameraServiceError as error:
+            begun.append(error)
+
+    async def end(camera: Camera, capture: Call[CaptureResult] | Result, limit: Deadline) -> Result:
+        if not isinstance(capture, Call):
+            return capture
+        return await _result(camera.result(capture, limit.extended(barrier.longest_wait_s)))
+
+    cameras = [camera for camera, _ in items]
+    return await asyncio.gather(*map(end, cameras, begun, deadlines))
 
 
 def skew_s(results: Sequence[Result]) -> float | None:
@@ -68,14 +61,14 @@ async def _existing(
 ) -> list[Result | None]:
     """Return what is there without a shot; None for those whose shot has to be taken."""
     while True:
-        saved = [item.camera.saved_count for item in items]
+        saved = [camera.saved_count for camera, _ in items]
         found = await asyncio.gather(
             *(
-                _result(item.camera.find_existing(item.order, deadline))
-                for item, deadline in zip(items, deadlines, strict=True)
+                _result(camera.find_existing(order, deadline))
+                for (camera, order), deadline in zip(items, deadlines, strict=True)
             )
         )
-        if saved == [item.camera.saved_count for item in items]:
+        if saved == [camera.saved_count for camera, _ in items]:
             return list(found)
 
 

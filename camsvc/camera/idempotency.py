@@ -6,9 +6,10 @@ was kept. So a lost reply, a retry or a restart never presses the shutter twice.
 
 import asyncio
 
+from camsvc.camera.call import Call
 from camsvc.camera.capture import CaptureResult, Order
 from camsvc.camera.deadline import Deadline
-from camsvc.camera.executor import Executor, Running
+from camsvc.camera.executor import Executor
 from camsvc.camera.ports import CaptureArchive
 from camsvc.model.errors import RequestIdReused
 from camsvc.model.fingerprint import is_same_request
@@ -44,17 +45,16 @@ class RequestIds:
         self._refuse_reuse(order, record.capture_id, record.fingerprint)
         return CaptureResult(record, replayed=True)
 
-    def find_under_way(self, order: Order) -> Running[CaptureResult] | None:
+    def find_under_way(self, order: Order) -> Call[CaptureResult] | None:
         """Return the capture that an order joins.
 
         Raises:
             RequestIdReused: the id stands for another request.
         """
-        running = self._executor.find(order.request_id)
-        if running is not None:
-            ticket = running.call.ticket
-            self._refuse_reuse(order, ticket.id, ticket.fingerprint)
-        return running
+        call = self._executor.find(order.request_id)
+        if call is not None:
+            self._refuse_reuse(order, call.ticket.id, call.ticket.fingerprint)
+        return call
 
     def _refuse_reuse(self, order: Order, capture_id: str, known: str) -> None:
         if not is_same_request(known, order.shot, order.labels):

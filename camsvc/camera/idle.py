@@ -21,27 +21,21 @@ class IdleTimer(CameraObserver):
         self._after_s = after_s
         self._timer: asyncio.TimerHandle | None = None
 
-    def on_call_ended(self) -> None:
-        self._restart()
-
-    def on_unwatched(self) -> None:
-        self._restart()
+    def on_use_ended(self) -> None:
+        self.cancel()
+        if self._after_s:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._after_s, self._close_if_idle)
 
     def cancel(self) -> None:
         """Close nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _restart(self) -> None:
-        self.cancel()
-        if self._after_s:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._after_s, self._close_if_idle)
-
     def _close_if_idle(self) -> None:
         if not self._queue.empty or self._live.watched:
             return
         if self._supervisor.state in (State.OPENING, State.RECOVERING):
-            self._restart()  # its client has left before it was ready
+            self.on_use_ended()  # its client has left before it was ready
         else:
             self._supervisor.close_idle()

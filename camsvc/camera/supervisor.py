@@ -2,33 +2,28 @@
 
 Invariants:
 
-- The state changes only in `_apply`, by the table of `lifecycle`.
+- `state` changes only in `_apply`, by the table of `lifecycle`.
 - At most one revival (an opening or a recovery) changes the state; it ends in READY or FAULTED.
 - What a worker reports that is not the camera's any more changes nothing.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.recovery import RecoverySteps, Step
-from camsvc.camera.revivals import Revivals
-from camsvc.camera.worker_reports import WorkerReports
 from camsvc.camera.worker_slot import WorkerSlot
 from camsvc.ipc import messages as m
-from camsvc.ipc.observer import WorkerObserver
 from camsvc.model import lifecycle
 from camsvc.model.errors import (
     CameraFaulted,
     CameraLost,
     CameraServiceError,
     CameraUnavailable,
-    DriverError,
     DriverFault,
     WorkerLost,
     WorkerTimeout,
@@ -36,7 +31,7 @@ from camsvc.model.errors import (
 from camsvc.model.lifecycle import Event, State
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import recovery_s
-from camsvc.model.values import ControlValue, DeviceInfo, LiveVariant
+from camsvc.model.values import DeviceInfo, LiveVariant
 
 _IN_USE = (State.READY, State.CAPTURING)
 
@@ -48,30 +43,25 @@ class Supervisor:
         self,
         options: CameraOptions,
         take_worker: Callable[[], Awaitable[CameraWorker]],
-        observer: CameraObserver,
+        observers: Sequence[CameraObserver],
     ) -> None:
         self._options = options
-        self._observer = observer
-        self._slot = WorkerSlot(options, take_worker)
-        self._state = State.CLOSED
+        self._observers = observers
+        self.state = State.CLOSED
         self.state_time_ns = time.time_ns()
-        self._fault: CameraServiceError | None = None
-        self._controls = dict(options.controls)
+        self.fault: CameraServiceError | None = None
+        """Why the camera is not ready, where something has failed."""
+        self.controls = dict(options.controls)
+        """What is set after each opening."""
         self.steps = RecoverySteps()
-        self._revivals = Revivals()
+        self._slot = WorkerSlot(
+            options, take_worker, self.controls, observers, self._on_worker_ended
+        )
+        self._revivals: set[asyncio.Task[None]] = set()
+        """The one under way, and those it replaces for as long as they take to end."""
         self._retry_at = 0.0
         self._changed = asyncio.Event()
         self._log = structlog.get_logger().bind(camera=options.id)
-
-    @property
-    def state(self) -> State:
-        """The camera's state."""
-        return self._state
-
-    @property
-    def fault(self) -> CameraServiceError | None:
-        """Why the camera is not ready, where something has failed."""
-        return self._fault
 
     @property
     def device(self) -> DeviceInfo | None:
@@ -82,15 +72,6 @@ class Supervisor:
     def worker_starts(self) -> int:
         """How many workers have been asked to open the device."""
         return self._slot.starts
-
-    @property
-    def controls(self) -> Mapping[str, ControlValue]:
-        """What is set after each opening."""
-        return self._controls
-
-    def keep_controls(self, values: Mapping[str, ControlValue]) -> None:
-        """Set these values after each opening, too."""
-        self._controls |= values
 
     # For the calls of the camera.
 
@@ -104,9 +85,9 @@ class Supervisor:
         async with asyncio.timeout(self._options.open_timeout_s):
             while True:
                 changed, worker = self._changed, self._slot.worker
-                if self._state is State.READY and worker is not None:
+                if self.state is State.READY and worker is not None:
                     return worker
-                if self._state is State.FAULTED:
+                if self.state is State.FAULTED:
                     raise self.refusal()
                 self.open()
                 await changed.wait()
@@ -117,12 +98,18 @@ class Supervisor:
 
     def end_capture(self) -> None:
         """It does so no longer; without effect when it was lost meanwhile."""
-        if self._state is State.CAPTURING:
+        if self.state is State.CAPTURING:
             self._apply(Event.CAPTURED)
 
-    def on_worker_failed(self, worker: CameraWorker, error: CameraLost) -> None:
-        """Recover the camera, as its worker failed; without effect when that has begun."""
-        if not self._is_in_use(worker):
+    def on_worker_failed(self, worker: CameraWorker, error: CameraLost | DriverFault) -> None:
+        """Recover the camera, or stop trying where an operator must act.
+
+        Without effect when that has begun, and for a worker of the past.
+        """
+        if worker is not self._slot.worker or self.state not in _IN_USE:
+            return
+        if isinstance(error, DriverFault):
+            self._fault_camera(error)
             return
         self._note_loss(error)
         if isinstance(error, WorkerTimeout):
@@ -130,16 +117,6 @@ class Supervisor:
         elif isinstance(error, WorkerLost):
             self._slot.drop("it is lost")
         self._revive(Event.LOST, lambda: self._recover(error, device_open=True))
-
-    def on_worker_ended(self, worker: CameraWorker) -> None:
-        """Recover an idle camera, as its worker has ended."""
-        if self._state is State.READY:  # otherwise the call under way fails by it
-            self.on_worker_failed(worker, WorkerLost("the worker ended while the camera was idle"))
-
-    def on_driver_fault(self, worker: CameraWorker, fault: DriverFault) -> None:
-        """Stop trying, as an operator must act; without effect for a worker of the past."""
-        if self._is_in_use(worker):
-            self._fault_camera(fault)
 
     def confirm_working(self) -> None:
         """The camera works: the next failure begins with the first recovery step."""
@@ -151,18 +128,18 @@ class Supervisor:
         Raises:
             CameraFaulted, CameraUnavailable: it is.
         """
-        if self._state is State.FAULTED:
+        if self.state is State.FAULTED:
             raise self.refusal()
         left_s = self._retry_at - asyncio.get_running_loop().time()
-        if self._state is State.RECOVERING and left_s > 0:
+        if self.state is State.RECOVERING and left_s > 0:
             raise self.unavailable(
-                f"is recovering; the next try is in {left_s:.1f} s ({self._fault})"
+                f"is recovering; the next try is in {left_s:.1f} s ({self.fault})"
             )
 
-    def refusal(self, why: object = None) -> CameraFaulted:
+    def refusal(self) -> CameraFaulted:
         """Return the error of a faulted camera."""
         return CameraFaulted(
-            f"camera {self._options.id!r} needs an operator: {why or self._fault}",
+            f"camera {self._options.id!r} needs an operator: {self.fault}",
             metadata={"camera": self._options.id},
         )
 
@@ -181,29 +158,22 @@ class Supervisor:
 
     def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
         """Have frames read; an opening camera begins when it is ready."""
-        if self._slot.worker is not None and self._state in _IN_USE:
+        if self._slot.worker is not None and self.state in _IN_USE:
             self._slot.worker.send(m.SetLive(list(variants)))
         if not variants:
-            self._observer.on_unwatched()
+            for observer in self._observers:
+                observer.on_use_ended()
 
-    def on_stall(self, why: str) -> None:
-        """Recover the ready camera, which has stopped delivering frames."""
+    def on_live_failed(self, error: CameraLost | DriverFault) -> None:
+        """Recover the ready camera, or stop trying, as it has stopped delivering frames."""
         if self._slot.worker is not None:
-            self.on_worker_failed(self._slot.worker, WorkerTimeout(why))
-
-    def on_live_failed(self, error: Exception) -> None:
-        """Recover the ready camera, or stop trying, as reading live frames has failed."""
-        worker = self._slot.worker
-        if worker is not None and isinstance(error, DriverFault):
-            self.on_driver_fault(worker, error)
-        elif worker is not None and isinstance(error, DriverError):
-            self.on_worker_failed(worker, error)
+            self.on_worker_failed(self._slot.worker, error)
 
     # For operators, and the ends of the camera's life.
 
     def open(self) -> None:
         """Begin opening a closed camera in the background."""
-        if self._state is State.CLOSED:
+        if self.state is State.CLOSED:
             self._revive(Event.OPEN, self._open_first)
 
     async def reset(self) -> None:
@@ -216,7 +186,7 @@ class Supervisor:
             CameraFaulted: it needs an operator.
         """
         self._log.info("camera reset")
-        if self._state is State.CAPTURING and self._slot.worker is not None:
+        if self.state is State.CAPTURING and self._slot.worker is not None:
             self._slot.worker.kill("the camera was reset")  # the capture's own attempts go on
         else:
             self._slot.drop("the camera was reset")
@@ -230,31 +200,49 @@ class Supervisor:
 
     def close_idle(self) -> None:
         """Close a ready camera in the background; the next use opens it again."""
-        if self._state is State.READY:
+        if self.state is State.READY:
             self._log.info("camera closed", idle_s=self._options.idle_close_s)
             self._slot.close_in_background()
             self._apply(Event.CLOSE)
 
     async def close(self) -> None:
         """End everything, the device politely when it answers."""
-        await self._revivals.close()
-        if self._state is not State.READY:
+        if revivals := self._cancel_revivals():
+            await asyncio.wait(revivals)
+        if self.state is not State.READY:
             self._slot.drop("the service ends")
         await self._slot.close()
-        if self._state is not State.CLOSED:
+        if self.state is not State.CLOSED:
             self._apply(Event.CLOSE)
 
     # Revivals.
 
     def _revive(self, event: Event, revive: Callable[[], Awaitable[None]]) -> None:
-        """Begin an opening or a recovery, in the place of any that is under way."""
-        self._revivals.cancel()
+        """Begin an opening or a recovery, in the place of any that is under way.
+
+        That one is cancelled in the same step, so that nothing of it comes after what replaces it;
+        the new one begins when it has ended.
+        """
+        replaced = self._cancel_revivals()
         self._apply(event)
         name = f"{self._options.id} {event.value}"
-        self._revivals.start(name, partial(self._revived, revive))
+        task = asyncio.create_task(self._revived(revive, replaced), name=name)
+        self._revivals.add(task)
+        task.add_done_callback(self._revivals.discard)
 
-    async def _revived(self, revive: Callable[[], Awaitable[None]]) -> None:
+    def _cancel_revivals(self) -> "set[asyncio.Task[None]]":
+        """Cancel each once, as it may be cleaning up; return those that have yet to end."""
+        for task in self._revivals:
+            if not task.cancelling():
+                task.cancel()
+        return set(self._revivals)
+
+    async def _revived(
+        self, revive: Callable[[], Awaitable[None]], replaced: "set[asyncio.Task[None]]"
+    ) -> None:
         """Own an opening or a recovery: it ends in READY or FAULTED, or is cancelled."""
+        if replaced:
+            await asyncio.wait(replaced)
         try:
             await revive()
         except DriverFault as fault:
@@ -268,7 +256,7 @@ class Supervisor:
 
     async def _open_first(self) -> None:
         try:
-            await self._slot.replace(self._controls, self._observe)
+            await self._slot.replace()
         except CameraLost as error:
             self._note_loss(error)
             self._apply(Event.LOST)
@@ -285,57 +273,60 @@ class Supervisor:
             started = loop.time()
             self._retry_at = started + delay_s
             if step is Step.BACK_OFF:
-                self._observer.on_unavailable(self.unavailable(f"is away: {error}"))
+                self._report_unavailable(self.unavailable(f"is away: {error}"))
             try:
                 await asyncio.sleep(delay_s)
                 await self._take(step, error)
             except CameraLost as next_error:
                 self.steps.record(step, loop.time() - started)
                 error = next_error
-                self._fault = CameraUnavailable(str(error))
+                self.fault = CameraUnavailable(str(error))
                 device_open = device_open and step is Step.SOFT_RETRY
-                continue
-            duration_s = loop.time() - started
-            self.steps.record(step, duration_s)
-            self._log.info("camera back", step=step.name, after_s=round(duration_s, 3))
-            self._apply(Event.RECOVERED)
-            return
+            else:
+                duration_s = loop.time() - started
+                self.steps.record(step, duration_s)
+                self._log.info("camera back", step=step.name, after_s=round(duration_s, 3))
+                self._apply(Event.RECOVERED)
+                return
 
     async def _take(self, step: Step, error: CameraLost) -> None:
         worker = self._slot.worker
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)
         if worker is None or step is Step.RESTART or process_lost:
-            await self._slot.replace(self._controls, self._observe)
+            await self._slot.replace()
         elif step is Step.SOFT_RETRY:
             await self._slot.recover(worker)
         else:
-            await self._slot.reopen(worker, self._controls)
+            await self._slot.reopen(worker)
 
     # Internals.
 
-    def _is_in_use(self, worker: CameraWorker) -> bool:
-        return worker is self._slot.worker and self._state in _IN_USE
-
-    def _observe(self, worker: CameraWorker) -> WorkerObserver:
-        return WorkerReports(worker, self._slot, self._observer, self.on_worker_ended)
+    def _on_worker_ended(self, worker: CameraWorker) -> None:
+        if self.state is State.READY:  # otherwise the call under way fails by it
+            self.on_worker_failed(worker, WorkerLost("the worker ended while the camera was idle"))
 
     def _note_loss(self, error: CameraLost) -> None:
-        self._fault = CameraUnavailable(str(error))
+        self.fault = CameraUnavailable(str(error))
         self._log.warning("camera lost", error=str(error))
 
     def _fault_camera(self, fault: DriverFault) -> None:
-        self._fault = CameraFaulted(str(fault))
-        self._observer.on_unavailable(self._fault)
+        self.fault = CameraFaulted(str(fault))
+        self._report_unavailable(self.fault)
         self._log.error("camera faulted", error=str(fault))
         self._slot.drop("the camera is faulted")
         self._apply(Event.FAULT)
 
     def _apply(self, event: Event) -> None:
-        self._state = lifecycle.apply(self._state, event)
+        self.state = lifecycle.apply(self.state, event)
         self.state_time_ns = time.time_ns()
-        if self._state is State.READY:
-            self._fault = None
+        if self.state is State.READY:
+            self.fault = None
             self._retry_at = 0.0
         self._changed.set()
         self._changed = asyncio.Event()
-        self._observer.on_state_changed(self._options.id, self._state)
+        for observer in self._observers:
+            observer.on_state_changed(self._options.id, self.state)
+
+    def _report_unavailable(self, error: CameraServiceError) -> None:
+        for observer in self._observers:
+            observer.on_unavailable(error)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from camsvc.camera.recovery import Step, StepStatistics
 from camsvc.camera.statistics import CaptureStatistics
+from camsvc.live.statistics import LiveStatistics
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo
@@ -18,25 +19,6 @@ class ActiveCapture:
     request_id: str
     start_time_ns: int
     expected_end_time_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiveView:
-    """Live view; `frames` and `fps` count since the last still or recovery.
-
-    `last_frame_ns` is Unix time, 0 before the first frame.
-    """
-
-    viewers: int
-    variants: int
-    frames: int
-    fps: float
-    last_frame_ns: int
-    frames_total: int
-    sent_total: int
-    dropped_total: int
-    skipped_total: int
-    encode_s_total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +38,4 @@ class CameraView:
     captures: CaptureStatistics
     recoveries: Mapping[Step, StepStatistics]
     worker_starts: int
-    live: LiveView
+    live: LiveStatistics

@@ -5,13 +5,16 @@ Invariant: a worker that was dropped is killed at once, and never called again.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.ipc import messages as m
+from camsvc.ipc.errors import error_of
 from camsvc.ipc.observer import WorkerObserver
+from camsvc.live.ports import CameraFrame, EncodedImage
 from camsvc.model.errors import CameraLost, DriverError, DriverFault, WorkerTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.values import ControlValue, DeviceInfo
@@ -27,13 +30,24 @@ _log = structlog.get_logger()
 
 
 class WorkerSlot:
-    """Holds the worker of one camera."""
+    """Holds the worker of one camera, whose reports go to `observers`.
+
+    `controls` are set after each opening, as they are then; `ended` is called when a worker ends.
+    """
 
     def __init__(
-        self, options: CameraOptions, take_worker: Callable[[], Awaitable[CameraWorker]]
+        self,
+        options: CameraOptions,
+        take_worker: Callable[[], Awaitable[CameraWorker]],
+        controls: Mapping[str, ControlValue],
+        observers: Sequence[CameraObserver],
+        ended: Callable[[CameraWorker], None],
     ) -> None:
         self._options = options
         self._take_worker = take_worker
+        self._controls = controls
+        self.observers = observers
+        self.ended = ended
         self.worker: CameraWorker | None = None
         self.device: DeviceInfo | None = None
         """What was opened last."""
@@ -44,11 +58,7 @@ class WorkerSlot:
         """The one before, whose process may not have gone yet."""
         self._closing: asyncio.Task[None] | None = None
 
-    async def replace(
-        self,
-        controls: Mapping[str, ControlValue],
-        observer_of: Callable[[CameraWorker], WorkerObserver],
-    ) -> None:
+    async def replace(self) -> None:
         """Drop the worker that is there, and open the device with a new one.
 
         Raises: as `_open`. WorkerTimeout: the new one did not start in time.
@@ -67,15 +77,15 @@ class WorkerSlot:
             raise WorkerTimeout("the worker did not start in time") from None
         self.worker = worker
         self.starts += 1
-        worker.attach(self._options.id, observer_of(worker))
-        await self._open(worker, controls)
+        worker.attach(self._options.id, _Reports(worker, self))
+        await self._open(worker)
 
-    async def reopen(self, worker: CameraWorker, controls: Mapping[str, ControlValue]) -> None:
+    async def reopen(self, worker: CameraWorker) -> None:
         """Close the device and open it again. Raises: as `_open`."""
         with contextlib.suppress(DriverError):  # a lost device may well refuse to close
             await worker.call(m.Close(), self._options.open_timeout_s)
         self._notes = worker.notes
-        await self._open(worker, controls)
+        await self._open(worker)
 
     async def recover(self, worker: CameraWorker) -> None:
         """Let the driver recover the open device by itself."""
@@ -106,16 +116,17 @@ class WorkerSlot:
             await self._close(self.worker)
         self.drop("the service ends")
 
-    async def _open(self, worker: CameraWorker, controls: Mapping[str, ControlValue]) -> None:
+    async def _open(self, worker: CameraWorker) -> None:
         """Open the device.
 
         Raises:
             DriverError, DriverFault, WorkerLost, WorkerTimeout: it did not open.
             InvalidRequest, Unsupported: the controls are not the camera's.
         """
-        command = m.Open(dict(self._options.driver_settings), dict(controls), self._notes)
+        options, controls = self._options, dict(self._controls)
+        command = m.Open(dict(options.driver_settings), controls, self._notes)
         try:
-            self.device = (await worker.call(command, self._options.open_timeout_s)).device
+            self.device = (await worker.call(command, options.open_timeout_s)).device
         except WorkerTimeout:
             if worker is self.worker:
                 self.drop("its driver hangs in open", dump_stack=True)
@@ -131,3 +142,44 @@ class WorkerSlot:
         finally:
             self._notes = worker.notes
             worker.kill("the camera was closed")
+
+
+class _Reports(WorkerObserver):
+    """Passes on what a worker reports unasked, until it is not the camera's any more."""
+
+    def __init__(self, worker: CameraWorker, slot: WorkerSlot) -> None:
+        self._worker = worker
+        self._slot = slot
+
+    @property
+    def _is_current(self) -> bool:
+        return self._worker is self._slot.worker
+
+    def on_live_frame(self, frame: m.SharedFrame) -> None:
+        if not self._is_current:
+            return
+        pictures = self._worker.take_live(frame.images)
+        images = [
+            EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
+            for i, data in zip(frame.images, pictures, strict=True)
+        ]
+        taken = CameraFrame(frame.acquisition_time_ns, images, frame.encode_s, frame.skipped)
+        for observer in self._slot.observers:
+            observer.on_live_frame(taken)
+
+    def on_live_lost(self, failure: m.Failed) -> None:
+        if self._is_current:
+            for observer in self._slot.observers:
+                observer.on_live_failed(error_of(failure))
+
+    def on_device_changed(self, device: DeviceInfo) -> None:
+        if self._is_current:
+            self._slot.device = device
+
+    def on_progress(self, percent: int) -> None:
+        if self._is_current:
+            for observer in self._slot.observers:
+                observer.on_progress(percent)
+
+    def on_ended(self) -> None:
+        self._slot.ended(self._worker)

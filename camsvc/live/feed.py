@@ -9,8 +9,10 @@ Invariants:
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from camsvc.live.ports import CameraFrame, LiveSource
 from camsvc.live.stall import StallDetector
@@ -25,6 +27,7 @@ from camsvc.model.errors import (
     DriverFault,
     QueueFull,
     Unsupported,
+    WorkerTimeout,
 )
 from camsvc.model.lifecycle import State
 from camsvc.model.retry_hint import SERVICE_RESTART_S, VIEWER_LEAVES_S
@@ -49,8 +52,6 @@ class LiveFeed:
         self._max_viewers = max_viewers
         self.statistics = LiveStatistics()
         self._viewers: set[Viewer] = set()
-        self._sent_before = 0
-        """What viewers had fetched that have left."""
         self._variants = Variants()
         self._state = LiveState.STARTING
         self._sequence = 0
@@ -61,27 +62,13 @@ class LiveFeed:
         self._watchdog: asyncio.Task[None] | None = None
 
     @property
-    def viewers(self) -> int:
-        """How many streams are open."""
-        return sum(viewer.counted for viewer in self._viewers)
-
-    @property
     def watched(self) -> bool:
         """Whether anybody at all waits for frames."""
         return bool(self._viewers)
 
-    @property
-    def sent_total(self) -> int:
-        """How many frames viewers have fetched."""
-        return self._sent_before + sum(v.sent for v in self._viewers if v.counted)
-
-    @property
-    def variants(self) -> int:
-        """In how many ways frames are encoded now."""
-        return len(self._variants)
-
-    def watch(self, spec: LiveSpec, *, counted: bool = True) -> Viewer:
-        """Begin watching; the camera is opened if it is closed.
+    @contextlib.contextmanager
+    def watch(self, spec: LiveSpec, *, counted: bool = True) -> Iterator[Viewer]:
+        """Give a viewer; the camera is opened if it is closed. Without viewers the reading ends.
 
         Raises:
             QueueFull: there are too many viewers.
@@ -89,7 +76,7 @@ class LiveFeed:
         """
         if (unsupported := self._unsupported()) is not None:
             raise unsupported
-        if counted and self.viewers >= self._max_viewers:
+        if counted and self.statistics.viewers >= self._max_viewers:
             raise QueueFull(
                 f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
                 "max_viewers; come back when one has left",
@@ -97,33 +84,33 @@ class LiveFeed:
                 metadata={"camera": self._camera, "limit": str(self._max_viewers)},
             )
         encoding = self._variants.add(spec)
-        viewer = Viewer(spec, encoding=encoding, counted=counted)
+        viewer = Viewer(spec, encoding=encoding, counted=counted, statistics=self.statistics)
         self._viewers.add(viewer)
+        self.statistics.viewers += counted
         self._update_worker()
         if len(self._viewers) == 1:
-            self._state = LiveState.STARTING
-            self._plan_heartbeat()
-            self._stall.progress()
-            name = f"{self._camera} live"
-            self._watchdog = asyncio.create_task(keep_running(name, self._watch), name=name)
-            self._source.open()
-            self.on_state(self._source.state)
+            self._start()
         viewer.put_status(self._status())
-        return viewer
+        try:
+            yield viewer
+        finally:
+            self._viewers.remove(viewer)
+            self.statistics.viewers -= counted
+            self._variants.remove(encoding, spec)
+            self._update_worker()
+            if not self._viewers:
+                if self._watchdog is not None:
+                    self._watchdog.cancel()
+                self.statistics.reset_rates()
 
-    def leave(self, viewer: Viewer) -> None:
-        """Let a viewer go; with the last one the reading ends. Without effect the second time."""
-        if viewer not in self._viewers:
-            return
-        self._viewers.remove(viewer)
-        if viewer.counted:
-            self._sent_before += viewer.sent
-        self._variants.remove(viewer.encoding, viewer.spec)
-        self._update_worker()
-        if not self._viewers:
-            if self._watchdog is not None:
-                self._watchdog.cancel()
-            self.statistics.reset_rates()
+    def _start(self) -> None:
+        self._state = LiveState.STARTING
+        self._plan_heartbeat()
+        self._stall.progress()
+        name = f"{self._camera} live"
+        self._watchdog = asyncio.create_task(keep_running(name, self._watch), name=name)
+        self._source.open()
+        self.on_state(self._source.state)
 
     async def frame(
         self, spec: LiveSpec, *, max_age_s: float | None, timeout_s: float
@@ -139,22 +126,20 @@ class LiveFeed:
         if latest is not None and max_age_s is not None and latest.acquisition_time_ns >= oldest_ns:
             return latest
         self._source.raise_if_unavailable()
-        viewer = self.watch(spec, counted=False)
         try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    item = await viewer.next()
-                    if isinstance(item, LiveStatus):
-                        self._source.raise_if_unavailable()
-                    elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way already
-                        return item
+            with self.watch(spec, counted=False) as viewer:
+                async with asyncio.timeout(timeout_s):
+                    while True:
+                        item = await viewer.next()
+                        if isinstance(item, LiveStatus):
+                            self._source.raise_if_unavailable()
+                        elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way
+                            return item
         except TimeoutError:
             raise CaptureTimeout(
                 f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
                 metadata={"camera": self._camera},
             ) from None
-        finally:
-            self.leave(viewer)
 
     def pause(self) -> None:
         """The camera has a command to carry out: no frames until `resume`."""
@@ -259,8 +244,7 @@ class LiveFeed:
             paced = {encoding for encoding in served if self._variants.rate(encoding) is not None}
             for viewer in self._viewers:
                 if viewer.encoding in served:
-                    dropped = viewer.offer(frame, paced=viewer.encoding in paced)
-                    self.statistics.dropped_total += dropped
+                    viewer.offer(frame, paced=viewer.encoding in paced)
 
     def _count(self, event: CameraFrame) -> None:
         self._stall.progress()
@@ -316,7 +300,8 @@ class LiveFeed:
                 interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
             await asyncio.sleep(interval_s)
             if self._stall.stalled and self._source.state is State.READY:
-                self._source.on_stall(f"no live frame came within {self._stall.timeout_s:g} s")
+                why = f"no live frame came within {self._stall.timeout_s:g} s"
+                self._source.on_live_failed(WorkerTimeout(why))
             elif self._state is LiveState.LIVE:
                 if self._stall.silent:  # a call lasts: the driver does one thing at a time
                     self._become(LiveState.PAUSED)
@@ -327,4 +312,6 @@ class LiveFeed:
         self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
 
     def _update_worker(self) -> None:
-        self._source.set_live_variants(self._variants.wanted())
+        wanted = self._variants.wanted()
+        self.statistics.variants = len(wanted)
+        self._source.set_live_variants(wanted)

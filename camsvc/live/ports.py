@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from camsvc.model.errors import CameraServiceError
+from camsvc.model.errors import CameraLost, CameraServiceError, DriverFault
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo, LiveVariant
 
@@ -53,10 +53,7 @@ class LiveSource(Protocol):
     def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
         """Read frames in these variants; none: nobody watches."""
 
-    def on_live_failed(self, error: Exception) -> None:
-        """The camera has failed while live frames were read."""
-
-    def on_stall(self, why: str) -> None:
+    def on_live_failed(self, error: CameraLost | DriverFault) -> None:
         """The ready camera has stopped delivering frames."""
 
     def confirm_working(self) -> None:

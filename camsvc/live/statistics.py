@@ -9,11 +9,20 @@ _FPS_WINDOW_S = 3.0
 
 @dataclass(slots=True)
 class LiveStatistics:
-    """`frames` and the rate restart after each still and each recovery, the totals never."""
+    """`frames` and `fps` restart after each still and each recovery, the totals never.
 
+    `last_frame_ns` is Unix time, 0 before the first frame.
+    """
+
+    viewers: int = 0
+    """Streams that are open."""
+    variants: int = 0
+    """Ways in which frames are encoded now."""
     frames: int = 0
     last_frame_ns: int = 0
     frames_total: int = 0
+    sent_total: int = 0
+    """Frames that viewers have fetched."""
     dropped_total: int = 0
     skipped_total: int = 0
     encode_s_total: float = 0.0
@@ -28,6 +37,7 @@ class LiveStatistics:
         self.last_frame_ns = acquisition_time_ns
         self._arrivals.append(time.monotonic())
 
+    @property
     def fps(self) -> float:
         """Frames per second over the last few seconds."""
         now = time.monotonic()

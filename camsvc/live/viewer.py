@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 
+from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import LiveSpec
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.frame_rate import FrameRateLimiter
@@ -47,16 +48,16 @@ class LiveFrame:
 
 
 class Viewer:
-    """One stream's end. Made by `LiveFeed.watch`; `LiveFeed.leave` must be called for it."""
+    """One stream's end. Made by `LiveFeed.watch`."""
 
-    def __init__(self, spec: LiveSpec, *, encoding: LiveSpec, counted: bool) -> None:
-        self.spec = spec
+    def __init__(
+        self, spec: LiveSpec, *, encoding: LiveSpec, counted: bool, statistics: LiveStatistics
+    ) -> None:
         self.encoding = encoding
         self.counted = counted
         """Whether it counts as a viewer; a caller of GetFrame does not."""
-        self.sent = 0
-        """How many frames it has fetched."""
         self.dropped = 0
+        self._statistics = statistics
         self._pacer = FrameRateLimiter(spec.max_fps)
         self._frame: LiveFrame | None = None
         self._status: LiveStatus | None = None
@@ -81,21 +82,21 @@ class Viewer:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         frame, self._frame = self._frame, None
-        self.sent += 1
+        self._statistics.sent_total += self.counted
         return frame
 
-    def offer(self, frame: LiveFrame, *, paced: bool) -> bool:
-        """Put a frame in place of the one not fetched yet; return whether that one was dropped.
+    def offer(self, frame: LiveFrame, *, paced: bool) -> None:
+        """Put a frame in place of the one not fetched yet, which is dropped.
 
         `paced` says that the worker has selected by this viewer's rate already.
         """
         if not paced and not self._pacer.takes(frame.acquisition_time_ns / 1e9):
-            return False
-        dropped = self._frame is not None
-        self.dropped += dropped
+            return
+        if self._frame is not None:
+            self.dropped += 1
+            self._statistics.dropped_total += 1
         self._frame = frame
         self._notify()
-        return dropped
 
     def put_status(self, status: LiveStatus) -> None:
         """Put a status; frames from before it are outdated, unless it says that they flow."""

@@ -7,7 +7,7 @@ import pytest
 
 from camsvc.camera.capture import CaptureResult, Order
 from camsvc.camera.deadline import worst_case_s
-from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
+from camsvc.camera.group import Result, capture_group, skew_s
 from camsvc.model.errors import (
     CameraBusy,
     CameraFaulted,
@@ -53,7 +53,7 @@ def begin(
     stage: Stage, *cameras: FakeCamera, order: Order = ORDER, timeout_s: float | None = None
 ) -> Call:
     """Begin a group that asks the same of each camera."""
-    members = [GroupItem(camera.actor, order) for camera in cameras]
+    members = [(camera.actor, order) for camera in cameras]
     return stage.begin(capture_group(members, timeout_s), timeout_s or 1000)
 
 

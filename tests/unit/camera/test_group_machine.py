@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from camsvc.camera.capture import CaptureResult, Order
 from camsvc.camera.deadline import worst_case_s
-from camsvc.camera.group import GroupItem, Result, capture_group
+from camsvc.camera.group import Result, capture_group
 from camsvc.camera.recovery import Step
 from camsvc.model.lifecycle import State
 from camsvc.model.values import Shot
@@ -55,7 +55,7 @@ class Groups(RuleBasedStateMachine):
         self, chosen: list[int], size: int, request_id: str, wait: bool, timeout_s: float | None
     ) -> None:
         order = Order(Shot(), request_id, wait=wait)
-        members = [GroupItem(self.cameras[index].actor, order) for index in chosen[:size]]
+        members = [(self.cameras[index].actor, order) for index in chosen[:size]]
         # Each waits for its camera, and for the others that do.
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
         call = self.stage.begin(capture_group(members, timeout_s), bound_s + 10 * LOOKUP_S)
@@ -143,7 +143,7 @@ class Groups(RuleBasedStateMachine):
             if camera.view.state is State.FAULTED:
                 self.stage.run(camera.actor.reset())
             camera.shots = 0
-        members = [GroupItem(camera.actor, Order(Shot())) for camera in self.cameras]
+        members = [(camera.actor, Order(Shot())) for camera in self.cameras]
         found: list[Any] = self.stage.run(capture_group(members, 5))
         assert all(isinstance(outcome, CaptureResult) for outcome in found), found
         assert [camera.shots for camera in self.cameras] == [1, 1, 1]
