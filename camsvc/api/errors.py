@@ -55,11 +55,9 @@ def status_of(error: errors.CameraServiceError) -> status_pb2.Status:
         delay.FromNanoseconds(round(error.retry_after_s * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, errors.InvalidRequest):
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
+        bad = error_details_pb2.BadRequest()
+        bad.field_violations.add(field=error.field, description=error.description)
+        details.append(bad)
     status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message)
     for detail in details:
         packed = any_pb2.Any()

@@ -190,8 +190,7 @@ def group(request: api.CaptureGroupRequest) -> list[Order]:
             camera_id(member.camera)
             orders.append(order(member, 0, in_group=True))
         except InvalidRequest as error:
-            (violation,) = error.violations
-            raise InvalidRequest(f"{field}.{violation.field}", violation.description) from None
+            raise InvalidRequest(f"{field}.{error.field}", error.description) from None
         if member.camera in cameras:
             raise InvalidRequest(
                 f"{field}.camera",

@@ -24,8 +24,7 @@ def failure(error: Exception) -> Failed:
     """Return an exception as it is sent to the service; one that is unknown as a `DriverError`."""
     match error:
         case errors.InvalidRequest():
-            violation = error.violations[0]
-            return Failed("InvalidRequest", _text(violation.description), _text(violation.field))
+            return Failed("InvalidRequest", _text(error.description), _text(error.field))
         case errors.CameraUnavailable():
             return Failed("CameraUnavailable", _text(error))
         case ProtocolViolation():

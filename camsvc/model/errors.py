@@ -10,18 +10,9 @@ Only the standard library is imported here: workers load this file too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 DOMAIN = "camsvc"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldViolation:
-    """One field of a request and what is wrong with it."""
-
-    field: str
-    description: str
 
 
 class CameraServiceError(Exception):
@@ -103,7 +94,7 @@ class Unsupported(CameraServiceError):
 
 
 class InvalidRequest(CameraServiceError):
-    """A field of the request has a value that is never allowed."""
+    """`field` of the request has a value that is never allowed."""
 
     reason, code = "INVALID_REQUEST", "INVALID_ARGUMENT"
 
@@ -111,7 +102,8 @@ class InvalidRequest(CameraServiceError):
         self, field: str, description: str, *, metadata: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(f"{field}: {description}", metadata=metadata)
-        self.violations = [FieldViolation(field, description)]
+        self.field = field
+        self.description = description
 
 
 class RequestIdReused(CameraServiceError):

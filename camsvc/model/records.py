@@ -70,10 +70,10 @@ class Failure:
     @classmethod
     def of(cls, error: errors.CameraServiceError) -> Self:
         """Return what is kept of an error."""
-        violation = error.violations[0] if isinstance(error, errors.InvalidRequest) else None
-        message = violation.description if violation else error.message
-        kept = (error.reason, message, dict(error.metadata), error.retry_after_s)
-        return cls(*kept, violation.field if violation else "")
+        message, about = error.message, ""
+        if isinstance(error, errors.InvalidRequest):
+            message, about = error.description, error.field
+        return cls(error.reason, message, dict(error.metadata), error.retry_after_s, about)
 
     def error(self) -> errors.CameraServiceError:
         """Return the error as it was."""

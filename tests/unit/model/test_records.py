@@ -168,7 +168,7 @@ def test_an_invalid_request_still_names_the_field(
     error = InvalidRequest(field, description, metadata=metadata)
     again = kept(error)
     assert isinstance(again, InvalidRequest)
-    assert again.violations == error.violations
+    assert (again.field, again.description) == (field, description)
     assert (again.message, again.metadata) == (error.message, error.metadata)
 
 
