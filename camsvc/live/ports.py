@@ -35,7 +35,7 @@ class CameraFrame:
 
 
 class LiveSource(Protocol):
-    """The camera behind a live view."""
+    """The camera behind a live view; `camera.supervisor.Supervisor` is one."""
 
     @property
     def state(self) -> State: ...
@@ -43,18 +43,8 @@ class LiveSource(Protocol):
     def device(self) -> DeviceInfo | None: ...
     @property
     def fault(self) -> CameraServiceError | None: ...
-
-    def open(self) -> None:
-        """Begin opening a closed camera."""
-
-    def raise_if_unavailable(self) -> None:
-        """Raise CameraFaulted or CameraUnavailable while the camera does not come back soon."""
-
-    def set_live_variants(self, variants: Sequence[LiveVariant]) -> None:
-        """Read frames in these variants; none: nobody watches."""
-
-    def on_live_failed(self, error: CameraLost | DriverFault) -> None:
-        """The ready camera has stopped delivering frames."""
-
-    def confirm_working(self) -> None:
-        """The camera works: the next failure is a new one."""
+    def open(self) -> None: ...
+    def raise_if_unavailable(self) -> None: ...
+    def set_live_variants(self, variants: Sequence[LiveVariant]) -> None: ...
+    def on_live_failed(self, error: CameraLost | DriverFault) -> None: ...
+    def confirm_working(self) -> None: ...

@@ -33,9 +33,6 @@ class Variants:
         self._ids: dict[LiveSpec, int] = {}
         self._next_id = 1
 
-    def __len__(self) -> int:
-        return len(self._users)
-
     def add(self, spec: LiveSpec) -> LiveSpec:
         """Add one viewer; return the encoding that serves it.
 
@@ -91,9 +88,6 @@ _NO_LIMIT = 1 << 16
 
 def _distance(other: LiveSpec, wanted: LiveSpec) -> tuple[bool, int]:
     """Order pictures by how well they serve: larger ones first, the nearest of them first."""
-    width, height = (_limits(other)[i] - _limits(wanted)[i] for i in (0, 1))
+    width = (other.max_width_px or _NO_LIMIT) - (wanted.max_width_px or _NO_LIMIT)
+    height = (other.max_height_px or _NO_LIMIT) - (wanted.max_height_px or _NO_LIMIT)
     return width < 0 or height < 0, abs(width) + abs(height)
-
-
-def _limits(spec: LiveSpec) -> tuple[int, int]:
-    return spec.max_width_px or _NO_LIMIT, spec.max_height_px or _NO_LIMIT

@@ -62,7 +62,7 @@ class Viewer:
         self._frame: LiveFrame | None = None
         self._status: LiveStatus | None = None
         self._ended: CameraServiceError | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()
 
     async def next(self) -> LiveFrame | LiveStatus:
         """Wait for the next frame or status; a status comes first.
@@ -78,12 +78,11 @@ class Viewer:
                 status, self._status = self._status, None
                 return status
             if self._frame is not None:
-                break
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        frame, self._frame = self._frame, None
-        self._statistics.sent_total += self.counted
-        return frame
+                frame, self._frame = self._frame, None
+                self._statistics.sent_total += self.counted
+                return frame
+            self._wake.clear()
+            await self._wake.wait()
 
     def offer(self, frame: LiveFrame, *, paced: bool) -> None:
         """Put a frame in place of the one not fetched yet, which is dropped.
@@ -96,20 +95,16 @@ class Viewer:
             self.dropped += 1
             self._statistics.dropped_total += 1
         self._frame = frame
-        self._notify()
+        self._wake.set()
 
     def put_status(self, status: LiveStatus) -> None:
         """Put a status; frames from before it are outdated, unless it says that they flow."""
         if status.state is not LiveState.LIVE:
             self._frame = None
         self._status = status
-        self._notify()
+        self._wake.set()
 
     def end(self, why: CameraServiceError) -> None:
         """Let `next` raise from now on."""
         self._ended = why
-        self._notify()
-
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._wake.set()
