@@ -10,13 +10,14 @@ from camsvc.model.errors import CameraNotFound
 
 
 class Fleet:
-    """Camera id to camera, in the order of the settings. `discover` finds what is attached."""
+    """Camera id to camera, in the order of the settings."""
 
     def __init__(
         self, cameras: Mapping[str, Camera], discover: Callable[[], Awaitable[Discovery]]
     ) -> None:
         self._cameras = cameras
-        self._discover = discover
+        self.discover = discover
+        """Asks every driver what is attached, in bounded time."""
 
     @property
     def ids(self) -> list[str]:
@@ -41,10 +42,6 @@ class Fleet:
     def views(self) -> list[CameraView]:
         """Return all cameras as they are now."""
         return [camera.view() for camera in self._cameras.values()]
-
-    async def discover(self) -> Discovery:
-        """Ask every driver what is attached, in bounded time."""
-        return await self._discover()
 
     def announce_stop(self) -> None:
         """End the viewers' streams, as the service stops."""

@@ -12,7 +12,6 @@ import contextlib
 import copy
 import dataclasses
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from camsvc.camera.attempts import Attempts
@@ -29,9 +28,8 @@ from camsvc.camera.idle import IdleTimer
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker, CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
-from camsvc.camera.statistics import CaptureStatistics
 from camsvc.camera.supervisor import Supervisor
-from camsvc.camera.view import ActiveCapture, CameraView
+from camsvc.camera.view import ActiveCapture, CameraView, CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
 from camsvc.live.ports import CameraFrame
@@ -141,7 +139,6 @@ class Camera:
             self._supervisor.raise_if_unavailable()
             extra_s = exposure_s(order.shot.controls) or self._exposure_s
             ticket = Ticket(
-                str(uuid.uuid4()),
                 order.request_id,
                 fingerprint(order.shot, order.labels) if order.request_id else "",
                 extra_s=extra_s,
@@ -218,7 +215,7 @@ class Camera:
 
     def announce_stop(self) -> None:
         """End the viewers' streams, as the service stops."""
-        self._executor.announce_stop()
+        self._executor.stopping = True
         self._live.end_streams()
 
     async def close(self) -> None:
@@ -235,7 +232,7 @@ class Camera:
     ) -> list[Control]:
         deadline = Deadline.after(timeout_s, self._worst_case_s())
         self._supervisor.raise_if_unavailable()
-        ticket = Ticket(str(uuid.uuid4()), is_capture=False)
+        ticket = Ticket(is_capture=False)
         self._queue.enter(ticket, wait=True)
         call = ControlCall(ticket, command, self._queue, self._attempts)
         self._executor.add(call)

@@ -4,8 +4,8 @@ import time
 
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CaptureArchive
-from camsvc.camera.statistics import CaptureStatistics
-from camsvc.model.errors import CameraServiceError
+from camsvc.camera.view import CaptureStatistics
+from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull
 from camsvc.model.lifecycle import State
 from camsvc.model.records import EventRecord, EventType, Failure
 
@@ -30,7 +30,8 @@ class CameraEvents(CameraObserver):
             self._note(EventType.CAMERA_AVAILABLE)
 
     def on_rejected(self, error: CameraServiceError, request_id: str) -> None:
-        self._statistics.rejected(error)
+        self._statistics.captures_rejected += 1
+        self._statistics.captures_busy += isinstance(error, CameraBusy | QueueFull)
         self._note(EventType.REJECTED, error, request_id)
 
     def _note(

@@ -105,16 +105,13 @@ class Capture(Call[CaptureResult]):
         """Prepare the camera, and wait for the group's others."""
         await attempt.call(m.Prepare(self._order.shot))
         try:
-            await self._arrive(barrier)
+            if not self.ticket.has_client:  # nothing was released for those that have left
+                self.cancel()
+                await asyncio.sleep(0)  # where it ends
+            await barrier.arrive(self.ticket)
         except asyncio.CancelledError:
             attempt.worker.send(m.Unprepare())
             raise
-
-    async def _arrive(self, barrier: Barrier) -> None:
-        if not self.ticket.has_client:
-            self.cancelled = True  # nothing was released for those that have left
-            raise asyncio.CancelledError
-        await barrier.arrive(self.ticket)
 
     @property
     def outlives_its_clients(self) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 
 from camsvc.camera.call import Call, CallCancelled
 from camsvc.camera.ports import CaptureArchive
-from camsvc.camera.statistics import CaptureStatistics
+from camsvc.camera.view import CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.model.errors import CameraBusy, CameraServiceError
+from camsvc.model.errors import CameraBusy, CameraServiceError, InvalidRequest, Unsupported
 from camsvc.model.records import (
     CaptureRecord,
     CaptureState,
@@ -44,26 +44,27 @@ class CaptureEvents:
         self._timer: asyncio.TimerHandle | None = None
         self._last_percent, self._last_reported = 0, 0.0
         self._last_failure: Failure | None = None
-        archive.begin(record, self._event(EventType.QUEUED, position) if position else None)
+        queued = replace(self._event(EventType.QUEUED), queue_position=position)
+        archive.begin(record, queued if position else None)
 
     def moved_up(self, position: int) -> None:
         """It waits behind fewer captures."""
-        self._archive.note(self._event(EventType.QUEUED, position))
+        self._archive.note(replace(self._event(EventType.QUEUED), queue_position=position))
 
     def started(self) -> None:
         """It has the camera."""
-        self._note(EventType.STARTED)
+        self._archive.note(self._event(EventType.STARTED))
 
     def attempt_began(self, number: int) -> None:
         """An attempt begins, from 1 on."""
         self._attempt = number
         if number > 1:
-            self._note(EventType.RETRYING, failure=self._last_failure)
+            self._archive.note(replace(self._event(EventType.RETRYING), failure=self._last_failure))
 
     def attempt_failed(self, error: CameraServiceError) -> None:
         """An attempt has failed."""
         self._last_failure = Failure.of(error)
-        self._note(EventType.RECOVERING, failure=self._last_failure)
+        self._archive.note(replace(self._event(EventType.RECOVERING), failure=self._last_failure))
 
     @contextlib.contextmanager
     def shooting(self, expected_s: float) -> Iterator[None]:
@@ -110,7 +111,9 @@ class CaptureEvents:
             driver_s=earlier_s + captured.driver_s + captured.encode_s,
         )
         self._record = await self._archive.succeed(record, staged)
-        self._statistics.succeeded(_now() - call.ticket.entered)
+        self._statistics.captures_succeeded += 1
+        self._statistics.capture_s_total += _now() - call.ticket.entered
+        self._statistics.consecutive_failures = 0
         return self._record
 
     def failed(self, call: Call[Any], error: CameraServiceError) -> "asyncio.Future[None]":
@@ -120,7 +123,10 @@ class CaptureEvents:
         in_queue = isinstance(error, CallCancelled | CameraBusy)
         state = CaptureState.CANCELLED if in_queue else CaptureState.FAILED
         self._record = replace(self._so_far(call), state=state, failure=Failure.of(error))
-        self._statistics.ended(state, error)
+        # A fault of the request is no failure of the camera.
+        if not in_queue and not isinstance(error, InvalidRequest | Unsupported):
+            self._statistics.captures_failed += 1
+            self._statistics.consecutive_failures += 1
         return self._archive.end(self._record)
 
     def _so_far(self, call: Call[Any]) -> CaptureRecord:
@@ -136,29 +142,13 @@ class CaptureEvents:
     def _report(self, percent: int) -> None:
         if percent > self._last_percent:
             self._last_percent, self._last_reported = percent, _now()
-            self._note(EventType.PROGRESS, progress_percent=percent)
+            event = replace(self._event(EventType.PROGRESS), progress_percent=percent)
+            self._archive.note(event)
 
-    def _note(
-        self,
-        kind: EventType,
-        *,
-        progress_percent: int | None = None,
-        failure: Failure | None = None,
-    ) -> None:
-        event = self._event(kind)
-        self._archive.note(replace(event, progress_percent=progress_percent, failure=failure))
-
-    def _event(self, kind: EventType, queue_position: int | None = None) -> EventRecord:
+    def _event(self, kind: EventType) -> EventRecord:
         record = self._record
-        return EventRecord(
-            kind,
-            time.time_ns(),
-            record.camera,
-            record.capture_id,
-            record.request_id,
-            attempt=self._attempt,
-            queue_position=queue_position,
-        )
+        whose = (record.camera, record.capture_id, record.request_id)
+        return EventRecord(kind, time.time_ns(), *whose, attempt=self._attempt)
 
 
 def _now() -> float:

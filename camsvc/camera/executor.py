@@ -45,12 +45,8 @@ class Executor(CameraObserver):
         self._times = times
         self._observers = observers
         self._calls: set[Call[Any]] = set()
-        self._stopping = False
-        """Whether it is the service that ends calls, and not their clients."""
-
-    def announce_stop(self) -> None:
-        """Note that it is the service that ends calls from now on."""
-        self._stopping = True
+        self.stopping = False
+        """Whether it is the service that ends calls from now on, and not their clients."""
 
     def add(self, call: Call[Any]) -> None:
         """Own a call that has just been made until it ends, which it leaves the queue by."""
@@ -86,10 +82,10 @@ class Executor(CameraObserver):
             client = asyncio.current_task()
             if not call.cancelled or client is None or client.cancelling():
                 raise  # it is the client that has left
-            why = "the service stops" if self._stopping else "its first client has just left"
+            why = "the service stops" if self.stopping else "its first client has just left"
             raise CameraUnavailable(
                 f"camera {self._camera!r} cancelled the call: {why}",
-                retry_after_s=SERVICE_RESTART_S if self._stopping else 0.0,
+                retry_after_s=SERVICE_RESTART_S if self.stopping else 0.0,
                 metadata={"camera": self._camera, "capture_id": ticket.id},
             ) from None
         finally:
@@ -114,7 +110,7 @@ class Executor(CameraObserver):
 
     async def close(self) -> None:
         """End every call; only a picture that is there is still saved."""
-        self._stopping = True
+        self.stopping = True
         for call in self._calls:
             if not call.is_saving:
                 call.cancel()
@@ -134,7 +130,7 @@ class Executor(CameraObserver):
         """Return what the history has of a call that has ended without a result."""
         kind: type[CameraUnavailable] = CallCancelled
         if call.task.cancelled():
-            left = not call.ticket.has_client and not self._stopping
+            left = not call.ticket.has_client and not self.stopping
             why = "its client left" if left else "the service stopped"
         else:
             error = call.task.exception()

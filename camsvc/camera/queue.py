@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from camsvc.model.retry_hint import CaptureTimes, RetryHints
 class Ticket:
     """One call's place in a camera's queue. Times without unit suffix are the event loop's."""
 
-    id: str
     request_id: str = ""
     fingerprint: str = ""
     """Of the request under that id; see `model.fingerprint`."""
@@ -33,6 +33,7 @@ class Ticket:
     """When the last of the clients that wait for it gives up."""
     has_client: bool = True
     """Whether anybody waits for it."""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     position: int = 0
     """How many captures were ahead of it when that was reported last."""
     started: float = 0.0
@@ -174,23 +175,17 @@ class CaptureQueue:
         **metadata: str,
     ) -> CameraBusy | QueueFull:
         """Return the error of one kind: who holds the camera, and when to come back."""
-        wait_s = self._hints.busy_s(self.expected_end(holder), _now())
-        return kind(
-            f"camera {self._camera!r} {why}; come back in {wait_s:.2f} s",
-            retry_after_s=wait_s,
-            metadata={**self._described(holder), **metadata},
-        )
-
-    def _described(self, holder: Ticket) -> dict[str, str]:
-        """Return what an error's metadata say of the holder."""
-        metadata = {"camera": self._camera, "holder_capture_id": holder.id}
+        now, end = _now(), self.expected_end(holder)
+        metadata |= {"camera": self._camera, "holder_capture_id": holder.id}
         if holder.request_id:
             metadata["holder_request_id"] = holder.request_id
         if holder.started_ns:
             metadata["holder_start_time"] = _rfc3339(holder.started_ns)
-        wait_s = self.expected_end(holder) - _now()
-        metadata["holder_expected_end_time"] = _rfc3339(time.time_ns() + int(wait_s * 1e9))
-        return metadata
+        end_ns = time.time_ns() + int((end - now) * 1e9)
+        metadata["holder_expected_end_time"] = _rfc3339(end_ns)
+        wait_s = self._hints.busy_s(end, now)
+        text = f"camera {self._camera!r} {why}; come back in {wait_s:.2f} s"
+        return kind(text, retry_after_s=wait_s, metadata=metadata)
 
 
 def _now() -> float:

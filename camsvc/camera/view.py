@@ -4,11 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from camsvc.camera.recovery import Step, StepStatistics
-from camsvc.camera.statistics import CaptureStatistics
 from camsvc.live.statistics import LiveStatistics
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo
+
+
+@dataclass(slots=True)
+class CaptureStatistics:
+    """Counts since the service started; `capture_s_total` is of the succeeded, with waiting."""
+
+    captures_succeeded: int = 0
+    captures_failed: int = 0
+    captures_rejected: int = 0
+    """Those that were refused before they began."""
+    captures_busy: int = 0
+    """Those of the rejected that found the camera busy, or its queue full."""
+    capture_s_total: float = 0.0
+    consecutive_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
