@@ -25,11 +25,7 @@ _UNVERSIONED = ("format", "quality_percent", "max_width_px", "max_height_px", "c
 
 def fingerprint(shot: Shot, labels: Mapping[str, str]) -> str:
     """Return what two requests under one request id must have in common; see `is_same_request`."""
-    what: dict[str, object] = {
-        name: value
-        for name, default in SHOT_DEFAULTS.items()
-        if (value := getattr(shot, name)) != default
-    }
+    what = _not_default(shot)
     if labels:
         what["labels"] = dict(labels)
     return f"1:{_digest(what)}"
@@ -39,12 +35,13 @@ def is_same_request(known: str, shot: Shot, labels: Mapping[str, str]) -> bool:
     """Whether a request is the one of a stored fingerprint, of this version or an older one."""
     if ":" in known:
         return known == fingerprint(shot, labels)
-    what = {
-        name: value
-        for name, default in SHOT_DEFAULTS.items()
-        if (value := getattr(shot, name)) != default or name in _UNVERSIONED
-    }
+    what = {name: getattr(shot, name) for name in _UNVERSIONED} | _not_default(shot)
     return known == _digest({**what, "labels": dict(labels)})
+
+
+def _not_default(shot: Shot) -> dict[str, object]:
+    values = {name: getattr(shot, name) for name in SHOT_DEFAULTS}
+    return {name: value for name, value in values.items() if value != SHOT_DEFAULTS[name]}
 
 
 def _digest(what: Mapping[str, object]) -> str:
