@@ -54,17 +54,18 @@ def live_frame(frame: LiveFrame, dropped: int) -> bytes:
 
 
 def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
+    image, data = frame.image, frame.image.data
     message = pb.LiveFrame(
         sequence=frame.sequence,
         acquisition_time=timestamp(frame.acquisition_time_ns),
-        mime_type=frame.mime_type,
-        width_px=frame.width_px,
-        height_px=frame.height_px,
+        mime_type=image.mime_type,
+        width_px=image.width_px,
+        height_px=image.height_px,
         frames_dropped=dropped,
     )
-    fields = message.SerializeToString() + _key(pb.LiveFrame.DATA_FIELD_NUMBER, len(frame.data))
-    length = len(fields) + len(frame.data)
-    return b"".join((_key(api.LiveViewResponse.FRAME_FIELD_NUMBER, length), fields, frame.data))
+    fields = message.SerializeToString() + _key(pb.LiveFrame.DATA_FIELD_NUMBER, len(data))
+    length = len(fields) + len(data)
+    return b"".join((_key(api.LiveViewResponse.FRAME_FIELD_NUMBER, length), fields, data))
 
 
 def live_status(status: LiveStatus) -> api.LiveViewResponse:

@@ -1,4 +1,4 @@
-"""The retry loop: a call's attempts, each on a camera that is ready."""
+"""The retry loop: a call's attempts, each on a camera that is ready; a call that is no more."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 
 from camsvc.camera.call import Attempt, Call
 from camsvc.camera.ports import CameraWorker
+from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.supervisor import Supervisor
+from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
 from camsvc.model.errors import CameraLost, DriverFault, WorkerTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import CaptureTimes
+from camsvc.model.values import Control
 
 R = TypeVar("R")
 
@@ -19,11 +22,7 @@ class Attempts:
     """Makes the attempts of one camera's calls, each in its turn."""
 
     def __init__(
-        self,
-        options: CameraOptions,
-        supervisor: Supervisor,
-        live: LiveFeed,
-        times: CaptureTimes,
+        self, options: CameraOptions, supervisor: Supervisor, live: LiveFeed, times: CaptureTimes
     ) -> None:
         self._options = options
         self._supervisor = supervisor
@@ -90,3 +89,26 @@ class Attempts:
             seconds = asyncio.get_running_loop().time() - attempt.called
             self._times.add(max(0.0, seconds - ticket.extra_s))
         return result
+
+
+class ControlCall(Call[list[Control]]):
+    """Reads or sets controls; its result is all of them as they are then. Keeps no capture out."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        command: m.Command[m.Controls],
+        queue: CaptureQueue,
+        attempts: Attempts,
+    ) -> None:
+        super().__init__(ticket)
+        self._command = command
+        self._queue = queue
+        self._attempts = attempts
+
+    async def run(self) -> list[Control]:
+        await self._queue.wait_for_turn(self.ticket)
+        return await self._attempts.run(self, self._make)
+
+    async def _make(self, attempt: Attempt) -> list[Control]:
+        return (await attempt.call(self._command)).controls

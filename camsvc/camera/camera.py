@@ -14,13 +14,12 @@ import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from camsvc.camera.attempts import Attempts
+from camsvc.camera.attempts import Attempts, ControlCall
 from camsvc.camera.barrier import Barrier
 from camsvc.camera.call import Call
 from camsvc.camera.camera_events import CameraEvents
 from camsvc.camera.capture import Capture, CaptureResult, Order
 from camsvc.camera.capture_events import CaptureEvents
-from camsvc.camera.control_call import ControlCall
 from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
 from camsvc.camera.executor import Executor
 from camsvc.camera.idempotency import RequestIds
@@ -32,14 +31,11 @@ from camsvc.camera.supervisor import Supervisor
 from camsvc.camera.view import ActiveCapture, CameraView, CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
-from camsvc.live.ports import CameraFrame
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.fingerprint import fingerprint
-from camsvc.model.lifecycle import State
 from camsvc.model.options import CameraOptions
-from camsvc.model.records import CaptureRecord
 from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control, ControlValue
 
@@ -60,19 +56,19 @@ class Camera:
         self._times = CaptureTimes()
         self._observers = list(observers)
         self._supervisor = Supervisor(options, take_worker, self._observers)
-        self._live = LiveFeed(
+        self._live = _ObservingFeed(
             self._supervisor,
             camera=options.id,
             stall_timeout_s=options.stall_timeout_s,
             max_viewers=options.max_viewers,
         )
         self._queue = CaptureQueue(options.id, options.queue_limit, self._times)
-        self._executor = Executor(options.id, self._queue, self._times, self._observers)
+        self._executor = Executor(options.id, self._queue, self._observers)
         self._request_ids = RequestIds(options.id, archive, self._executor)
         self._attempts = Attempts(options, self._supervisor, self._live, self._times)
         self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
         self._observers += (
-            _LiveObserver(self._live),
+            self._live,
             CameraEvents(options.id, archive, self._statistics),
             self._executor,
             self._idle,
@@ -145,7 +141,18 @@ class Camera:
                 deadline=deadline.client_at,
             )
             self._queue.enter(ticket, wait=order.wait)
-        call = self._new_capture(order, ticket, deadline, barrier)
+        if barrier is not None:
+            barrier.add(ticket, deadline.limit_s)
+        camera, archive = self._options.id, self._archive
+        call = Capture(
+            order,
+            ticket,
+            queue=self._queue,
+            attempts=self._attempts,
+            archive=archive,
+            events=CaptureEvents(archive, self._statistics, camera, ticket, order.labels),
+            barrier=barrier,
+        )
         self._executor.add(call)
         return call
 
@@ -256,30 +263,6 @@ class Camera:
     def _worst_case_s(self, exposure_s: float = 0.0) -> float:
         return worst_case_s(self._options, max(exposure_s, self._exposure_s))
 
-    def _new_capture(
-        self, order: Order, ticket: Ticket, deadline: Deadline, barrier: Barrier | None
-    ) -> Capture:
-        record = CaptureRecord(
-            capture_id=ticket.id,
-            camera=self._options.id,
-            create_time_ns=ticket.entered_ns,
-            request_id=order.request_id,
-            fingerprint=ticket.fingerprint,
-            labels=dict(order.labels),
-        )
-        if barrier is not None:
-            barrier.add(ticket, deadline.limit_s)
-        return Capture(
-            order,
-            ticket,
-            queue=self._queue,
-            attempts=self._attempts,
-            times=self._times,
-            archive=self._archive,
-            events=CaptureEvents(self._archive, record, self._statistics, position=ticket.position),
-            barrier=barrier,
-        )
-
     @contextlib.contextmanager
     def _refusing(self, order: Order) -> Iterator[None]:
         """Report what refuses an order before it is a capture."""
@@ -291,17 +274,5 @@ class Camera:
             raise
 
 
-class _LiveObserver(CameraObserver):
-    """Lets live view know what it needs of the camera's reports."""
-
-    def __init__(self, live: LiveFeed) -> None:
-        self._live = live
-
-    def on_state_changed(self, camera: str, state: State) -> None:
-        self._live.on_state(state)
-
-    def on_live_frame(self, frame: CameraFrame) -> None:
-        self._live.on_frame(frame)
-
-    def on_live_failed(self, error: Exception) -> None:
-        self._live.on_failed(error)
+class _ObservingFeed(LiveFeed, CameraObserver):
+    """Live view that hears what its camera reports."""

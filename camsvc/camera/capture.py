@@ -14,7 +14,6 @@ from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
 from camsvc.model.records import CaptureRecord
-from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Shot
 
 
@@ -55,7 +54,6 @@ class Capture(Call[CaptureResult]):
         *,
         queue: CaptureQueue,
         attempts: Attempts,
-        times: CaptureTimes,
         archive: CaptureArchive,
         events: CaptureEvents,
         barrier: Barrier | None,
@@ -64,7 +62,6 @@ class Capture(Call[CaptureResult]):
         self._order = order
         self._queue = queue
         self._attempts = attempts
-        self._times = times
         self._archive = archive
         self._events = events
         self._barrier = barrier
@@ -90,7 +87,7 @@ class Capture(Call[CaptureResult]):
         comment = json.dumps(dict(order.labels)) if order.labels else ""
         self._shutter_released = True
         try:
-            with self._events.shooting(self._times.expected_s + self.ticket.extra_s):
+            with self._events.shooting(self._queue.expected_s(self.ticket)):
                 captured = await attempt.call(
                     m.Capture(order.shot, staged, order.inline_bytes, comment)
                 )
@@ -123,7 +120,7 @@ class Capture(Call[CaptureResult]):
         return self._saving
 
     def on_moved_up(self) -> None:
-        self._events.moved_up(self.ticket.position)
+        self._events.moved_up()
 
     def on_attempt(self) -> None:
         self._events.attempt_began(self.attempts)

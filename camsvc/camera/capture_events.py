@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from camsvc.camera.call import Call, CallCancelled
 from camsvc.camera.ports import CaptureArchive
+from camsvc.camera.queue import Ticket
 from camsvc.camera.view import CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
@@ -27,29 +28,36 @@ _PROGRESS_S = 0.5
 
 
 class CaptureEvents:
-    """One capture's. `record` is that of a capture which is in the queue at `position`."""
+    """One capture's, from its place in the queue on."""
 
     def __init__(
         self,
         archive: CaptureArchive,
-        record: CaptureRecord,
         statistics: CaptureStatistics,
-        *,
-        position: int,
+        camera: str,
+        ticket: Ticket,
+        labels: Mapping[str, str],
     ) -> None:
         self._archive = archive
-        self._record = record
         self._statistics = statistics
+        self._ticket = ticket
+        self._record = CaptureRecord(
+            capture_id=ticket.id,
+            camera=camera,
+            create_time_ns=ticket.entered_ns,
+            request_id=ticket.request_id,
+            fingerprint=ticket.fingerprint,
+            labels=dict(labels),
+        )
         self._attempt = 0
         self._timer: asyncio.TimerHandle | None = None
         self._last_percent, self._last_reported = 0, 0.0
         self._last_failure: Failure | None = None
-        queued = replace(self._event(EventType.QUEUED), queue_position=position)
-        archive.begin(record, queued if position else None)
+        archive.begin(self._record, self._queued() if ticket.position else None)
 
-    def moved_up(self, position: int) -> None:
+    def moved_up(self) -> None:
         """It waits behind fewer captures."""
-        self._archive.note(replace(self._event(EventType.QUEUED), queue_position=position))
+        self._archive.note(self._queued())
 
     def started(self) -> None:
         """It has the camera."""
@@ -112,7 +120,7 @@ class CaptureEvents:
         )
         self._record = await self._archive.succeed(record, staged)
         self._statistics.captures_succeeded += 1
-        self._statistics.capture_s_total += _now() - call.ticket.entered
+        self._statistics.capture_s_total += _now() - self._ticket.entered
         self._statistics.consecutive_failures = 0
         return self._record
 
@@ -130,7 +138,7 @@ class CaptureEvents:
         return self._archive.end(self._record)
 
     def _so_far(self, call: Call[Any]) -> CaptureRecord:
-        ticket, now = call.ticket, _now()
+        ticket, now = self._ticket, _now()
         return replace(
             self._record,
             attempts=call.attempts,
@@ -144,6 +152,9 @@ class CaptureEvents:
             self._last_percent, self._last_reported = percent, _now()
             event = replace(self._event(EventType.PROGRESS), progress_percent=percent)
             self._archive.note(event)
+
+    def _queued(self) -> EventRecord:
+        return replace(self._event(EventType.QUEUED), queue_position=self._ticket.position)
 
     def _event(self, kind: EventType) -> EventRecord:
         record = self._record

@@ -20,7 +20,7 @@ from camsvc.camera.deadline import Deadline
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.queue import CaptureQueue
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
-from camsvc.model.retry_hint import SERVICE_RESTART_S, CaptureTimes
+from camsvc.model.retry_hint import SERVICE_RESTART_S
 
 _log = structlog.get_logger()
 
@@ -34,15 +34,10 @@ class Executor(CameraObserver):
     """Runs the calls of one camera."""
 
     def __init__(
-        self,
-        camera: str,
-        queue: CaptureQueue,
-        times: CaptureTimes,
-        observers: Sequence[CameraObserver],
+        self, camera: str, queue: CaptureQueue, observers: Sequence[CameraObserver]
     ) -> None:
         self._camera = camera
         self._queue = queue
-        self._times = times
         self._observers = observers
         self._calls: set[Call[Any]] = set()
         self.stopping = False
@@ -158,5 +153,4 @@ class Executor(CameraObserver):
         if ticket.has_client:
             return
         if not ticket.request_id or self._queue.has_others(ticket):
-            expected_s = self._times.expected_s + ticket.extra_s
-            call.set_patience(_PATIENCE_FACTOR * expected_s + _PATIENCE_S)
+            call.set_patience(_PATIENCE_FACTOR * self._queue.expected_s(ticket) + _PATIENCE_S)

@@ -136,10 +136,13 @@ class CaptureQueue:
                 moved.append(waiting)
         return moved
 
+    def expected_s(self, ticket: Ticket) -> float:
+        """Return how long a ticket's call should have the camera."""
+        return self._times.expected_s + ticket.extra_s
+
     def expected_end(self, ticket: Ticket) -> float:
         """Return when a ticket should end, in the event loop's time."""
-        now = _now()
-        seconds = self._times.expected_s + ticket.extra_s
+        now, seconds = _now(), self.expected_s(ticket)
         if not ticket.started:
             return now + seconds * (self._tickets.index(ticket) + 1)
         expected = ticket.started + seconds

@@ -295,7 +295,7 @@ class Supervisor:
         if worker is None or step is Step.RESTART or process_lost:
             await self._slot.replace()
         elif step is Step.SOFT_RETRY:
-            await self._slot.recover(worker)
+            await worker.call(m.Recover(), self._options.open_timeout_s)
         else:
             await self._slot.reopen(worker)
 

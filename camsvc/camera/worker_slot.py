@@ -87,10 +87,6 @@ class WorkerSlot:
         self._notes = worker.notes
         await self._open(worker)
 
-    async def recover(self, worker: CameraWorker) -> None:
-        """Let the driver recover the open device by itself."""
-        await worker.call(m.Recover(), self._options.open_timeout_s)
-
     def drop(self, why: str, *, dump_stack: bool = False) -> None:
         """Kill the worker, if there is one."""
         worker, self.worker = self.worker, None

@@ -110,7 +110,7 @@ class LiveFeed:
         name = f"{self._camera} live"
         self._watchdog = asyncio.create_task(keep_running(name, self._watch), name=name)
         self._source.open()
-        self.on_state(self._source.state)
+        self.on_state_changed(self._camera, self._source.state)
 
     async def frame(
         self, spec: LiveSpec, *, max_age_s: float | None, timeout_s: float
@@ -181,7 +181,7 @@ class LiveFeed:
 
     # Hooks, called as the camera reports it.
 
-    def on_state(self, state: State) -> None:
+    def on_state_changed(self, camera: str, state: State) -> None:
         """The camera is in another state."""
         if not self._viewers:
             return
@@ -205,10 +205,8 @@ class LiveFeed:
                 self._become(LiveState.OFFLINE)
             case State.OPENING:
                 self._become(LiveState.STARTING)
-            case State.CLOSED:  # the service ends
-                pass
 
-    def on_failed(self, error: Exception) -> None:
+    def on_live_failed(self, error: Exception) -> None:
         """The camera has stopped delivering frames, while no command was under way."""
         if self._source.state is not State.READY or self._stall.busy:
             return  # the call under way fails by the same
@@ -218,7 +216,7 @@ class LiveFeed:
         for viewer in self._viewers:  # this camera has no live view
             viewer.end(Unsupported(str(error), metadata={"camera": self._camera}))
 
-    def on_frame(self, event: CameraFrame) -> None:
+    def on_live_frame(self, frame: CameraFrame) -> None:
         """The camera has delivered a frame."""
         if self._source.state not in (State.READY, State.CAPTURING):
             return  # read before the camera was lost, and reported after it
@@ -227,41 +225,31 @@ class LiveFeed:
                 return  # read before the still began, and reported after it
             self._flowing_since = asyncio.get_running_loop().time()
             self._become(LiveState.LIVE)
-        self._count(event)
-        for image in event.images:
-            frame = LiveFrame(
-                self._sequence,
-                event.acquisition_time_ns,
-                image.mime_type,
-                image.width_px,
-                image.height_px,
-                image.data,
-            )
+        self._count(frame)
+        for image in frame.images:
+            shown = LiveFrame(self._sequence, frame.acquisition_time_ns, image)
             known = map(self._variants.encoding, image.variants)
             served = {encoding for encoding in known if encoding is not None}
             for encoding in served:
-                self._keep(encoding, frame)
+                self._latest[encoding] = shown
+                self._latest.move_to_end(encoding)
+            while len(self._latest) > MAX_VARIANTS:
+                self._latest.popitem(last=False)
             paced = {encoding for encoding in served if self._variants.rate(encoding) is not None}
             for viewer in self._viewers:
                 if viewer.encoding in served:
-                    viewer.offer(frame, paced=viewer.encoding in paced)
+                    viewer.offer(shown, paced=viewer.encoding in paced)
 
-    def _count(self, event: CameraFrame) -> None:
+    def _count(self, frame: CameraFrame) -> None:
         self._stall.progress()
-        self._sequence += 1 + event.skipped
-        self.statistics.count(event.acquisition_time_ns, event.encode_s, event.skipped)
-        if event.skipped:
+        self._sequence += 1 + frame.skipped
+        self.statistics.count(frame.acquisition_time_ns, frame.encode_s, frame.skipped)
+        if frame.skipped:
             for viewer in self._viewers:
-                viewer.dropped += event.skipped
+                viewer.dropped += frame.skipped
         flowing_s = asyncio.get_running_loop().time() - self._flowing_since
         if flowing_s > self._stall.timeout_s:
             self._source.confirm_working()
-
-    def _keep(self, encoding: LiveSpec, frame: LiveFrame) -> None:
-        self._latest[encoding] = frame
-        self._latest.move_to_end(encoding)
-        if len(self._latest) > MAX_VARIANTS:
-            self._latest.popitem(last=False)
 
     # Statuses.
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 
+from camsvc.live.ports import EncodedImage
 from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import LiveSpec
 from camsvc.model.errors import CameraServiceError
@@ -40,10 +41,7 @@ class LiveFrame:
 
     sequence: int
     acquisition_time_ns: int
-    mime_type: str
-    width_px: int
-    height_px: int
-    data: bytes
+    image: EncodedImage
     wires: dict[int, bytes] = field(default_factory=dict)
 
 
