@@ -1,4 +1,4 @@
-"""The retry loop: a call's attempts, each on a camera that is ready; a call that is no more."""
+"""The retry loop: the attempts of a call, each on a ready camera; control calls are just that."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

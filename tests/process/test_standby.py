@@ -161,8 +161,8 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         def on_state_changed(self, camera: str, state: State) -> None:
             states.append(state)
 
-    actor = Camera(options, take, archive.captures, [States()])
-    await actor.capture(Order(Shot()), START_S)
+    camera = Camera(options, take, archive.captures, [States()])
+    await camera.capture(Order(Shot()), START_S)
     await warm(pool, *taken)
     states.clear()
 
@@ -177,7 +177,7 @@ async def test_an_idle_cameras_worker_that_is_lost_is_replaced_without_a_call(
         await until(lost, "its loss is noticed")
     await until(back, "the camera is back")
     assert taken[0].pid != taken[1].pid
-    await actor.capture(Order(Shot()), START_S)
-    await actor.close()
+    await camera.capture(Order(Shot()), START_S)
+    await camera.close()
     await archive.close()
     await end(*taken)

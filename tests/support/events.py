@@ -83,12 +83,12 @@ class EventReader:
     ) -> list[pb.CaptureEvent]:
         """Wait until something holds of what came; return all events so far."""
 
-        async def told() -> bool:
+        async def came() -> bool:
             assert self.error is None, self.error
             return holds()
 
         try:
-            await until(told, what, within_s=within_s)
+            await until(came, what, within_s=within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}; there came {steps(self.events)}") from None
         return self.events

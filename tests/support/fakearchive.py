@@ -1,4 +1,4 @@
-"""An archive in memory, for actors on a loop with virtual time. Watches what an actor may do."""
+"""An archive in memory, for cameras on a loop with virtual time. Watches what a camera may do."""
 
 import asyncio
 from dataclasses import replace
@@ -22,7 +22,7 @@ class FakeArchive:
         self.fails = False
         """No room when a picture is to be kept."""
         self.wrong: list[str] = []
-        """What no actor may do, and one has done: an error may end where nobody sees it."""
+        """What no camera may do, and one has done: an error may end where nobody sees it."""
 
     def staging_path(self, capture_id: str, attempt: int) -> str:
         return f"{capture_id}.{attempt}"
@@ -60,14 +60,14 @@ class FakeArchive:
 
     def note(self, event: EventRecord) -> None:
         if event.capture_id:
-            record, told = self.records[event.capture_id], self.told(event.capture_id)
+            record, before = self.records[event.capture_id], self.types_of(event.capture_id)
             running = record.state is CaptureState.RUNNING
             self._demand(running, f"{event.type} of an ended capture")
             first = event.type in (EventType.STARTED, EventType.QUEUED)
-            self._demand(first != (EventType.STARTED in told), f"{event.type} after {told}")
+            self._demand(first != (EventType.STARTED in before), f"{event.type} after {before}")
         self.events.append(replace(event, sequence=len(self.events) + 1))
 
-    def told(self, capture_id: str) -> list[EventType]:
+    def types_of(self, capture_id: str) -> list[EventType]:
         """Return the types of a capture's events so far."""
         return [event.type for event in self.of(capture_id)]
 

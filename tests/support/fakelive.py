@@ -101,7 +101,7 @@ class Watching:
         self.items: list[tuple[float, LiveFrame | LiveStatus]] = []
         self.error: BaseException | None = None
         self.left_at: float | None = None
-        self._watching = rig.actor.watch(spec)
+        self._watching = rig.camera.watch(spec)
         self.viewer: Viewer = rig.run(rig.made(self._watching.__enter__))
         self._task = rig.loop.create_task(self._fetch()) if fetches else None
         rig.settle()
@@ -160,7 +160,7 @@ class Watching:
 
 
 class LiveRig:
-    """An actor with its live view, on a loop with virtual time. Nothing but its worker is fake."""
+    """A camera with its live view, on a loop with virtual time. Nothing but its worker is fake."""
 
     def __init__(self, **options: Any) -> None:
         self.loop = new_virtual_loop()
@@ -172,14 +172,14 @@ class LiveRig:
         self.delivered = 0
         self.watching: list[Watching] = []
         self.tasks: list[asyncio.Task[Any]] = []
-        self.actor: Camera = self.run(
+        self.camera: Camera = self.run(
             self.made(lambda: Camera(replace(OPTIONS, **options), self._take, FakeArchive()))
         )
 
     @property
     def view(self) -> CameraView:
         """The camera as it is now."""
-        seen: CameraView = self.run(self.made(self.actor.view))
+        seen: CameraView = self.run(self.made(self.camera.view))
         return seen
 
     async def _take(self) -> LiveWorker:
@@ -272,7 +272,7 @@ class LiveRig:
             watching.leave()
         for task in self.tasks:
             task.cancel()
-        self.run(self.actor.close())
+        self.run(self.camera.close())
         self.run(asyncio.sleep(1))
         left = list(asyncio.all_tasks(self.loop))
         assert not left, f"tasks left behind: {left}"

@@ -1,6 +1,6 @@
 """Cameras whose workers may do anything, on a loop with virtual time.
 
-A `Stage` has the loop, the archive and the calls under way; a `FakeCamera` is an actor with its
+A `Stage` has the loop, the archive and the calls under way; a `FakeCamera` is a camera with its
 workers on it; a `Rig` is one camera with a stage of its own.
 """
 
@@ -106,7 +106,7 @@ class FakeWorker:
 
     async def _answer(self, command: m.Command[Any]) -> Any:
         if isinstance(command, m.Capture):
-            for pause_s, percent in self._camera.tells:
+            for pause_s, percent in self._camera.reports:
                 await self._pause(pause_s)
                 self.observer.on_progress(percent)
         await self._do(self._camera.script.pop(0) if self._camera.script else WELL)
@@ -152,15 +152,15 @@ class FakeWorker:
 
 
 class FakeCamera:
-    """An actor and its workers. `script` is what they do to the next commands."""
+    """A camera and its workers. `script` is what they do to the next commands."""
 
     def __init__(self, stage: "Stage", options: CameraOptions = OPTIONS) -> None:
         self.stage = stage
         self.script: list[str] = []
         self.expected_s = COMMAND_S
         """What the driver says that a still takes."""
-        self.tells: list[tuple[float, int]] = []
-        """After which pauses in a still it tells how far it is, in percent."""
+        self.reports: list[tuple[float, int]] = []
+        """After which pauses in a still it reports how far it is, in percent."""
         self.worker: FakeWorker | None = None
         self.workers: list[FakeWorker] = []
         self.pressed: list[float] = []
@@ -173,10 +173,10 @@ class FakeCamera:
         self.take_worker: Callable[[], Awaitable[FakeWorker]] = self.take
         self.lingers_s = 0.0
         """How long a worker that is killed takes to go, with the device in its hands."""
-        self.actor: Camera = stage.run(self._actor(options))
+        self.camera: Camera = stage.run(self._made(options))
         stage.cameras.append(self)
 
-    async def _actor(self, options: CameraOptions) -> Camera:
+    async def _made(self, options: CameraOptions) -> Camera:
         async def take() -> FakeWorker:  # a test may replace it
             return await self.take_worker()
 
@@ -187,7 +187,7 @@ class FakeCamera:
         """The camera as it is now."""
 
         async def view() -> CameraView:
-            return self.actor.view()
+            return self.camera.view()
 
         seen: CameraView = self.stage.run(view())
         return seen
@@ -268,8 +268,8 @@ class Stage:
 
     def close(self) -> None:
         """End everything, and leave no task behind."""
-        for camera in self.cameras:
-            self.run(camera.actor.close())
+        for fake in self.cameras:
+            self.run(fake.camera.close())
         self.run(asyncio.sleep(1))
         left = list(asyncio.all_tasks(self.loop))
         self.loop.close()

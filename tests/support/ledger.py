@@ -77,7 +77,7 @@ class Ledger:
         """Ask for a capture."""
         self._ask(request)
         response = await service.stub.Capture(request, timeout=CALL_S)
-        self._told(request, response.capture)
+        self._note_answer(request, response.capture)
         return response.capture
 
     async def group(self, service: Service, requests: list[api.CaptureRequest]) -> list[pb.Capture]:
@@ -90,7 +90,7 @@ class Ledger:
         assert len(response.results) == len(requests)
         for request, result in zip(requests, response.results, strict=True):
             if result.HasField("capture"):
-                self._told(request, result.capture)
+                self._note_answer(request, result.capture)
         return [result.capture for result in response.results if result.HasField("capture")]
 
     async def delete(self, service: Service, capture_id: str) -> None:
@@ -118,7 +118,7 @@ class Ledger:
         if request.request_id:
             self.doubtful[request.request_id] = request
 
-    def _told(self, request: api.CaptureRequest, capture: pb.Capture) -> None:
+    def _note_answer(self, request: api.CaptureRequest, capture: pb.Capture) -> None:
         assert capture.state == pb.Capture.STATE_SUCCEEDED
         self.doubtful.pop(request.request_id, None)
         if capture.capture_id in self.acknowledged:

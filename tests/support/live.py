@@ -147,10 +147,10 @@ class Watcher:
     ) -> pb.LiveStatus:
         """Wait until a status of this state is the last one; return it."""
 
-        async def told() -> bool:
+        async def entered() -> bool:
             return bool(self.statuses) and self.statuses[-1].state == state
 
-        await until(told, f"{Status.State.Name(state)} after {self.changes}", within_s=within_s)
+        await until(entered, f"{Status.State.Name(state)} after {self.changes}", within_s=within_s)
         return self.statuses[-1]
 
     async def ended(self, *, within_s: float = _REFUSED_S) -> grpc.aio.AioRpcError:

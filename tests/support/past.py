@@ -48,10 +48,10 @@ async def _take(archive: Archive, number: int, count: int, cameras: tuple[str, .
         labels=labels,
     )
 
-    told = (taken_ns, record.camera, record.capture_id, record.request_id)
-    waits = EventRecord(EventType.QUEUED, *told, queue_position=1) if number % 2 else None
+    whose = (taken_ns, record.camera, record.capture_id, record.request_id)
+    waits = EventRecord(EventType.QUEUED, *whose, queue_position=1) if number % 2 else None
     archive.captures.begin(record, waits)
-    archive.captures.note(EventRecord(EventType.STARTED, *told))
+    archive.captures.note(EventRecord(EventType.STARTED, *whose))
     data = TINY_JPEG + number.to_bytes(4, "big")
     staged = archive.captures.staging_path(record.capture_id, 1)
     await asyncio.to_thread(Path(staged).write_bytes, data)

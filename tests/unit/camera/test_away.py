@@ -37,15 +37,15 @@ def test_what_else_is_wrong_begins_at_the_bottom() -> None:
 
 def test_it_is_found_soon_after_however_long_it_was_away() -> None:
     rig = Rig()
-    rig.run(rig.actor.capture(Order(Shot()), 5))
+    rig.run(rig.camera.capture(Order(Shot()), 5))
     first = rig.worker
     # The first is a still's; then of each try closing and opening. After the last it is there.
     rig.script += ["away", *["well", "away"] * AWAY_TRIES]
     with pytest.raises(CaptureTimeout):
-        rig.run(rig.actor.capture(Order(Shot()), 0.5))
+        rig.run(rig.camera.capture(Order(Shot()), 0.5))
     rig.wait((AWAY_TRIES - 1) * (AWAY_S + COMMAND_S))
     with pytest.raises(CameraUnavailable, match="scripted"):
-        rig.run(rig.actor.capture(Order(Shot()), 0.01))
+        rig.run(rig.camera.capture(Order(Shot()), 0.01))
     rig.wait(3 * (AWAY_S + 2 * COMMAND_S))
     assert rig.view.state is State.READY
     assert rig.worker is first
@@ -55,10 +55,10 @@ def test_it_is_found_soon_after_however_long_it_was_away() -> None:
 def test_what_did_not_open_is_not_had_back_softly() -> None:
     """Else the camera would count as ready with its device closed."""
     rig = Rig()
-    rig.run(rig.actor.capture(Order(Shot()), 5))
+    rig.run(rig.camera.capture(Order(Shot()), 5))
     rig.script += ["away", "well", "error"]
     with pytest.raises(CaptureTimeout):
-        rig.run(rig.actor.capture(Order(Shot()), 0.5))
+        rig.run(rig.camera.capture(Order(Shot()), 0.5))
     rig.wait(5)
     assert rig.view.state is State.READY
     assert [r for r, s in rig.view.recoveries.items() if s.count] == [

@@ -23,7 +23,7 @@ def rig() -> Iterator[Rig]:
 
 async def begin(rig: Rig) -> None:
     """Begin opening the camera."""
-    rig.actor.open()
+    rig.camera.open()
 
 
 def state(rig: Rig) -> State:

@@ -1,4 +1,4 @@
-"""The actor against a worker that may do anything, in virtual time.
+"""The camera against a worker that may do anything, in virtual time.
 
 Hypothesis chooses what clients ask, when they leave, and what the worker does to each command.
 Whatever it chooses: every call is answered within its bound, at most one command is under way in a
@@ -66,18 +66,18 @@ class Clients(RuleBasedStateMachine):
         worst_s = worst_case_s(OPTIONS, (exposure_us or 0) / 1e6)
         worst_s *= (OPTIONS.queue_limit + 2) if wait else 1
         order = Order(Shot(controls=dict(values)), request_id, wait=wait)
-        capture = self.rig.actor.capture(order, timeout_s)
+        capture = self.rig.camera.capture(order, timeout_s)
         bound_s = worst_s if timeout_s is None else min(timeout_s, worst_s)
         self.rig.begin(capture, bound_s + LOOKUP_S)
 
     @rule(timeout_s=st.none() | st.sampled_from([0.05, 5.0]))
     def set_controls(self, timeout_s: float | None) -> None:
         worst_s = worst_case_s(OPTIONS)
-        self.rig.begin(self.rig.actor.set_controls({}, timeout_s), timeout_s or worst_s)
+        self.rig.begin(self.rig.camera.set_controls({}, timeout_s), timeout_s or worst_s)
 
     @rule()
     def reset(self) -> None:
-        self.rig.begin(self.rig.actor.reset(), OPTIONS.open_timeout_s)
+        self.rig.begin(self.rig.camera.reset(), OPTIONS.open_timeout_s)
 
     @precondition(lambda self: any(not c.task.done() for c in self.rig.stage.calls))
     @rule(data=st.data())
@@ -124,9 +124,9 @@ class Clients(RuleBasedStateMachine):
         self.rig.script.clear()
         self.rig.wait(60)
         if self.rig.view.state is State.FAULTED:
-            self.rig.run(self.rig.actor.reset())
+            self.rig.run(self.rig.camera.reset())
         shots = self.rig.shots
-        self.rig.run(self.rig.actor.capture(Order(Shot()), 5))
+        self.rig.run(self.rig.camera.capture(Order(Shot()), 5))
         assert self.rig.shots == shots + 1
         self.rig.close()
 
@@ -149,7 +149,7 @@ def rig() -> Any:
 
 def test_a_hang_costs_one_attempt(rig: Rig) -> None:
     rig.script = [WELL, "hang"]
-    result = rig.run(rig.actor.capture(Order(Shot())))
+    result = rig.run(rig.camera.capture(Order(Shot())))
     assert (result.record.attempts, result.record.recoveries) == (2, 1)
     assert rig.loop.time() == pytest.approx(10 + 2 * 0.1 + 0.1, abs=0.1)
 
@@ -157,7 +157,7 @@ def test_a_hang_costs_one_attempt(rig: Rig) -> None:
 def test_no_worker_is_taken_before_a_killed_one_has_gone(rig: Rig) -> None:
     """It may hold the device yet: the next one would be told that another program does."""
     rig.script, rig.lingers_s = [WELL, "hang"], 0.3
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     assert rig.shots == 1
     assert len(rig.workers) == 2
     assert rig.loop.time() < OPTIONS.attempt_timeout_s + rig.lingers_s + 1
@@ -168,53 +168,53 @@ def test_all_attempts_hanging_ends_in_unavailable(rig: Rig) -> None:
     with pytest.raises(
         CameraUnavailable, match=r"failed in 3 of 3 attempts.*not answered|no answer"
     ):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     assert rig.loop.time() < worst_case_s(OPTIONS)
 
 
 def test_the_worst_case_bounds_a_call_without_deadline(rig: Rig) -> None:
     rig.script = ["hang"] * 50
     with pytest.raises(CameraServiceError):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     assert rig.loop.time() <= worst_case_s(OPTIONS) + TICK_S
 
 
 def test_a_deadline_ends_the_call_and_the_next_capture_succeeds(rig: Rig) -> None:
     rig.script = [WELL, "hang"]
     with pytest.raises(CaptureTimeout, match="deadline"):
-        rig.run(rig.actor.capture(Order(Shot()), 1))
+        rig.run(rig.camera.capture(Order(Shot()), 1))
     assert rig.loop.time() == pytest.approx(1, abs=TICK_S)
-    rig.run(rig.actor.capture(Order(Shot()), 1))
+    rig.run(rig.camera.capture(Order(Shot()), 1))
     assert rig.shots == 1
 
 
 def test_an_abandoned_shot_may_end_and_the_device_is_not_killed(rig: Rig) -> None:
-    rig.run(rig.actor.capture(Order(Shot())))
-    call = rig.begin(rig.actor.capture(Order(Shot())), 1)
+    rig.run(rig.camera.capture(Order(Shot())))
+    call = rig.begin(rig.camera.capture(Order(Shot())), 1)
     rig.wait(0.05)
     call.leave()
-    rig.run(rig.actor.capture(Order(Shot()), 1))
+    rig.run(rig.camera.capture(Order(Shot()), 1))
     assert (rig.shots, len(rig.workers)) == (3, 1)
 
 
 def test_a_call_cancelled_before_its_first_step_leaves_the_line(rig: Rig) -> None:
     async def cancelled_at_once() -> None:
-        task = asyncio.ensure_future(rig.actor.capture(Order(Shot())))
+        task = asyncio.ensure_future(rig.camera.capture(Order(Shot())))
         asyncio.get_running_loop().call_soon(task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
 
     rig.run(cancelled_at_once())
-    rig.run(rig.actor.capture(Order(Shot()), 5))
+    rig.run(rig.camera.capture(Order(Shot()), 5))
 
 
 def test_refused_clients_are_told_different_times(rig: Rig) -> None:
-    rig.run(rig.actor.capture(Order(Shot())))
-    rig.begin(rig.actor.capture(Order(Shot())), 1)
+    rig.run(rig.camera.capture(Order(Shot())))
+    rig.begin(rig.camera.capture(Order(Shot())), 1)
     waits = []
     for _ in range(5):
         with pytest.raises(CameraBusy) as refusal:
-            rig.run(rig.actor.capture(Order(Shot())))
+            rig.run(rig.camera.capture(Order(Shot())))
         waits.append(refusal.value.retry_after_s or 0.0)
     gaps = [later - earlier for earlier, later in itertools.pairwise(waits)]
     assert all(gap > 0.1 for gap in gaps), "each gets the turn after the one promised before"
@@ -224,13 +224,13 @@ def test_refused_clients_are_told_different_times(rig: Rig) -> None:
 def test_a_faulted_camera_refuses_at_once_and_reset_brings_it_back(rig: Rig) -> None:
     rig.script = ["fault"]
     with pytest.raises(CameraFaulted, match="scripted"):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     before = rig.loop.time()
     with pytest.raises(CameraFaulted):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     assert rig.loop.time() == before
-    rig.run(rig.actor.reset())
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.reset())
+    rig.run(rig.camera.capture(Order(Shot())))
 
 
 def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
@@ -251,7 +251,7 @@ def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
     rig.take_worker = take
     calls = []
     for _ in range(4):
-        calls.append(rig.begin(rig.actor.reset(), bound_s=30))
+        calls.append(rig.begin(rig.camera.reset(), bound_s=30))
         rig.wait(0.1)
     rig.wait(20)
     assert [call.task.exception() for call in calls] == [None] * 4
@@ -261,46 +261,46 @@ def test_resets_in_quick_succession_open_the_camera_once(rig: Rig) -> None:
 
 def test_while_backing_off_a_new_call_is_told_when_to_come_back(rig: Rig) -> None:
     rig.script = ["error"] * 8
-    rig.loop.call_soon(rig.actor.open)
+    rig.loop.call_soon(rig.camera.open)
     rig.wait(2.5)
     with pytest.raises(CameraUnavailable, match="next try") as refusal:
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     assert refusal.value.retry_after_s
     rig.wait(refusal.value.retry_after_s + 30)
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
 
 
 def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     rig.script = [WELL, "refuse"]
     with pytest.raises(Unsupported):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
     assert rig.view.state is State.READY
     assert len(rig.workers) == 1
 
 
 def test_notes_go_from_one_worker_to_the_next(rig: Rig) -> None:
     rig.script = [WELL, "die"]
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     assert rig.opened[-1].notes == rig.workers[0].notes
 
 
 def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
     rig = Rig(camera_options(idle_close_s=5.0))
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     states = []
     for seconds in (4, 2):
         rig.wait(seconds)
         states.append(rig.view.state)
     assert states == [State.READY, State.CLOSED]
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     assert len(rig.workers) == 2
     rig.close()
 
 
 def test_controls_survive_a_recovery(rig: Rig) -> None:
-    rig.run(rig.actor.set_controls({"focus_distance_diopters": 8.2}))
+    rig.run(rig.camera.set_controls({"focus_distance_diopters": 8.2}))
     rig.script = ["die"]
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     assert rig.opened[-1].controls == {"focus_distance_diopters": 8.2}
 
 
@@ -315,7 +315,7 @@ def test_a_wrong_control_in_the_settings_is_a_fault(rig: Rig) -> None:
 
     rig.take_worker = take
     with pytest.raises(CameraFaulted, match=r"settings' controls\[gain\]"):
-        rig.run(rig.actor.capture(Order(Shot())))
+        rig.run(rig.camera.capture(Order(Shot())))
 
 
 @pytest.mark.parametrize(("timeout_s", "bound_s"), [(None, 75.0), (35.0, 35.0), (100.0, 75.0)])
@@ -326,7 +326,7 @@ def test_one_deadline_bounds_the_look_up_and_the_shot_together(
     rig.script = [WELL, "hang"] * OPTIONS.attempts
     assert worst_case_s(OPTIONS) == 75.0
     with pytest.raises(CaptureTimeout, match=rf"after {bound_s:g} s"):
-        rig.run(rig.actor.capture(Order(Shot()), timeout_s))
+        rig.run(rig.camera.capture(Order(Shot()), timeout_s))
     assert rig.loop.time() == pytest.approx(bound_s, abs=TICK_S)
 
 
@@ -339,7 +339,7 @@ def test_resets_in_a_row_while_the_worker_fails_end_ready(
     calls = []
     for deed in deeds:
         rig.script.append(deed)
-        calls.append(rig.begin(rig.actor.reset(), bound_s=OPTIONS.open_timeout_s))
+        calls.append(rig.begin(rig.camera.reset(), bound_s=OPTIONS.open_timeout_s))
         if rig.worker is not None and deed == "die":
             rig.worker.die()
         rig.wait(pause_s)
@@ -348,5 +348,5 @@ def test_resets_in_a_row_while_the_worker_fails_end_ready(
     fault = rig.view.fault
     assert fault is None or "internal error" not in fault.message
     rig.script.clear()
-    rig.run(rig.actor.reset())
+    rig.run(rig.camera.reset())
     assert rig.view.state is State.READY

@@ -53,19 +53,19 @@ def rig() -> Iterator[Rig]:
 @pytest.fixture
 def opened(rig: Rig) -> Rig:
     """A camera that is open and has taken one still."""
-    rig.run(rig.actor.capture(PLAIN))
+    rig.run(rig.camera.capture(PLAIN))
     rig.shots = 0
     rig.pressed.clear()
     return rig
 
 
 def take(rig: Rig, order: Order, timeout_s: float | None = None) -> CaptureResult:
-    taken: CaptureResult = rig.run(rig.actor.capture(order, timeout_s))
+    taken: CaptureResult = rig.run(rig.camera.capture(order, timeout_s))
     return taken
 
 
 def begin(rig: Rig, order: Order = NAMED, timeout_s: float | None = None) -> Call:
-    return rig.begin(rig.actor.capture(order, timeout_s), timeout_s or 1000)
+    return rig.begin(rig.camera.capture(order, timeout_s), timeout_s or 1000)
 
 
 def result(rig: Rig, call: Call) -> CaptureResult:
@@ -236,7 +236,7 @@ def test_who_asks_again_while_the_capture_is_being_cancelled_gets_a_picture(
         first.leave()
         for _ in range(steps):
             await asyncio.sleep(0)
-        return await opened.actor.capture(order)
+        return await opened.camera.capture(order)
 
     assert opened.run(leave_and_ask()).record.state is CaptureState.SUCCEEDED
     assert opened.shots == 2

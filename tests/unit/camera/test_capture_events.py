@@ -27,7 +27,7 @@ def rig() -> Iterator[Rig]:
 def events(rig: Rig) -> list[EventRecord]:
     """Take a still; return what was told of it."""
     try:
-        rig.run(rig.actor.capture(ORDER))
+        rig.run(rig.camera.capture(ORDER))
     except CameraServiceError:
         rig.wait(1)
     return [event for event in rig.archive.events if event.capture_id]
@@ -59,28 +59,28 @@ def test_progress_is_told_by_time_twice_a_second_and_never_reaches_the_end(rig: 
 def test_progress_by_time_knows_of_a_longer_exposure(rig: Rig) -> None:
     rig.script = [WELL, "slow"]
     order = Order(Shot(controls={"exposure_duration_us": 5_000_000}))
-    rig.run(rig.actor.capture(order))
+    rig.run(rig.camera.capture(order))
     assert percents(rig.archive.events) == pytest.approx(list(range(5, 75, 5)), abs=1)
 
 
 def test_what_the_driver_tells_takes_the_place_of_time(rig: Rig) -> None:
-    rig.tells = [(0.6, 40), (1.0, 50), (0.2, 55), (0.1, 60), (0.5, 70), (0.1, 100)]
+    rig.reports = [(0.6, 40), (1.0, 50), (0.2, 55), (0.1, 60), (0.5, 70), (0.1, 100)]
     told = percents(events(rig))
     assert told == [10, 50, 70, 100], "by time until it speaks; each half a second after the last"
 
 
 def test_progress_never_goes_back(rig: Rig) -> None:
-    rig.tells = [(2.6, 5), (1.0, 30), (1.0, 60)]
+    rig.reports = [(2.6, 5), (1.0, 30), (1.0, 60)]
     assert percents(events(rig)) == pytest.approx([10, 20, 30, 40, 50, 60], abs=1)
 
 
 def test_a_still_that_is_quick_has_no_progress(rig: Rig) -> None:
-    rig.tells = [(0.1, 50)]
+    rig.reports = [(0.1, 50)]
     assert not percents(events(rig))
 
 
 def test_the_next_attempt_begins_its_progress_anew(rig: Rig) -> None:
-    rig.tells = [(0.4, 30), (0.4, 80)]
+    rig.reports = [(0.4, 30), (0.4, 80)]
     rig.script = [WELL, "error"]
     told = events(rig)
     assert [event.type for event in told] == [
@@ -109,7 +109,7 @@ def test_one_that_fails_says_so_once_with_the_error_that_its_client_got(rig: Rig
     recovered, reopened = [WELL], [WELL, WELL]
     rig.script = [WELL, "error", *recovered, "error", *reopened, "error"]
     with pytest.raises(CameraUnavailable) as got:
-        rig.run(rig.actor.capture(ORDER))
+        rig.run(rig.camera.capture(ORDER))
     ends = [e for e in rig.archive.events if e.capture is not None]
     (end,) = ends
     assert end.type is T.FAILED
@@ -124,7 +124,7 @@ def test_one_that_fails_says_so_once_with_the_error_that_its_client_got(rig: Rig
 
 def test_a_camera_that_stays_away_is_told_of_once_and_so_is_its_return(rig: Rig) -> None:
     rig.script = ["error"] * 8
-    rig.loop.call_soon(rig.actor.open)
+    rig.loop.call_soon(rig.camera.open)
     rig.wait(120)
     told = [event.type for event in rig.archive.events]
     assert told == [T.CAMERA_UNAVAILABLE, T.CAMERA_AVAILABLE]

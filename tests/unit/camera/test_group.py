@@ -53,7 +53,7 @@ def begin(
     stage: Stage, *cameras: FakeCamera, order: Order = ORDER, timeout_s: float | None = None
 ) -> Call:
     """Begin a group that asks the same of each camera."""
-    members = [(camera.actor, order) for camera in cameras]
+    members = [(fake.camera, order) for fake in cameras]
     return stage.begin(capture_group(members, timeout_s), timeout_s or 1000)
 
 
@@ -71,10 +71,10 @@ async def wait_for(call: Call) -> list[Result]:
 
 def open_all(stage: Stage, *cameras: FakeCamera) -> None:
     """Take one still with each, so that all are open."""
-    for camera in cameras:
-        stage.run(camera.actor.capture(ORDER))
-        camera.pressed.clear()
-        camera.shots = 0
+    for fake in cameras:
+        stage.run(fake.camera.capture(ORDER))
+        fake.pressed.clear()
+        fake.shots = 0
 
 
 def kinds(found: list[Result]) -> list[type[CaptureResult] | type[CameraServiceError]]:
@@ -179,7 +179,7 @@ def test_one_that_is_refused_at_once_does_not_keep_the_others(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
     open_all(stage, left, right)
-    stage.begin(left.actor.capture(ORDER), 1)
+    stage.begin(left.camera.capture(ORDER), 1)
     stage.wait(COMMAND_S / 2)
     begun = stage.loop.time()
     found = outcomes(stage, left, right)
@@ -207,7 +207,7 @@ def test_a_group_waits_for_a_camera_in_use_with_the_others_ready(
 ) -> None:
     open_all(stage, left, right)
     left.script = ["slow"]
-    single = stage.begin(left.actor.capture(ORDER), 100)
+    single = stage.begin(left.camera.capture(ORDER), 100)
     stage.wait(COMMAND_S)
     found = outcomes(stage, right, left, order=WAITING)
     assert single.task.done()
@@ -269,7 +269,7 @@ def test_without_a_deadline_one_waits_for_the_others_longer_than_its_own_worst_c
     assert worst_case_s(options) < SLOW_S
     open_all(stage, quick, right)
     right.script = ["slow"]
-    stage.begin(right.actor.capture(WAITING), 1000)
+    stage.begin(right.camera.capture(WAITING), 1000)
     assert kinds(outcomes(stage, quick, right, order=WAITING)) == [CaptureResult, CaptureResult]
 
 
@@ -307,7 +307,7 @@ def test_a_group_joins_the_capture_under_way_of_one_of_its_ids(
     open_all(stage, left, right)
     order = Order(Shot(), "a")
     left.script = ["slow"]
-    stage.begin(left.actor.capture(order), 100)
+    stage.begin(left.camera.capture(order), 100)
     stage.wait(1)
     begun = stage.loop.time()
     found = outcomes(stage, left, right, order=order)
@@ -325,7 +325,7 @@ def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(
     call = begin(stage, left, right, order=order)
     stage.wait(0.1)
     stage.archive.lookup_s = 0.0
-    stage.run(left.actor.capture(order))
+    stage.run(left.camera.capture(order))
     found = stage.run(wait_for(call))
     assert [outcome.replayed for outcome in found if isinstance(outcome, CaptureResult)] == [
         True,
@@ -341,8 +341,8 @@ def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
     """The steps of the event loop in which it may happen are tried one by one."""
     open_all(stage, left, right)
     order = Order(Shot(), "a", wait=True)
-    stage.begin(left.actor.capture(ORDER), 10)
-    first = stage.begin(left.actor.capture(order), 10)
+    stage.begin(left.camera.capture(ORDER), 10)
+    first = stage.begin(left.camera.capture(order), 10)
     stage.wait(COMMAND_S / 2)
     call = begin(stage, left, right, order=order)
 
@@ -360,7 +360,7 @@ def test_a_group_that_joins_while_the_capture_loses_its_client_is_answered(
 def test_another_request_under_an_id_is_refused_and_the_others_are_taken(
     stage: Stage, left: FakeCamera, right: FakeCamera
 ) -> None:
-    stage.run(left.actor.capture(Order(Shot(), "a")))
+    stage.run(left.camera.capture(Order(Shot(), "a")))
     order = Order(Shot(format="PNG"), "a")
     assert kinds(outcomes(stage, left, right, order=order)) == [RequestIdReused, CaptureResult]
 

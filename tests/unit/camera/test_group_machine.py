@@ -55,7 +55,7 @@ class Groups(RuleBasedStateMachine):
         self, chosen: list[int], size: int, request_id: str, wait: bool, timeout_s: float | None
     ) -> None:
         order = Order(Shot(), request_id, wait=wait)
-        members = [(self.cameras[index].actor, order) for index in chosen[:size]]
+        members = [(self.cameras[index].camera, order) for index in chosen[:size]]
         # Each waits for its camera, and for the others that do.
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
         call = self.stage.begin(capture_group(members, timeout_s), bound_s + 10 * LOOKUP_S)
@@ -70,7 +70,7 @@ class Groups(RuleBasedStateMachine):
     def capture(self, index: int, request_id: str, wait: bool, timeout_s: float | None) -> None:
         order = Order(Shot(), request_id, wait=wait)
         bound_s = 2 * WORST_S if timeout_s is None else timeout_s
-        capture = self.cameras[index].actor.capture(order, timeout_s)
+        capture = self.cameras[index].camera.capture(order, timeout_s)
         self.stage.begin(capture, bound_s + 10 * LOOKUP_S)
 
     @rule(
@@ -139,11 +139,11 @@ class Groups(RuleBasedStateMachine):
         for camera in self.cameras:
             camera.script.clear()
         self.stage.wait(60)
-        for camera in self.cameras:
-            if camera.view.state is State.FAULTED:
-                self.stage.run(camera.actor.reset())
-            camera.shots = 0
-        members = [(camera.actor, Order(Shot())) for camera in self.cameras]
+        for fake in self.cameras:
+            if fake.view.state is State.FAULTED:
+                self.stage.run(fake.camera.reset())
+            fake.shots = 0
+        members = [(fake.camera, Order(Shot())) for fake in self.cameras]
         found: list[Any] = self.stage.run(capture_group(members, 5))
         assert all(isinstance(outcome, CaptureResult) for outcome in found), found
         assert [camera.shots for camera in self.cameras] == [1, 1, 1]

@@ -20,14 +20,14 @@ WAITING = Order(Shot(), wait=True)
 def rig() -> Iterator[Rig]:
     """A camera that is open and has taken one still."""
     rig = Rig()
-    rig.run(rig.actor.capture(FIRST))
+    rig.run(rig.camera.capture(FIRST))
     rig.shots = 0
     yield rig
     rig.close()
 
 
 def begin(rig: Rig, order: Order = WAITING, timeout_s: float | None = None) -> Call:
-    call = rig.begin(rig.actor.capture(order, timeout_s), timeout_s or 1000)
+    call = rig.begin(rig.camera.capture(order, timeout_s), timeout_s or 1000)
     rig.wait(0)
     return call
 
@@ -62,9 +62,9 @@ def test_who_waits_is_told_each_time_it_moves_up(rig: Rig) -> None:
     rig.wait(10)
     assert positions(rig) == [[], [1], [2, 1], [3, 2, 1]]
     first, *waited = list(rig.archive.records)[1:]
-    assert rig.archive.told(first)[0] is EventType.STARTED
+    assert rig.archive.types_of(first)[0] is EventType.STARTED
     for capture_id in waited:
-        told = rig.archive.told(capture_id)
+        told = rig.archive.types_of(capture_id)
         assert told[-2:] == [EventType.STARTED, EventType.SUCCEEDED]
 
 
@@ -83,7 +83,7 @@ def test_a_full_line_refuses_and_says_its_limit(rig: Rig) -> None:
     for _ in range(OPTIONS.queue_limit + 1):
         begin(rig)
     with pytest.raises(QueueFull) as refusal:
-        rig.run(rig.actor.capture(WAITING))
+        rig.run(rig.camera.capture(WAITING))
     assert refusal.value.metadata["limit"] == str(OPTIONS.queue_limit)
     assert refusal.value.retry_after_s
     assert rig.archive.events[-1].type is EventType.REJECTED
@@ -96,7 +96,7 @@ def test_who_cannot_be_served_in_time_is_refused_at_once(rig: Rig) -> None:
     begin(rig)
     before = rig.loop.time(), len(rig.archive.records)
     with pytest.raises(CameraBusy, match="deadline can no longer be met"):
-        rig.run(rig.actor.capture(WAITING, 2.5 * COMMAND_S))
+        rig.run(rig.camera.capture(WAITING, 2.5 * COMMAND_S))
     assert (rig.loop.time(), len(rig.archive.records)) == before
     assert rig.archive.events[-1].type is EventType.REJECTED
     begin(rig, WAITING, 4 * COMMAND_S)
@@ -139,10 +139,10 @@ def test_one_that_is_joined_by_a_client_with_more_time_waits_on(rig: Rig) -> Non
 
 def test_control_calls_wait_in_the_line_and_keep_nobody_out(rig: Rig) -> None:
     rig.script.append("slow")
-    setting = rig.begin(rig.actor.set_controls({}), 100)
+    setting = rig.begin(rig.camera.set_controls({}), 100)
     rig.wait(0)
     begun = rig.loop.time()
-    taken = rig.run(rig.actor.capture(FIRST))
+    taken = rig.run(rig.camera.capture(FIRST))
     assert setting.task.done()
     assert taken.record.queue_s == pytest.approx(rig.loop.time() - begun - COMMAND_S, abs=TICK_S)
     assert taken.record.queue_s > SLOW_S
@@ -153,6 +153,6 @@ def test_of_captures_refused_together_each_is_promised_a_turn_of_its_own(rig: Ri
     promised = []
     for _ in range(5):
         with pytest.raises(CameraBusy) as refusal:
-            rig.run(rig.actor.capture(FIRST))
+            rig.run(rig.camera.capture(FIRST))
         promised.append(refusal.value.retry_after_s or 0)
     assert all(b - a > COMMAND_S for a, b in itertools.pairwise(promised))

@@ -50,7 +50,7 @@ def test_a_heartbeat_comes_each_second_while_frames_do_not_flow_and_none_while_t
     flowing.flow(5)
     assert len(watching.statuses) == told
     flowing.script = ["hang"]
-    flowing.begin(flowing.actor.capture(Order(Shot())))
+    flowing.begin(flowing.camera.capture(Order(Shot())))
     gaps = heartbeats(flowing, 9)
     assert watching.states[told] == "PAUSED"
     assert len(gaps) >= 8
@@ -86,7 +86,7 @@ def test_a_status_makes_what_was_not_fetched_before_it_history(flowing: LiveRig)
     slow = flowing.watch(fetches=False)
     assert isinstance(slow.fetch(), LiveStatus)
     flowing.frame()
-    flowing.begin(flowing.actor.capture(Order(Shot())))
+    flowing.begin(flowing.camera.capture(Order(Shot())))
     item = slow.fetch()
     assert isinstance(item, LiveStatus)
     assert item.state is LiveState.PAUSED
@@ -98,7 +98,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
     (watching,) = flowing.watching
     seen = watching.frames[-1]
     assert flowing.view.live.frames == FPS
-    flowing.begin(flowing.actor.capture(Order(Shot())))
+    flowing.begin(flowing.camera.capture(Order(Shot())))
     status = watching.statuses[-1]
     assert (status.state, status.reason) == (LiveState.PAUSED, "a still is being taken")
     assert status.last_frame_ns == seen.acquisition_time_ns
@@ -113,7 +113,7 @@ def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: Li
 def test_a_frame_read_before_the_still_is_not_shown_during_it(flowing: LiveRig) -> None:
     (watching,) = flowing.watching
     count = len(watching.frames)
-    flowing.begin(flowing.actor.capture(Order(Shot())))
+    flowing.begin(flowing.camera.capture(Order(Shot())))
     flowing.frame()
     assert watching.states[-1] == "PAUSED"
     assert len(watching.frames) == count
@@ -127,7 +127,7 @@ def test_a_camera_that_can_do_both_is_not_paused(rig: LiveRig) -> None:
     watching = rig.watch()
     rig.open()
     rig.flow(0.5)
-    rig.begin(rig.actor.capture(Order(Shot())))
+    rig.begin(rig.camera.capture(Order(Shot())))
     rig.frame()
     rig.wait(0.2)
     rig.flow(0.5)
@@ -145,8 +145,8 @@ def test_no_picture_stands_still_without_a_word_during_a_long_call(
     rig.open()
     rig.flow(1)
     rig.command_s = 8
-    actor = rig.actor
-    rig.begin(actor.capture(Order(Shot())) if call == "capture" else actor.set_controls({}))
+    camera = rig.camera
+    rig.begin(camera.capture(Order(Shot())) if call == "capture" else camera.set_controls({}))
     rig.wait(STALL_S + 0.5)
     assert watching.states[-1] == "PAUSED"
     rig.wait(8 - STALL_S)
@@ -190,9 +190,9 @@ def test_the_time_of_a_still_or_a_control_does_not_count_as_a_stall(
     flowing: LiveRig, call: str
 ) -> None:
     flowing.command_s = 4 * STALL_S
-    actor = flowing.actor
+    camera = flowing.camera
     task = flowing.begin(
-        actor.capture(Order(Shot())) if call == "capture" else actor.set_controls({})
+        camera.capture(Order(Shot())) if call == "capture" else camera.set_controls({})
     )
     flowing.wait(4 * STALL_S + 0.1)
     assert task.done()
@@ -217,7 +217,7 @@ def test_frames_read_before_the_camera_was_lost_are_not_taken_for_its_return(
     """The worker reads on until it is told to recover; that may fail, and last."""
     (watching,) = flowing.watching
     flowing.script = ["error", "error", "error", "error", "error"]
-    flowing.begin(flowing.actor.set_controls({}))
+    flowing.begin(flowing.camera.set_controls({}))
     flowing.wait(0.101)
     assert flowing.view.state is State.RECOVERING
     count = len(watching.frames)
@@ -241,7 +241,7 @@ def test_reading_that_fails_is_told_with_its_error_until_frames_flow_again(
     assert "the lens fell off" in watching.statuses[-1].reason
     assert len(heartbeats(flowing, 4)) >= 3
     if state == "OFFLINE":
-        flowing.begin(flowing.actor.reset())
+        flowing.begin(flowing.camera.reset())
         assert watching.states[-1] == "STARTING"
         flowing.wait(4)
     flowing.wait(1.1)

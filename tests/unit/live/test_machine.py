@@ -80,19 +80,19 @@ class Viewers(RuleBasedStateMachine):
 
     @rule()
     def capture(self) -> None:
-        self.rig.begin(self.rig.actor.capture(Order(Shot(), wait=True)))
+        self.rig.begin(self.rig.camera.capture(Order(Shot(), wait=True)))
 
     @rule()
     def set_controls(self) -> None:
-        self.rig.begin(self.rig.actor.set_controls({}))
+        self.rig.begin(self.rig.camera.set_controls({}))
 
     @rule()
     def reset(self) -> None:
-        self.rig.begin(self.rig.actor.reset())
+        self.rig.begin(self.rig.camera.reset())
 
     @rule(timeout_s=st.sampled_from([0.5, 5.0]))
     def get_frame(self, timeout_s: float) -> None:
-        frame = self.rig.actor.get_frame(LiveSpec(), None, timeout_s)
+        frame = self.rig.camera.get_frame(LiveSpec(), None, timeout_s)
         due = self.rig.loop.time() + timeout_s + TICK_S
         self.frames_due.append((self.rig.begin(frame), due))
 
@@ -151,7 +151,7 @@ class Viewers(RuleBasedStateMachine):
             rig.command_s = 0.1
             rig.wait(60)
             if rig.view.state is State.FAULTED:
-                rig.begin(rig.actor.reset())
+                rig.begin(rig.camera.reset())
             watching = rig.watch() if not self.present else self.present[0]
             for _ in range(100):  # a back-off may take up to 30 s, and it takes a frame to end it
                 rig.wait(1 / 3)

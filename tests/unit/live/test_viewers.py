@@ -123,7 +123,7 @@ def test_a_camera_without_live_view_is_refused_also_when_that_shows_later(rig: L
     with pytest.raises(Unsupported, match="allowed: Capture"):
         rig.watch()
     assert rig.view.state is State.READY
-    rig.run(rig.actor.capture(Order(Shot())))
+    rig.run(rig.camera.capture(Order(Shot())))
     assert rig.workers == 1
 
 
@@ -148,7 +148,7 @@ def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
         rig.watch()
         rig.open()
         rig.flow(0.5)
-        calls = [rig.actor.get_frame(LiveSpec(), None, 5) for _ in range(5)]
+        calls = [rig.camera.get_frame(LiveSpec(), None, 5) for _ in range(5)]
         callers = [rig.begin(call) for call in calls]
         assert rig.view.live.viewers == 1
         rig.frame(age_s=0.02)
@@ -166,9 +166,9 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
 ) -> None:
     monkeypatch.setattr("camsvc.live.feed.time.time_ns", flowing.now_ns)
     newest = flowing.watching[0].frames[-1]
-    flowing.begin(flowing.actor.capture(Order(Shot())))
+    flowing.begin(flowing.camera.capture(Order(Shot())))
     flowing.wait(0.5)
-    task = flowing.begin(flowing.actor.get_frame(LiveSpec(), max_age_s, 5))
+    task = flowing.begin(flowing.camera.get_frame(LiveSpec(), max_age_s, 5))
     assert task.done() != waits
     flowing.frame()
     assert (task.result() is newest) != waits
@@ -177,12 +177,12 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
 def test_one_frame_is_waited_for_no_longer_than_asked(flowing: LiveRig) -> None:
     before = flowing.loop.time()
     with pytest.raises(CaptureTimeout, match=r"no frame of camera 'cam' came within 0\.7 s"):
-        flowing.run(flowing.actor.get_frame(LiveSpec(), None, 0.7))
+        flowing.run(flowing.camera.get_frame(LiveSpec(), None, 0.7))
     assert flowing.loop.time() == pytest.approx(before + 0.7, abs=0.01)
     assert flowing.view.live.viewers == 1
 
 
 def test_one_frame_of_a_camera_that_faults_meanwhile_is_refused_at_once(flowing: LiveRig) -> None:
-    task = flowing.begin(flowing.actor.get_frame(LiveSpec(), None, 60))
+    task = flowing.begin(flowing.camera.get_frame(LiveSpec(), None, 60))
     flowing.deliver(m.Lost(m.Failed("DriverFault", "the lens fell off")))
     assert isinstance(task.exception(), CameraFaulted)
