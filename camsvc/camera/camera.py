@@ -9,7 +9,6 @@ Invariants:
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -214,10 +213,10 @@ class Camera:
             queued=self._queue.waiting,
             active=self._active(),
             worst_case_s=self._worst_case_s(),
-            captures=copy.deepcopy(self._statistics),
-            recoveries=copy.deepcopy(supervisor.steps.statistics),
+            captures=dataclasses.replace(self._statistics),
+            recoveries={s: dataclasses.replace(c) for s, c in supervisor.steps.statistics.items()},
             worker_starts=supervisor.worker_starts,
-            live=copy.deepcopy(self._live.statistics),
+            live=self._live.statistics.snapshot(),
         )
 
     def announce_stop(self) -> None:

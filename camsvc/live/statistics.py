@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 _FPS_WINDOW_S = 3.0
 
@@ -43,6 +44,10 @@ class LiveStatistics:
         now = time.monotonic()
         recent = [at for at in self._arrivals if now - at < _FPS_WINDOW_S]
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def snapshot(self) -> Self:
+        """Return a copy, which stays as it is."""
+        return replace(self, _arrivals=self._arrivals.copy())
 
     def reset_rates(self) -> None:
         """Restart `frames` and the rate."""
