@@ -4,12 +4,28 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from camsvc.model import lifecycle
+from camsvc.model.lifecycle import TRANSITIONS, State
 from scripts import rooms
 
 PAGE = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
+
+
+def lifecycle() -> str:
+    """Return the table of states as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> CLOSED"]
+    for state, events in TRANSITIONS.items():
+        targets: dict[State, list[str]] = {}
+        for event, target in events.items():
+            targets.setdefault(target, []).append(event.value)
+        lines += [
+            f"    {state.value} --> {target.value}: {', '.join(names)}"
+            for target, names in targets.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
 DIAGRAMS: dict[str, Callable[[], str]] = {
-    "lifecycle": lifecycle.diagram,
+    "lifecycle": lifecycle,
     "rooms": lambda: rooms.diagram(rooms.arrows()),
 }
 

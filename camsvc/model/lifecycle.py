@@ -83,17 +83,3 @@ def apply(state: State, event: Event) -> State:
         raise IllegalEvent(
             f"event {event.value!r} in state {state.value}; allowed: {allowed}"
         ) from None
-
-
-def diagram() -> str:
-    """Return the table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> CLOSED"]
-    for state, events in TRANSITIONS.items():
-        targets: dict[State, list[str]] = {}
-        for event, target in events.items():
-            targets.setdefault(target, []).append(event.value)
-        lines += [
-            f"    {state.value} --> {target.value}: {', '.join(names)}"
-            for target, names in targets.items()
-        ]
-    return "\n".join(lines) + "\n"

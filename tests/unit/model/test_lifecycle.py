@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.model.lifecycle import TRANSITIONS, Event, IllegalEvent, State, apply, diagram
+from camsvc.model.lifecycle import TRANSITIONS, Event, IllegalEvent, State, apply
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,7 +34,6 @@ def test_from_every_state_the_service_can_end_and_an_operator_can_act() -> None:
         assert state is State.CAPTURING or TRANSITIONS[state][Event.RESET] is State.OPENING
 
 
-def test_the_diagram_in_the_docs_is_the_tables(tmp_path: Path) -> None:
-    assert diagram() in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+def test_the_diagram_in_the_docs_is_the_tables() -> None:
     script = [sys.executable, "-m", "scripts.diagram", "--check"]
     subprocess.run(script, check=True, timeout=30, cwd=ROOT)
