@@ -74,6 +74,10 @@ class Call(ABC, Generic[T]):
         """The attempt under way."""
         self.patience_s: float | None = None
         """How long a driver call may last while nobody waits for it; None: as long as any."""
+        self.shutter_released = False
+        """Whether there may be a shot already."""
+        self.is_saving = False
+        """Whether its picture is there, and only has to be saved."""
         self.clients = 0
         """How many wait for it."""
         self.was_joined = False
@@ -89,13 +93,8 @@ class Call(ABC, Generic[T]):
 
     @property
     def outlives_its_clients(self) -> bool:
-        """Whether it goes on when nobody waits for it."""
-        return False
-
-    @property
-    def is_saving(self) -> bool:
-        """Whether its picture is there, and only has to be saved."""
-        return False
+        """Whether it goes on when nobody waits for it: its client may come back for the shot."""
+        return self.is_saving or (self.shutter_released and bool(self.ticket.request_id))
 
     @property
     def is_wanted(self) -> bool:

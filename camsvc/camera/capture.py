@@ -65,16 +65,14 @@ class Capture(Call[CaptureResult]):
         self._archive = archive
         self._events = events
         self._barrier = barrier
-        self._shutter_released = False
         self._earlier_s = 0.0
-        self._saving = False
 
     async def run(self) -> CaptureResult:
         """Take the still and keep it."""
         await self._queue.wait_for_turn(self.ticket)
         self._events.started()
         captured, data, staged = await self._attempts.run(self, self._shoot)
-        self._saving = True
+        self.is_saving = True
         record = await self._events.succeeded(self, captured, staged, self._earlier_s)
         return CaptureResult(record, data)
 
@@ -85,7 +83,7 @@ class Capture(Call[CaptureResult]):
             await self._meet_others(attempt, self._barrier)
         staged = self._archive.staging_path(self.ticket.id, attempt.number)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
-        self._shutter_released = True
+        self.shutter_released = True
         try:
             with self._events.shooting(self._queue.expected_s(self.ticket)):
                 captured = await attempt.call(
@@ -109,15 +107,6 @@ class Capture(Call[CaptureResult]):
         except asyncio.CancelledError:
             attempt.worker.send(m.Unprepare())
             raise
-
-    @property
-    def outlives_its_clients(self) -> bool:
-        """Where the shutter may have been released, and its client may come back."""
-        return self._saving or (self._shutter_released and bool(self.ticket.request_id))
-
-    @property
-    def is_saving(self) -> bool:
-        return self._saving
 
     def on_moved_up(self) -> None:
         self._events.moved_up()

@@ -44,7 +44,7 @@ class Executor(CameraObserver):
         """Whether it is the service that ends calls from now on, and not their clients."""
 
     def add(self, call: Call[Any]) -> None:
-        """Own a call that has just been made until it ends, which it leaves the queue by."""
+        """Own a call that has just been made; it leaves the queue when it ends."""
         self._calls.add(call)
         for other in self._calls:
             self._limit(other)  # it is no longer alone
