@@ -9,12 +9,12 @@ from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.ipc.observer import WorkerObserver
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import DeviceInfo, LiveVariant
 from tests.support.fakearchive import FakeArchive
+from tests.support.fakeworkers import MortalWorker
 from tests.support.loops import new_virtual_loop
 from tests.support.options import camera_options
 
@@ -23,27 +23,14 @@ COMMAND_S = 0.1
 OPTIONS = camera_options(attempt_timeout_s=10.0, open_timeout_s=15.0, stall_timeout_s=2.0)
 
 
-class LiveWorker:
+class LiveWorker(MortalWorker):
     """Answers commands by the rig's script, else well; remembers what it is told to read."""
 
     def __init__(self, rig: "LiveRig") -> None:
+        super().__init__()
         self._rig = rig
-        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.observer = WorkerObserver()
-        self.notes = b""
         self.reading: list[LiveVariant] = []
         self.released = 0
-
-    @property
-    def gone(self) -> bool:
-        return self._gone.done()
-
-    def attach(self, camera: str, observer: WorkerObserver) -> None:
-        self.observer = observer
-        self._gone.add_done_callback(lambda _: observer.on_ended())
-
-    async def wait_ended(self) -> None:
-        await asyncio.wait([self._gone])
 
     def send(self, notice: m.Notice) -> None:
         if isinstance(notice, m.SetLive):
@@ -58,10 +45,6 @@ class LiveWorker:
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         self.die()
-
-    def die(self) -> None:
-        if not self.gone:
-            self._gone.set_result(None)
 
     async def call(self, command: m.Command[Any], timeout_s: float) -> Any:
         if self.gone:

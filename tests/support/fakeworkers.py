@@ -39,18 +39,13 @@ WELL = "well"
 MISDEEDS = ("hang", "slow", "error", "away", "fault", "refuse", "die")
 
 
-class FakeWorker:
-    """Does to each command what its camera's script says next, and then behaves."""
+class MortalWorker:
+    """How a worker ends, and who hears of it."""
 
-    numbers: ClassVar = itertools.count(1)
-
-    def __init__(self, camera: "FakeCamera") -> None:
-        self._camera = camera
+    def __init__(self) -> None:
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.under_way = 0
-        self.killed = False
         self.observer = WorkerObserver()
-        self.notes = str(next(self.numbers)).encode()
+        self.notes = b""
 
     @property
     def gone(self) -> bool:
@@ -62,6 +57,23 @@ class FakeWorker:
 
     async def wait_ended(self) -> None:
         await asyncio.wait([self._gone])
+
+    def die(self) -> None:
+        if not self.gone:
+            self._gone.set_result(None)
+
+
+class FakeWorker(MortalWorker):
+    """Does to each command what its camera's script says next, and then behaves."""
+
+    numbers: ClassVar = itertools.count(1)
+
+    def __init__(self, camera: "FakeCamera") -> None:
+        super().__init__()
+        self._camera = camera
+        self.under_way = 0
+        self.killed = False
+        self.notes = str(next(self.numbers)).encode()
 
     def send(self, notice: m.Notice) -> None:
         if isinstance(notice, m.Unprepare):
@@ -76,10 +88,6 @@ class FakeWorker:
             asyncio.get_running_loop().call_later(self._camera.lingers_s, self.die)
         else:
             self.die()
-
-    def die(self) -> None:
-        if not self.gone:
-            self._gone.set_result(None)
 
     def take_image(self, image: ImageInfo) -> bytes:
         return b"picture"
