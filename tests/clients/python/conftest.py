@@ -8,7 +8,6 @@ import pytest
 from camsvc_client import AsyncCameraClient
 
 from tests.clients.python import shared
-from tests.clients.python.machine import Machine, measured
 from tests.clients.python.rig import Rig
 from tests.support.scenes import camera
 
@@ -24,13 +23,6 @@ async def start_rig(tmp_path: Path) -> AsyncIterator[StartRig]:
             return await stack.enter_async_context(Rig(tmp_path, settings))
 
         yield start
-
-
-@pytest.fixture
-async def machine() -> AsyncIterator[Machine]:
-    """Give the control that timed promises are asserted against."""
-    async with measured() as machine:
-        yield machine
 
 
 @pytest.fixture(scope="module")
