@@ -6,6 +6,7 @@ themselves there are `channel_options` and `error_info`.
 
 from camsvc_client.aio import DEFAULT_ADDRESS, AsyncCameraClient
 from camsvc_client.blocking import BlockingStream, CameraClient
+from camsvc_client.captures import Group, GroupResult
 from camsvc_client.channel import (
     SERVICE_CONFIG,
     FieldViolation,
@@ -40,7 +41,6 @@ from camsvc_client.errors import (
     from_status,
 )
 from camsvc_client.events import EventStream
-from camsvc_client.groups import Group, GroupResult
 from camsvc_client.images import Frame, Image, Picture
 from camsvc_client.live import LiveState, LiveStatus
 from camsvc_client.retry import NEVER, Retry

@@ -13,9 +13,8 @@ from weakref import WeakSet
 
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
-from google.protobuf.duration_pb2 import Duration
 
-from camsvc_client import captures, groups, live
+from camsvc_client import captures, live
 from camsvc_client.aio_history import QUICK_S, HistoryCalls
 from camsvc_client.calls import Caller
 from camsvc_client.connection import ConnectionPool
@@ -23,13 +22,7 @@ from camsvc_client.images import Frame, Picture
 from camsvc_client.retry import Retry, RetryOn
 from camsvc_client.streams import Stream
 from camsvc_client.target import Option, Target, Tls, Token
-from camsvc_client.values import (
-    ControlValue,
-    ImageFormat,
-    Shot,
-    WhenBusy,
-    control_settings,
-)
+from camsvc_client.values import ControlValue, ImageFormat, Shot, WhenBusy, control_settings
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -158,7 +151,7 @@ class AsyncCameraClient(HistoryCalls):
 
     async def capture_group(
         self, shots: Iterable[str | Shot], *, timeout: float | None = None
-    ) -> groups.Group:
+    ) -> captures.Group:
         """Take a still with each of several cameras at the same moment.
 
         A camera that fails, or is busy, has an error in its place; the others have their pictures.
@@ -172,7 +165,7 @@ class AsyncCameraClient(HistoryCalls):
         members = [Shot(camera=shot) if isinstance(shot, str) else shot for shot in shots]
         request = api.CaptureGroupRequest(requests=[shot.request() for shot in members])
         response = await self._caller.call(lambda stub: stub.CaptureGroup, request, timeout=timeout)
-        return groups.Group.of(response, [shot.request_id for shot in members])
+        return captures.Group.of(response, [shot.request_id for shot in members])
 
     def live_view(
         self,
@@ -205,10 +198,8 @@ class AsyncCameraClient(HistoryCalls):
             max_height_px=max_height_px,
             quality_percent=quality_percent,
         )
-        connections = ConnectionPool(
-            self._target, self._caller.connections.silence_s, live_view=True
-        )
-        return self._tracked(Stream(live.live_view(self._caller, connections, request)))
+        own = ConnectionPool(self._target, self._caller.connections.silence_s, live_view=True)
+        return self._tracked(Stream(live.live_view(Caller(own, self._caller.retry), request)))
 
     async def get_frame(
         self,
@@ -233,7 +224,7 @@ class AsyncCameraClient(HistoryCalls):
             quality_percent=quality_percent,
         )
         if max_age_s is not None:
-            request.max_age.CopyFrom(_duration(max_age_s))
+            request.max_age.FromNanoseconds(round(max_age_s * 1e9))
         response = await self._caller.call(lambda stub: stub.GetFrame, request, timeout=timeout)
         return Frame.of(response.frame)
 
@@ -283,9 +274,3 @@ class AsyncCameraClient(HistoryCalls):
         """
         request = api.DiscoverCamerasRequest()
         return await self._caller.call(lambda stub: stub.DiscoverCameras, request, timeout=timeout)
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration

@@ -19,8 +19,10 @@ from camsvc_client.streams import Stream
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-C = TypeVar("C")
 T_co = TypeVar("T_co", covariant=True)
+
+Init = Callable[["CameraClient", AsyncCameraClient], None]
+Made = Callable[Concatenate["CameraClient", P], None]
 
 
 class BlockingStream(Iterator[T_co], Generic[T_co]):
@@ -68,23 +70,12 @@ class BlockingStream(Iterator[T_co], Generic[T_co]):
             self._portal.run(self._stream.close())
 
 
-class _Client:
-    """What the methods below need: the asynchronous client, and a portal to its loop."""
-
-    _portal: Portal
-    _client: AsyncCameraClient
-
-
-def made_like(
-    kind: Callable[P, AsyncCameraClient],
-) -> Callable[[Callable[[C, AsyncCameraClient], None]], Callable[Concatenate[C, P], None]]:
+def made_like(kind: Callable[P, AsyncCameraClient]) -> Callable[[Init], Made[P]]:
     """Give a constructor the parameters of the asynchronous client's."""
 
-    def decorate(
-        init: Callable[[C, AsyncCameraClient], None],
-    ) -> Callable[Concatenate[C, P], None]:
+    def decorate(init: Init) -> Made[P]:
         @wraps(AsyncCameraClient.__init__)
-        def initialise(self: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        def initialise(self: CameraClient, /, *args: P.args, **kwargs: P.kwargs) -> None:
             init(self, kind(*args, **kwargs))
 
         return initialise
@@ -94,11 +85,11 @@ def made_like(
 
 def waits(
     method: Callable[Concatenate[AsyncCameraClient, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[_Client, P], R]:
+) -> Callable[Concatenate[CameraClient, P], R]:
     """Make a method that waits for the one given."""
 
     @wraps(method)
-    def blocking(self: _Client, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def blocking(self: CameraClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._portal.run(method(self._client, *args, **kwargs))
 
     return _documented(blocking)
@@ -106,11 +97,11 @@ def waits(
 
 def iterates(
     method: Callable[Concatenate[AsyncCameraClient, P], Stream[T]],
-) -> Callable[Concatenate[_Client, P], BlockingStream[T]]:
+) -> Callable[Concatenate[CameraClient, P], BlockingStream[T]]:
     """Make a method that gives, item by item, what the one given does."""
 
     @wraps(method)
-    def blocking(self: _Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[T]:
+    def blocking(self: CameraClient, /, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[T]:
         async def begin() -> Stream[T]:
             return method(self._client, *args, **kwargs)
 
@@ -124,7 +115,7 @@ def _documented(method: Callable[P, R]) -> Callable[P, R]:
     return method
 
 
-class CameraClient(_Client):
+class CameraClient:
     """A camera service, for programs without asyncio. Any thread may use it.
 
     Takes what `AsyncCameraClient` takes. Use as `with`, or `close` it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -29,11 +29,12 @@ Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
 Unary = Callable[["Stub"], grpc.aio.UnaryUnaryMultiCallable[Q, R]]
-"""Picks a method of the stub."""
+Streaming = Callable[["Stub"], grpc.aio.UnaryStreamMultiCallable[Q, R]]
+"""They pick a method of the stub."""
 
 
 class Caller:
-    """Makes unary calls on the connection in use."""
+    """Makes calls on the connection in use."""
 
     def __init__(self, connections: ConnectionPool, retry: Retry) -> None:
         self.connections = connections
@@ -56,11 +57,14 @@ class Caller:
         Raises:
             CamsvcError: what the last attempt ended with.
         """
-        schedule = self.schedule(retry_on, timeout)
+        schedule = RetrySchedule(self.retry, timeout, retry_on)
         refusal: CamsvcError | None = None
         while True:
             try:
-                return await self._attempt(method, request, schedule.time_left_s())
+                connection = self.connections.get()
+                left_s, metadata = schedule.time_left_s(), self.connections.target.metadata()
+                attempt = method(connection.stub)(request, timeout=left_s, metadata=metadata)
+                return await connection.answer(attempt)
             except (grpc.aio.AioRpcError, ServiceSilent) as raised:
                 error = self.error(raised, request, timeout, request_id)
                 # The service, too, watches the call's deadline, and may be the first to see it.
@@ -73,12 +77,24 @@ class Caller:
                 refusal = error
             await asyncio.sleep(wait)
 
-    def schedule(
-        self, retry_on: RetryOn, timeout: float | None, retry: Retry | None = None
-    ) -> RetrySchedule:
-        """Return the schedule of a new call; `retry` is the client's own unless given."""
-        now = asyncio.get_running_loop().time
-        return RetrySchedule(retry or self.retry, retry_on, timeout, now)
+    async def messages(
+        self, method: Streaming[Q, R], request: Q, timeout: float | None = None
+    ) -> AsyncGenerator[R | None, None]:
+        """Yield None when a stream has begun, then its messages; one attempt.
+
+        Raises:
+            grpc.aio.AioRpcError, ServiceSilent: as `Connection.read`.
+        """
+        connection = self.connections.get()
+        metadata = self.connections.target.metadata()
+        call = method(connection.stub)(request, timeout=timeout, metadata=metadata)
+        try:
+            if await connection.begun(call):
+                yield None
+            while (message := await connection.read(call)) is not None:
+                yield message
+        finally:
+            call.cancel()
 
     def error(
         self,
@@ -103,14 +119,7 @@ class Caller:
     def unreachable(self, what: str, request_id: str | None = None) -> ServiceUnreachable:
         """Return the exception for a service of which `what` is true."""
         text = f"the camera service at {self.connections.target.address} {what}"
-        info = RpcErrorInfo(grpc.StatusCode.UNAVAILABLE, None, text)
-        return ServiceUnreachable(info, request_id=request_id)
-
-    async def _attempt(self, method: Unary[Q, R], request: Q, time_left_s: float | None) -> R:
-        connection = self.connections.get()
-        metadata = self.connections.target.metadata()
-        call = method(connection.stub)(request, timeout=time_left_s, metadata=metadata)
-        return await connection.answer(call)
+        return ServiceUnreachable(RpcErrorInfo(grpc.StatusCode.UNAVAILABLE, None, text), request_id)
 
 
 def _out_of_time(
@@ -123,8 +132,7 @@ def _out_of_time(
     name = type(request).__name__.removesuffix("Request")
     within = "in time" if timeout is None else f"within {timeout:.3g} s"
     text = f"{name} had no answer {within}" + (f"; before that: {refusal}" if refusal else "")
-    info = RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
-    return DeadlineExceeded(info, request_id=request_id)
+    return DeadlineExceeded(RpcErrorInfo(grpc.StatusCode.DEADLINE_EXCEEDED, None, text), request_id)
 
 
 def _cause(details: str) -> str:

@@ -174,27 +174,21 @@ def status_info(status: Status) -> RpcErrorInfo:
 
 
 def _info(code: grpc.StatusCode, message: str, status: str | bytes) -> RpcErrorInfo:
-    info, retry, bad = _details(status)
-    return RpcErrorInfo(
-        code=code,
-        reason=info.reason if info else None,
-        message=message,
-        metadata=dict(info.metadata) if info else {},
-        retry_delay_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
-        field_violations=tuple(
-            FieldViolation(violation.field, violation.description)
-            for violation in (bad.field_violations if bad else ())
-        ),
-    )
-
-
-def _details(trailer: str | bytes) -> tuple[ErrorInfo | None, RetryInfo | None, BadRequest | None]:
-    """Unpack the details of a serialised google.rpc.Status; those missing or not ours are None."""
+    """Decode an error, with the details of a serialised google.rpc.Status that are ours."""
     info, retry, bad = ErrorInfo(), RetryInfo(), BadRequest()
     try:
-        details = Status.FromString(trailer if isinstance(trailer, bytes) else b"").details
+        details = Status.FromString(status if isinstance(status, bytes) else b"").details
         found = [any(detail.Unpack(kind) for detail in details) for kind in (info, retry, bad)]
     except DecodeError:  # a broken proxy: gRPC's own text is still useful
-        return None, None, None
+        return RpcErrorInfo(code, None, message)
     ours = found[0] and info.domain == _DOMAIN
-    return info if ours else None, retry if found[1] else None, bad if found[2] else None
+    return RpcErrorInfo(
+        code=code,
+        reason=info.reason if ours else None,
+        message=message,
+        metadata=dict(info.metadata) if ours else {},
+        retry_delay_s=retry.retry_delay.ToNanoseconds() / 1e9 if found[1] else None,
+        field_violations=tuple(
+            FieldViolation(v.field, v.description) for v in bad.field_violations
+        ),
+    )

@@ -12,7 +12,6 @@ from camapi.v1.camera_service_pb2 import ListCamerasRequest
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from google.protobuf.message import Message
 
-from camsvc_client import forks
 from camsvc_client.target import Target
 from camsvc_client.watchdog import ServiceSilent, Watchdog
 
@@ -28,6 +27,19 @@ _LINGER_S = 0.05
 is closed by then, gRPC complains on stderr, through whatever other loop there is."""
 
 
+def check_not_forked(process: int) -> None:
+    """Check that this is still the process (by its id) in which something was opened.
+
+    Raises:
+        RuntimeError: it is a fork of it, in which gRPC and threads would hang or crash.
+    """
+    if os.getpid() != process:
+        raise RuntimeError(
+            "this process was forked while a client was open, which gRPC does not survive: start "
+            'processes by "spawn", or close the client before'
+        )
+
+
 class Connection:
     """One channel, and the watchdog of its calls. Belongs to the event loop it was opened in."""
 
@@ -36,21 +48,16 @@ class Connection:
 
     def __init__(self, target: Target, silence_s: float, *, live_view: bool = False) -> None:
         for process in list(Connection._open.values()):
-            forks.check(process)
+            check_not_forked(process)
         Connection._open[id(self)] = os.getpid()
         self._forget = weakref.finalize(self, Connection._open.pop, id(self), None)
         self._forget.atexit = False
         self._target = target
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._channel = target.open(live_view=live_view)
         self._has_health = True
-        self._watchdog = Watchdog(silence_s, self._probe)
+        self.watchdog = Watchdog(silence_s, self._probe)
         self.stub = CameraServiceStub(self._channel)
-
-    @property
-    def silent(self) -> bool:
-        """Whether the service has fallen silent, so that another connection is needed."""
-        return self._watchdog.silent
 
     async def answer(self, call: grpc.aio.UnaryUnaryCall[Q, R]) -> R:
         """Wait for a call's answer.
@@ -59,7 +66,7 @@ class Connection:
             ServiceSilent: the service has fallen silent; the call is cancelled.
             grpc.aio.AioRpcError: the call failed.
         """
-        with self._watchdog.watching(call):
+        with self.watchdog.watching(call):
             return await call
 
     async def begun(self, call: grpc.aio.UnaryStreamCall[Q, R]) -> bool:
@@ -68,7 +75,7 @@ class Connection:
         Raises:
             ServiceSilent: the service has fallen silent; the call is cancelled.
         """
-        with self._watchdog.watching(call):
+        with self.watchdog.watching(call):
             await call.initial_metadata()
         return not call.done()
 
@@ -76,7 +83,7 @@ class Connection:
         """Wait for a stream's next message; None: it has ended. Raises as `answer` does."""
         reading = asyncio.ensure_future(call.read())
         try:
-            with self._watchdog.watching(call):
+            with self.watchdog.watching(call):
                 message = await asyncio.shield(reading)
         except (asyncio.CancelledError, ServiceSilent):
             call.cancel()
@@ -87,14 +94,10 @@ class Connection:
             raise
         return None if message is grpc.aio.EOF else message  # type: ignore[return-value]
 
-    def is_of_this_loop(self) -> bool:
-        """Whether it was opened in the event loop that runs now."""
-        return self._loop is asyncio.get_running_loop()
-
     async def close(self) -> None:
         """Close the channel and cancel its calls."""
         self._forget()
-        await self._watchdog.close()
+        await self.watchdog.close()
         await self._channel.close()
         await asyncio.sleep(_LINGER_S)
 
@@ -142,10 +145,10 @@ class ConnectionPool:
         if self._closed:
             raise RuntimeError("the client is closed")
         current = self._connection
-        if current and not current.is_of_this_loop():
+        if current and current.loop is not asyncio.get_running_loop():
             raise RuntimeError("the client was used in another event loop: make one for each")
-        if current and current.silent:
-            task = asyncio.get_running_loop().create_task(current.close(), name="close connection")
+        if current and current.watchdog.silent:
+            task = asyncio.create_task(current.close(), name="close connection")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
             current = None

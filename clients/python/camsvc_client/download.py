@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import aclosing
 
 import grpc
 from camapi.v1 import camera_service_pb2 as api
@@ -13,7 +14,7 @@ from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
 from camsvc_client.errors import ImageDamaged
 from camsvc_client.images import Image
-from camsvc_client.retry import RetryOn
+from camsvc_client.retry import RetrySchedule
 from camsvc_client.watchdog import ServiceSilent
 
 OnProgress = Callable[[int, int], None]
@@ -68,12 +69,17 @@ async def download(
         CamsvcError: as `Caller.call`.
     """
     parts = _Parts(on_progress)
-    schedule = caller.schedule(RetryOn.ALL, timeout)
+    schedule = RetrySchedule(caller.retry, timeout)
     while True:
         before = parts.received
         request.read_offset = before
         try:
-            await _receive(caller, request, schedule.time_left_s(), parts)
+            left_s = schedule.time_left_s()
+            messages = caller.messages(lambda stub: stub.DownloadImage, request, left_s)
+            async with aclosing(messages):
+                async for message in messages:
+                    if message is not None:
+                        parts.add(message)
             return parts.image()
         except (grpc.aio.AioRpcError, ServiceSilent) as raised:
             error = caller.error(raised, request, timeout)
@@ -86,19 +92,6 @@ async def download(
             if wait is None:
                 raise error from raised
         await asyncio.sleep(wait)
-
-
-async def _receive(
-    caller: Caller, request: api.DownloadImageRequest, time_left_s: float | None, parts: _Parts
-) -> None:
-    connection = caller.connections.get()
-    metadata = caller.connections.target.metadata()
-    call = connection.stub.DownloadImage(request, timeout=time_left_s, metadata=metadata)
-    try:
-        while (message := await connection.read(call)) is not None:
-            parts.add(message)
-    finally:
-        call.cancel()
 
 
 def _damaged(text: str) -> ImageDamaged:

@@ -350,9 +350,4 @@ def from_status(status: Status) -> CamsvcError:
 
 def _time(text: str | None) -> datetime | None:
     """Read a time as the contract writes it in metadata (RFC 3339)."""
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    return datetime.fromisoformat(text) if text else None

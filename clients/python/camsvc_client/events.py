@@ -13,7 +13,7 @@ from camapi.v1.camera_pb2 import CaptureEvent
 from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
 from camsvc_client.errors import CamsvcError, EventsMissed, InvalidRequest
-from camsvc_client.resume import ResumingStream
+from camsvc_client.resume import resumed
 from camsvc_client.streams import Mark, Stream
 
 OnConnection = Callable[[CamsvcError | None], None]
@@ -61,16 +61,16 @@ async def _events(
 
     Raises:
         EventsMissed: those that were asked for are no longer kept, or the history was replaced.
-        CamsvcError: as `ResumingStream.messages`.
+        CamsvcError: as `resumed`.
     """
     lost = False
 
     def request() -> api.CaptureEventsRequest:
         return api.CaptureEventsRequest(camera=camera, after_sequence=place.sequence)
 
-    resuming = ResumingStream(caller, lambda stub: stub.CaptureEvents, request)
+    resuming = resumed(caller, lambda stub: stub.CaptureEvents, request)
     try:
-        async with aclosing(resuming.messages()) as messages:
+        async with aclosing(resuming) as messages:
             async for message in messages:
                 if isinstance(message, CamsvcError):
                     if on_connection and not lost:

@@ -7,14 +7,13 @@ import mimetypes
 import os
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camapi.v1 import camera_pb2 as pb
 
 from camsvc_client.files import write_whole
-from camsvc_client.values import utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,9 +109,7 @@ class Frame(Image):
     @property
     def acquired_at(self) -> datetime:
         """When it was taken, by the service's clock, in UTC."""
-        message = pb.LiveFrame()
-        message.acquisition_time.FromNanoseconds(self.acquired_ns)
-        return utc(message.acquisition_time)
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self.acquired_ns // 1000)
 
     @property
     def age_s(self) -> float:

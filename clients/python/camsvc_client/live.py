@@ -13,11 +13,10 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from camsvc_client.calls import Caller
-from camsvc_client.connection import ConnectionPool
 from camsvc_client.errors import CamsvcError, ServiceUnreachable, from_status
 from camsvc_client.images import Frame
 from camsvc_client.newest import Newest
-from camsvc_client.resume import ResumingStream
+from camsvc_client.resume import resumed
 from camsvc_client.streams import Mark
 from camsvc_client.values import utc
 
@@ -68,19 +67,18 @@ class LiveStatus:
 
 
 async def live_view(
-    caller: Caller, connections: ConnectionPool, request: api.LiveViewRequest
+    caller: Caller, request: api.LiveViewRequest
 ) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
     """Yield what a camera shows, for ever: to a slow reader the newest frame and newest status.
 
-    `connections` are this viewer's own, and closed at the end.
+    The caller's connections are this viewer's own, and closed at the end.
 
     Raises:
-        CamsvcError: as `ResumingStream.messages`.
+        CamsvcError: as `resumed`.
     """
-    own = Caller(connections, caller.retry)
     missed = 0
     try:
-        async with aclosing(Newest(_items(own, request), type)) as items:
+        async with aclosing(Newest(_items(caller, request), type)) as items:
             async for item, passed_over in items:
                 if isinstance(item, Frame):
                     missed += passed_over
@@ -88,18 +86,18 @@ async def live_view(
                 else:
                     yield item
     finally:
-        await connections.close()
+        await caller.connections.close()
 
 
 async def _items(
     caller: Caller, request: api.LiveViewRequest
 ) -> AsyncGenerator[Frame | LiveStatus | Mark, None]:
     """Yield everything that comes."""
-    resuming = ResumingStream(caller, lambda stub: stub.LiveView, lambda: request)
+    resuming = resumed(caller, lambda stub: stub.LiveView, lambda: request)
     last_frame_time: datetime | None = None
     reported: tuple[LiveState, float] | None = None
     dropped_before = dropped = 0
-    async with aclosing(resuming.messages()) as messages:
+    async with aclosing(resuming) as messages:
         async for message in messages:
             if message is None:
                 dropped_before += dropped  # the service counts per connection
@@ -127,9 +125,7 @@ def _status(status: pb.LiveStatus) -> LiveStatus:
     return LiveStatus(
         state=_STATES.get(status.state, LiveState.STARTING),
         reason=status.reason,
-        last_frame_time=(
-            utc(status.last_frame_time) if status.HasField("last_frame_time") else None
-        ),
+        last_frame_time=utc(status.last_frame_time) if status.HasField("last_frame_time") else None,
         error=from_status(status.error) if status.HasField("error") else None,
     )
 

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from camsvc_client import forks
+from camsvc_client.connection import check_not_forked
 
 R = TypeVar("R")
 
@@ -22,9 +22,6 @@ _END_S = 5.0
 
 class Closed(RuntimeError):
     """The client has been closed."""
-
-    def __init__(self) -> None:
-        super().__init__("the client is closed")
 
 
 class Portal:
@@ -45,18 +42,17 @@ class Portal:
             RuntimeError: the portal is closed, or this process is a fork.
         """
         try:
-            forks.check(self._process)
+            check_not_forked(self._process)
+            if not self._end.alive:
+                raise Closed("the client is closed")
         except RuntimeError:
             work.close()
             raise
-        if not self._end.alive:
-            work.close()
-            raise Closed
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except CancelledError:
-            raise Closed from None  # by another thread
+            raise Closed("the client is closed") from None  # by another thread
         finally:
             future.cancel()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 import random
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 
 from camsvc_client.errors import (
@@ -78,81 +78,62 @@ class RetryOn(enum.Flag):
     ALL = BUSY | UNAVAILABLE | UNREACHABLE
 
 
+_REFUSALS: dict[type[CamsvcError], RetryOn] = {
+    CameraBusy: RetryOn.BUSY,
+    QueueFull: RetryOn.BUSY,
+    CameraUnavailable: RetryOn.UNAVAILABLE,
+}
+
+
 class RetrySchedule:
     """Decides after each failed attempt of one call how long to wait before the next."""
 
     def __init__(
-        self, retry: Retry, retry_on: RetryOn, timeout: float | None, now: Callable[[], float]
+        self, retry: Retry, timeout: float | None = None, retry_on: RetryOn = RetryOn.ALL
     ) -> None:
         self._retry = retry
         self._retry_on = retry_on
-        self._now = now
-        self._ends_at = None if timeout is None else now() + timeout
+        self._ends_at = math.inf if timeout is None else time.monotonic() + timeout
         self.reset()
 
     def time_left_s(self) -> float | None:
         """How long the next attempt may take; None: as long as it takes."""
-        return None if self._ends_at is None else max(0.0, self._ends_at - self._now())
+        left_s = self._ends_at - time.monotonic()
+        return None if left_s == math.inf else max(0.0, left_s)
 
     def is_over(self) -> bool:
         """Whether the call's time has passed, within the accuracy of two clocks."""
-        left_s = self.time_left_s()
-        return left_s is not None and left_s <= _ACCURACY_S
+        return self._ends_at - time.monotonic() <= _ACCURACY_S
 
     def reset(self) -> None:
         """Begin again, as something was received; the call's own time-out stays."""
         self._unreachable_since: float | None = None
-        self._backoff = Backoff()
+        self._backoff_s = BACKOFF_INITIAL_S
         self._refused_since: float | None = None
 
     def wait_s(self, error: CamsvcError) -> float | None:
         """Return how long to wait before the next attempt; None: the error is final."""
-        if isinstance(error, ServiceUnreachable):
-            wait = self._unreachable()
-        else:
-            wait = self._refused(error)
-        if wait is None:
-            return None
-        if self._ends_at is not None and self._now() + wait >= self._ends_at:
-            return None
-        return wait
+        now = time.monotonic()
+        unreachable = isinstance(error, ServiceUnreachable)
+        wait = self._unreachable(now) if unreachable else self._refused(error, now)
+        return None if wait is None or now + wait >= self._ends_at else wait
 
-    def _unreachable(self) -> float | None:
-        if self._unreachable_since is None:
-            self._unreachable_since = self._now()
-        over = self._now() - self._unreachable_since >= self._retry.reconnect_s
+    def _unreachable(self, now: float) -> float | None:
+        self._unreachable_since = self._unreachable_since or now
+        over = now - self._unreachable_since >= self._retry.reconnect_s
         if over or RetryOn.UNREACHABLE not in self._retry_on:
             return None
-        return self._backoff.next_s()
+        base, self._backoff_s = self._backoff_s, min(BACKOFF_MAX_S, self._backoff_s * 2)
+        return base * _random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)
 
-    def _refused(self, error: CamsvcError) -> float | None:
+    def _refused(self, error: CamsvcError, now: float) -> float | None:
         self._unreachable_since = None
-        self._backoff = Backoff()
-        match error:
-            case CameraBusy() | QueueFull():
-                kind = RetryOn.BUSY
-            case CameraUnavailable():
-                kind = RetryOn.UNAVAILABLE
-            case _:
-                return None
-        if kind not in self._retry_on or error.retry_after_s is None:
+        self._backoff_s = BACKOFF_INITIAL_S
+        kind = _REFUSALS.get(type(error), RetryOn.NOTHING)
+        if not kind & self._retry_on or error.retry_after_s is None:
             return None
         wait = max(_LEAST_S, error.retry_after_s)
-        if self._refused_since is None:
-            self._refused_since = self._now()
-        refused_s = self._now() + wait - self._refused_since
-        late = self._ends_at is None and refused_s > self._retry.give_up_after_s
+        self._refused_since = self._refused_since or now
+        refused_s = now + wait - self._refused_since
+        late = self._ends_at == math.inf and refused_s > self._retry.give_up_after_s
         return None if late else wait
-
-
-class Backoff:
-    """The waits between attempts to reach a service: growing up to a maximum, with jitter."""
-
-    def __init__(self) -> None:
-        self._base = BACKOFF_INITIAL_S
-
-    def next_s(self) -> float:
-        """Return how long to wait, in seconds."""
-        base, self._base = self._base, min(BACKOFF_MAX_S, self._base * 2)
-        share = _random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)
-        return base * share

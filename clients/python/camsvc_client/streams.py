@@ -18,6 +18,8 @@ class Mark(enum.Enum):
 
     READY = enum.auto()
     """The service has begun: nothing is missed from here on."""
+    END = enum.auto()
+    """Nothing more will come."""
 
 
 class Stream(AsyncIterator[T_co], Generic[T_co]):
@@ -91,14 +93,14 @@ class Stream(AsyncIterator[T_co], Generic[T_co]):
             if self._closed_while_waiting():
                 raise StopAsyncIteration from None
             raise
-        except BaseException as error:
+        except BaseException:
             self._next = None
-            if isinstance(error, _Ended):
-                raise StopAsyncIteration from None
             raise
         finally:
             self._waiting = False
         self._next = None
+        if item is Mark.END:
+            raise StopAsyncIteration
         self._begun |= item is Mark.READY
         return item
 
@@ -115,11 +117,4 @@ def _retrieved(reading: asyncio.Task[T]) -> None:
 
 
 async def _anext(source: AsyncGenerator[T_co | Mark, None]) -> T_co | Mark:
-    try:
-        return await anext(source)
-    except StopAsyncIteration:
-        raise _Ended from None  # a task cannot end with the former
-
-
-class _Ended(Exception):
-    pass
+    return await anext(source, Mark.END)  # a task cannot end with StopAsyncIteration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, assert_never
+from typing import Literal, get_args
 from uuid import uuid4
 
 from camapi.v1 import camera_pb2 as pb
@@ -24,12 +24,6 @@ in the camera's queue (first come, first served), or raise `CameraBusy` at once.
 
 CaptureState = Literal["running", "succeeded", "failed", "cancelled"]
 """Where a capture is in its life."""
-
-_FORMATS: dict[ImageFormat, pb.ImageOptions.Format.ValueType] = {
-    "jpeg": pb.ImageOptions.FORMAT_JPEG,
-    "png": pb.ImageOptions.FORMAT_PNG,
-    "raw": pb.ImageOptions.FORMAT_RAW,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +76,9 @@ def control_value(value: pb.ControlValue) -> ControlValue | None:
     Example:
         controls = {c.name: control_value(c.value) for c in await client.list_controls("sim0")}
     """
-    match value.WhichOneof("kind"):
-        case None:
-            return None
-        case "bool_value":
-            return value.bool_value
-        case "int_value":
-            return value.int_value
-        case "double_value":
-            return value.double_value
-        case "string_value":
-            return value.string_value
-        case other:
-            assert_never(other)
+    kind = value.WhichOneof("kind")
+    plain: ControlValue | None = getattr(value, kind) if kind else None
+    return plain
 
 
 def control_settings(values: Mapping[str, ControlValue]) -> list[pb.ControlSetting]:
@@ -142,9 +126,9 @@ def state_values(names: Iterable[CaptureState]) -> list[pb.Capture.State.ValueTy
 def _format(name: ImageFormat | None) -> pb.ImageOptions.Format.ValueType:
     if name is None:
         return pb.ImageOptions.FORMAT_UNSPECIFIED
-    if name not in _FORMATS:
-        raise ValueError(f"{name!r} is not a format; allowed: {', '.join(_FORMATS)}")
-    return _FORMATS[name]
+    if name not in get_args(ImageFormat):
+        raise ValueError(f"{name!r} is not a format; allowed: {', '.join(get_args(ImageFormat))}")
+    return pb.ImageOptions.Format.Value(f"FORMAT_{name.upper()}")
 
 
 def _message(name: str, value: ControlValue) -> pb.ControlValue:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import camsvc_client
+import grpc
 import pytest
 from camapi.v1 import camera_pb2 as pb
 from camsvc_client import AsyncCameraClient, CamsvcError, Frame, Picture, Retry
 from camsvc_client.aio_history import QUICK_S
 from camsvc_client.live import STATUS_REPEAT_S
-from camsvc_client.retry import BACKOFF_INITIAL_S, BACKOFF_JITTER, BACKOFF_MAX_S, Backoff
+from camsvc_client.retry import BACKOFF_INITIAL_S, BACKOFF_JITTER, BACKOFF_MAX_S, RetrySchedule
 
 from scripts.behaviour import PAGE, TABLE, Row, rewritten, title
 from tests.clients.python.conftest import StartRig
@@ -63,7 +64,10 @@ def test_the_page_shows_the_table() -> None:
 
 
 def test_back_offs_grow_to_their_maximum_and_vary() -> None:
-    runs = [[backoff.next_s() for _ in range(5)] for backoff in (Backoff() for _ in range(200))]
+    info = camsvc_client.RpcErrorInfo(grpc.StatusCode.UNAVAILABLE, None, "gone")
+    gone = camsvc_client.ServiceUnreachable(info)
+    schedules = [RetrySchedule(Retry()) for _ in range(200)]
+    runs = [[schedule.wait_s(gone) or 0.0 for _ in range(5)] for schedule in schedules]
     bases = [min(BACKOFF_MAX_S, BACKOFF_INITIAL_S * 2**n) for n in range(5)]
     for base, waits in zip(bases, zip(*runs, strict=True), strict=True):
         low, high = base * (1 - BACKOFF_JITTER), base * (1 + BACKOFF_JITTER)
