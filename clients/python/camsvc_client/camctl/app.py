@@ -18,7 +18,6 @@ from camsvc_client.camctl import (
     live,
     scan,
     stills,
-    watch,
 )
 from camsvc_client.camctl.output import say
 from camsvc_client.camctl.session import Service, command, usage
@@ -75,5 +74,5 @@ app.command("controls")(command(controls.show_controls))
 app.command("set")(command(controls.set_controls))
 app.command()(command(cameras.reset))
 app.command()(command(cameras.discover))
-app.command()(command(watch.watch))
+app.command()(command(cameras.watch))
 app.command()(command(scan.scan, retry=scan.PATIENT))

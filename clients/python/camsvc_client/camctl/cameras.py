@@ -1,16 +1,24 @@
-"""The commands list, show, reset and discover."""
+"""The commands list, watch, show, reset and discover."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
 from camapi.v1 import camera_pb2 as pb
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from camsvc_client import from_status
+from camsvc_client import ServiceUnreachable, from_status
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
-from camsvc_client.camctl.output import emit, plain, say
-from camsvc_client.camctl.session import Session, Timeout
+from camsvc_client.camctl.output import emit, say
+from camsvc_client.camctl.session import Session, Timeout, interactive
 from camsvc_client.camctl.tables import Column
 
 _QUICK_S = 5.0
@@ -19,14 +27,10 @@ _QUICK_S = 5.0
 async def list_cameras(session: Session) -> None:
     """List the cameras, with what each does now."""
     cameras = await session.client.list_cameras(timeout=_QUICK_S)
-    if session.json:
-        emit([plain(camera) for camera in cameras])
-    else:
-        output.show(overview(cameras))
+    session.answer(cameras, _overview(cameras))
 
 
-def overview(cameras: list[pb.Camera]) -> Text:
-    """Return a table of cameras, a line for each."""
+def _overview(cameras: list[pb.Camera]) -> Text:
     rows = [
         (
             escape(camera.camera),
@@ -36,7 +40,7 @@ def overview(cameras: list[pb.Camera]) -> Text:
             str(camera.statistics.captures_failed),
             str(camera.statistics.live_viewers),
             f"{camera.statistics.fps:.1f}" if camera.statistics.fps else "",
-            escape(remark(camera)),
+            escape(_remark(camera)),
         )
         for camera in cameras
     ]
@@ -53,7 +57,7 @@ def overview(cameras: list[pb.Camera]) -> Text:
     return output.table(*columns, rows=rows)
 
 
-def remark(camera: pb.Camera) -> str:
+def _remark(camera: pb.Camera) -> str:
     """Return what a person should know of a camera now."""
     if camera.HasField("fault"):
         return camera.fault.message
@@ -62,13 +66,46 @@ def remark(camera: pb.Camera) -> str:
     return "; ".join(camera.warnings)
 
 
+async def watch(
+    session: Session,
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", min=0.1, metavar="SECONDS", help="How often.")
+    ] = 1.0,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many.")] = 0,
+) -> None:
+    """Show all cameras, refreshed. With --json, a line each time."""
+    on_screen = interactive() and not session.json
+    screen = Live(console=output.out, auto_refresh=False) if on_screen else nullcontext()
+    with screen as live:
+        for number in itertools.count(1):
+            await _refresh(session, live, first=number == 1)
+            if number == count:
+                return
+            await asyncio.sleep(interval)
+
+
+async def _refresh(session: Session, screen: Live | None, *, first: bool) -> None:
+    try:
+        cameras = await session.client.list_cameras()
+    except ServiceUnreachable as error:
+        if first:
+            raise  # a wrong address, most likely
+        if screen:
+            screen.update(Text.from_markup(f"[bold red]{escape(str(error))}[/]"), refresh=True)
+        else:
+            output.error(error, str(error), json=session.json)
+        return
+    if screen:
+        note = Text(f"{session.client.address}, Ctrl-C ends", style="dim")
+        screen.update(Group(_overview(cameras), note), refresh=True)
+    else:
+        session.answer(cameras, _overview(cameras))
+
+
 async def show(session: Session, camera: Camera) -> None:
     """Show all about one camera."""
     shown = await session.client.get_camera(camera, timeout=_QUICK_S)
-    if session.json:
-        emit(plain(shown))
-    else:
-        output.show(_details(shown))
+    session.answer(shown, _details(shown))
 
 
 def _details(camera: pb.Camera) -> Text:
@@ -123,7 +160,7 @@ async def reset(session: Session, camera: Camera, timeout: Timeout = None) -> No
     """Restart a camera, whatever it is doing; brings a faulted one back."""
     shown = await session.client.reset_camera(camera, timeout=timeout)
     if session.json:
-        emit(plain(shown))
+        emit(shown)
     else:
         say(f"{escape(camera)} is {output.camera_state(shown)}")
 
@@ -132,7 +169,7 @@ async def discover(session: Session, timeout: Timeout = None) -> None:
     """Find out what is attached to the service's machine, with settings ready to paste."""
     found = await session.client.discover_cameras(timeout=timeout)
     if session.json:
-        emit(plain(found))
+        emit(found)
         return
     rows = [
         (

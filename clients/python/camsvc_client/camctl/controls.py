@@ -13,16 +13,11 @@ from rich.text import Text
 from camsvc_client import AsyncCameraClient, ControlValue, control_value
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
-from camsvc_client.camctl.output import emit, plain
 from camsvc_client.camctl.session import Session, Timeout, pairs, usage
 from camsvc_client.camctl.tables import Column
 
-_TRUTHS = {"true": True, "on": True, "yes": True, "1": True} | {
-    "false": False,
-    "off": False,
-    "no": False,
-    "0": False,
-}
+_TRUTHS = dict.fromkeys(("true", "on", "yes", "1"), True)
+_TRUTHS |= dict.fromkeys(("false", "off", "no", "0"), False)
 
 _WANTS = {pb.Control.TYPE_BOOL: "true or false", pb.Control.TYPE_INT: "a whole number"}
 
@@ -31,27 +26,20 @@ Settings = Annotated[
 ]
 
 
-async def show_controls(
-    session: Session,
-    camera: Camera,
-    timeout: Timeout = None,
-) -> None:
+async def show_controls(session: Session, camera: Camera, timeout: Timeout = None) -> None:
     """List a camera's controls, with their values and bounds."""
-    _print(await session.client.list_controls(camera, timeout=timeout), session.json)
+    controls = await session.client.list_controls(camera, timeout=timeout)
+    session.answer(controls, _table(controls))
 
 
 async def set_controls(
-    session: Session,
-    *,
-    camera: Camera,
-    settings: Settings,
-    timeout: Timeout = None,
+    session: Session, *, camera: Camera, settings: Settings, timeout: Timeout = None
 ) -> None:
     """Set controls, all or none; they hold until set again."""
     wanted = pairs(settings, "set")
     values = await typed(session.client, camera, wanted, timeout)
     now = await session.client.set_controls(camera, values, timeout=timeout)
-    _print(now if session.json else [c for c in now if c.name in wanted], session.json)
+    session.answer(now, _table([control for control in now if control.name in wanted]))
 
 
 async def typed(
@@ -79,13 +67,6 @@ def _value(name: str, text: str, kind: pb.Control.Type.ValueType | None) -> Cont
     except (ValueError, KeyError):
         wants = _WANTS.get(kind or pb.Control.TYPE_DOUBLE, "a number")
         usage(f"{name}: {text!r} is not allowed; allowed: {wants}")
-
-
-def _print(controls: Sequence[pb.Control], json: bool) -> None:
-    if json:
-        emit([plain(control) for control in controls])
-    else:
-        output.show(_table(controls))
 
 
 _UNITS = {"[diop]": "dpt"}

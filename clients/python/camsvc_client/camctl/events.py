@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from camsvc_client import AsyncCameraClient, CamsvcError, EventsMissed
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
-from camsvc_client.camctl.output import emit, hint, plain
+from camsvc_client.camctl.output import hint
 from camsvc_client.camctl.progress import words
 from camsvc_client.camctl.session import Session
 from camsvc_client.camctl.tables import Column
@@ -42,18 +42,16 @@ async def events(
     ] = None,
 ) -> None:
     """List what happened to captures. With --json, each on a line of its own."""
-    show: Callable[[pb.CaptureEvent], None]
-    show = (lambda event: emit(plain(event))) if session.json else (lambda e: output.show(_line(e)))
     newest = await _newest(session.client)
     if after is None:
         for event in await _last(session.client, camera, last, newest):
-            show(event)
+            session.answer(event, _line(event))
     start = newest if after is None else after
     on_connection = None if session.json else _connection
     async with aclosing(_after(session.client, start, newest, follow, on_connection)) as more:
         async for event in more:
             if camera in (None, event.camera):
-                show(event)
+                session.answer(event, _line(event))
 
 
 async def _newest(client: AsyncCameraClient) -> int:

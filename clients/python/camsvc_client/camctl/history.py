@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
-from camsvc_client.camctl.output import emit, plain
+from camsvc_client.camctl.output import emit
 from camsvc_client.camctl.session import Session, moment, pairs
 from camsvc_client.camctl.tables import Column
 
@@ -71,7 +71,7 @@ async def history(
         async for capture in captures:
             count += 1
             if session.json:
-                emit(plain(capture))
+                emit(capture)
             else:
                 found.append(capture)
             if count == limit:
@@ -86,7 +86,7 @@ def _row(capture: pb.Capture) -> tuple[str, ...]:
     return (
         output.clock(capture.create_time),
         escape(capture.camera),
-        output.capture_state(capture),
+        output.state(pb.Capture.State.Name(capture.state).removeprefix("STATE_")),
         f"{image.width_px} x {image.height_px}" if there else "",
         output.size(image.size_bytes) if there else "",
         capture.capture_id,

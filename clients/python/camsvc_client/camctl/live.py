@@ -106,12 +106,13 @@ class Figures:
     _recent: deque[tuple[float, float, int]] = field(default_factory=deque)
     _size: str = ""
     _printed_at: float = 0.0
-    _begun: bool = False
+    begun: bool = False
+    """Whether anything came."""
 
     def add(self, item: Item) -> None:
         """Take an item in."""
         now = time.monotonic()
-        self._begun = True
+        self.begun = True
         if isinstance(item, LiveStatus):
             self.status = item
         else:
@@ -121,11 +122,6 @@ class Figures:
             self._recent.append((now, item.age_s, len(item.data)))
         while self._recent and now - self._recent[0][0] > _WINDOW_S:
             self._recent.popleft()
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything came."""
-        return self._begun
 
     def line(self) -> str:
         """Return all of them in a line."""

@@ -72,11 +72,11 @@ def error(problem: Exception, message: str, *, json: bool) -> None:
 
 
 def emit(document: object) -> None:
-    """Print a JSON document, on a line of its own."""
-    print(json_module.dumps(document, ensure_ascii=False), flush=True)  # noqa: T201
+    """Print a JSON document, in which there may be messages, on a line of its own."""
+    print(json_module.dumps(document, ensure_ascii=False, default=_plain), flush=True)  # noqa: T201
 
 
-def plain(message: Message) -> dict[str, Any]:
+def _plain(message: Message) -> dict[str, Any]:
     """Return a message as ProtoJSON (64-bit numbers are texts), under its own names."""
     return MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -112,25 +112,11 @@ def camera_state(camera: pb.Camera) -> str:
     return state(pb.Camera.State.Name(camera.state).removeprefix("STATE_"))
 
 
-def capture_state(capture: pb.Capture) -> str:
-    """Return a capture's state, in its colour."""
-    return state(pb.Capture.State.Name(capture.state).removeprefix("STATE_"))
-
-
 def clock(when: Timestamp) -> str:
     """Return a time as the wall clock here shows it; the date only when it is not today."""
     local = when.ToDatetime(UTC).astimezone()
     today = local.date() == datetime.now().astimezone().date()
     return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
-
-
-def ago(when: Timestamp) -> str:
-    """Return how long ago a time was."""
-    seconds = max(0.0, datetime.now(UTC).timestamp() - when.ToNanoseconds() / 1e9)
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def size(count: int) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
+from inspect import Signature, signature
+from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 
 import typer
+from rich.text import Text
 
 from camsvc_client import DEFAULT_ADDRESS, AsyncCameraClient, CamsvcError, Retry, Tls
 from camsvc_client.camctl import exits, output
@@ -59,6 +60,13 @@ class Session:
     client: AsyncCameraClient
     json: bool
 
+    def answer(self, document: object, text: Text) -> None:
+        """Print a JSON document for a program, or text."""
+        if self.json:
+            output.emit(document)
+        else:
+            output.show(text)
+
 
 def command(
     work: Callable[Concatenate[Session, P], Awaitable[None]], *, retry: Retry = RETRY
@@ -68,7 +76,9 @@ def command(
     The command ends the process with the exit code of its error, if any.
     """
 
-    def run(context: typer.Context, address: str | None, json: bool, **arguments: Any) -> None:
+    def run(
+        context: typer.Context, *, address: Address = None, json: Json = False, **arguments: Any
+    ) -> None:
         given = context.obj if isinstance(context.obj, Service) else Service()
         service = replace(given, address=address or given.address)
 
@@ -79,23 +89,11 @@ def command(
         with _errors_as_exits(json=json):
             asyncio.run(connected())
 
-    kinds = {"context": typer.Context, **get_type_hints(work, include_extras=True)}
-    kinds |= {"address": Address, "json": Json}
-    defaults = {name: p.default for name, p in signature(work).parameters.items()}
-    defaults |= {"address": None, "json": False}
-    del kinds["session"], kinds["return"]
-    run.__signature__ = Signature(  # type: ignore[attr-defined]
-        [
-            Parameter(
-                name,
-                Parameter.KEYWORD_ONLY,
-                default=defaults.get(name, Parameter.empty),
-                annotation=kind,
-            )
-            for name, kind in kinds.items()
-        ]
-    )
-    run.__annotations__ = kinds
+    context, *common, _ = signature(run, eval_str=True).parameters.values()
+    _, *own = signature(work, eval_str=True).parameters.values()
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in (context, *own, *common)]
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__doc__, run.__name__ = work.__doc__, work.__name__
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -13,11 +14,12 @@ from camapi.v1 import camera_pb2 as pb
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from camsvc_client import CamsvcError, DeadlineExceeded, Image, Shot, WhenBusy
-from camsvc_client.camctl import controls, exits, names, output, progress
+from camsvc_client import CamsvcError, DeadlineExceeded, Image, Shot, WhenBusy, utc
+from camsvc_client.camctl import controls, exits, output, progress
 from camsvc_client.camctl.completion import Cameras
-from camsvc_client.camctl.output import emit, plain, say
+from camsvc_client.camctl.output import emit, say
 from camsvc_client.camctl.session import Session, Timeout, pairs, usage
+from camsvc_client.images import extension
 
 _EXPLAIN_S = 2.0
 
@@ -108,19 +110,9 @@ async def _single(
 ) -> None:
     async with _explaining(session, shot.camera), progress.shown(session, [shot]):
         picture = await session.client.capture(
-            shot.camera,
-            timeout=timeout,
-            when_busy=when_busy,
-            format=shot.format,
-            quality_percent=shot.quality_percent,
-            max_width_px=shot.max_width_px,
-            max_height_px=shot.max_height_px,
-            controls=shot.controls,
-            labels=shot.labels,
-            request_id=shot.request_id,
-            fetch=save,
+            **asdict(shot), timeout=timeout, when_busy=when_busy, fetch=save
         )
-    file = picture.save(names.path(path, picture.capture, picture.mime_type)) if save else None
+    file = picture.save(_path(path, picture.capture, picture.mime_type)) if save else None
     _report(session, picture.capture, file, replayed=picture.replayed)
 
 
@@ -131,16 +123,15 @@ async def _group(
         group = await session.client.capture_group(shots, timeout=timeout)
     failed: CamsvcError | None = None
     for result in group.results:
-        if result.error or result.capture is None:
+        if result.error:
             failed = failed or result.error
-            if result.error:
-                output.error(result.error, str(result.error), json=session.json)
-            continue
-        file = None
-        if save:
-            image = await session.client.download_image(result.capture.capture_id)
-            file = image.save(names.path(path, result.capture, image.mime_type))
-        _report(session, result.capture, file, replayed=result.replayed)
+            output.error(result.error, str(result.error), json=session.json)
+        elif result.capture:
+            file = None
+            if save:
+                image = await session.client.download_image(result.capture.capture_id)
+                file = image.save(_path(path, result.capture, image.mime_type))
+            _report(session, result.capture, file, replayed=result.replayed)
     if group.skew_s is not None and not session.json:
         say(f"{group.skew_s * 1000:.1f} ms between the first and the last exposure")
     if failed:
@@ -164,13 +155,8 @@ async def _explaining(session: Session, camera: str) -> AsyncIterator[None]:
 
 def _report(session: Session, capture: pb.Capture, file: Path | None, *, replayed: bool) -> None:
     if session.json:
-        emit(
-            {
-                "capture": plain(capture),
-                "file": str(file) if file else None,
-                "replayed": replayed,
-            }
-        )
+        kept = str(file) if file else None
+        emit({"capture": capture, "file": kept, "replayed": replayed})
         return
     image = capture.image
     pixels = f"{image.width_px} x {image.height_px}, " if image.width_px else ""  # RAW: unknown
@@ -209,12 +195,21 @@ async def download(
         capture = await session.client.get_capture(capture_id)
         image = await _fetched(session, capture_id, thumbnail, part, timeout)
         suffix = "-thumbnail" if thumbnail else f"-{part}" if part else ""
-        file = image.save(names.path(output_path, capture, image.mime_type, suffix=suffix))
+        file = image.save(_path(output_path, capture, image.mime_type, suffix=suffix))
         if session.json:
             size = len(image.data)
             emit({"file": str(file), "size_bytes": size, "mime_type": image.mime_type})
         else:
             say(f"[bold]{escape(str(file))}[/]: {output.size(len(image.data))}")
+
+
+def _path(wanted: Path | None, capture: pb.Capture, mime_type: str, *, suffix: str = "") -> Path:
+    """Return where a picture goes: as wanted, or under the camera's name and the time of it."""
+    if wanted is not None and not wanted.is_dir():
+        return wanted
+    taken = utc(capture.acquisition_time).astimezone()
+    name = f"{capture.camera}-{taken:%Y%m%d-%H%M%S}-{taken.microsecond // 1000:03d}{suffix}"
+    return (wanted or Path()) / f"{name}{extension(mime_type)}"
 
 
 async def _fetched(

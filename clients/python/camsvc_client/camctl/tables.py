@@ -52,8 +52,9 @@ def table(
     taken = sum(widths[index] + _GAP for index in shown)
     printed: list[Text] = []
     for number, line in enumerate(lines):
-        cells = [_padded(line[index], widths[index], right=fixed[index].right) for index in shown]
-        start = Text(" " * _GAP).join(cells)
+        for index in shown:
+            line[index].align("right" if fixed[index].right else "left", widths[index])
+        start = Text(" " * _GAP).join(line[index] for index in shown)
         if prose:
             below = width is not None and width - taken < _LEAST_PROSE
             text = Text() if below and number == 0 and titled else line[-1]
@@ -76,25 +77,14 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int | None
     return shown
 
 
-def _padded(cell: Text, width: int, *, right: bool) -> Text:
-    padded = cell.copy()
-    if right:
-        padded.pad_left(width - cell.cell_len)
-    else:
-        padded.pad_right(width - cell.cell_len)
-    return padded
-
-
 def _with_prose(
     console: Console, start: Text, taken: int, prose: Text, width: int | None
 ) -> list[Text]:
     if not prose.plain:
         return [start]
-    if width is None:
-        return [Text.assemble(start, " " * _GAP, prose)]
-    if width - taken >= _LEAST_PROSE:
-        first, *more = prose.wrap(console, width - taken)
-        row = Text.assemble(start, " " * _GAP, first)
-        return [row, *(Text.assemble(" " * taken, line) for line in more)]
-    below = prose.wrap(console, max(_LEAST_PROSE, width - _INDENT))
-    return [start, *(Text.assemble(" " * _INDENT, line) for line in below)]
+    beside = width is None or width - taken >= _LEAST_PROSE
+    indent = taken if beside else _INDENT
+    lines = [prose] if width is None else prose.wrap(console, max(_LEAST_PROSE, width - indent))
+    if beside:
+        start = Text.assemble(start, " " * _GAP, lines.pop(0))
+    return [start, *(Text.assemble(" " * indent, line) for line in lines)]
