@@ -1,4 +1,4 @@
-/** The details of an error: its reason, and when to come back. */
+/** The details of an error: its reason, when to come back, and of which request it is. */
 
 import { create } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
@@ -11,6 +11,7 @@ import { type Status, StatusSchema } from "./gen/google/rpc/status_pb.js";
 
 const DOMAIN = "camsvc";
 const TYPES = "type.googleapis.com/";
+const requestIds = new WeakMap<ConnectError, string>();
 
 /**
  * A reason that the service gives; what each means is listed at `CameraService` in the API.
@@ -82,4 +83,22 @@ export function infoOf(error: unknown): ErrorInfo | undefined {
 export function waitMsOf(error: ConnectError): number | undefined {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   return delay && Math.ceil(Number(delay.seconds) * 1000 + delay.nanos / 1e6);
+}
+
+/**
+ * The id under which a failed capture can be asked for again: after a deadline or a lost connection
+ * the picture may have been taken all the same. Undefined for the errors of other calls.
+ *
+ * @example
+ * await client.capture({ camera: "sim0", requestId: requestIdOf(error) ?? "" });
+ */
+export function requestIdOf(error: unknown): string | undefined {
+  return error instanceof ConnectError ? requestIds.get(error) : undefined;
+}
+
+/** Keeps the id of a request, if it has one, with its error. */
+export function keepRequestId(error: ConnectError, request: object): void {
+  if ("requestId" in request && typeof request.requestId === "string") {
+    requestIds.set(error, request.requestId);
+  }
 }

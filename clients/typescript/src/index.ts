@@ -6,7 +6,7 @@
 
 export { Code, ConnectError } from "@connectrpc/connect";
 export * from "./client.js";
-export { type CameraError, errorFrom, type Reason, reasonOf } from "./details.js";
+export { type CameraError, errorFrom, type Reason, reasonOf, requestIdOf } from "./details.js";
 export * from "./download.js";
 export * from "./errors.js";
 export * from "./events.js";
@@ -14,5 +14,4 @@ export * from "./gen/camapi/v1/camera_pb.js";
 export * from "./gen/camapi/v1/camera_service_pb.js";
 export * from "./live.js";
 export type { ClientOptions, TlsOptions } from "./options.js";
-export { requestIdOf } from "./requestid.js";
 export type { StreamOptions } from "./resume.js";

@@ -9,10 +9,9 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clone, create, type DescMethodUnary, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { reasonOf, waitMsOf } from "./details.js";
+import { keepRequestId, reasonOf, waitMsOf } from "./details.js";
 import { isUnreachable } from "./errors.js";
-import type * as api from "./gen/camapi/v1/camera_service_pb.js";
-import { keepRequestId } from "./requestid.js";
+import type { CaptureRequest } from "./gen/camapi/v1/camera_service_pb.js";
 import { isSilent } from "./unreachable.js";
 
 export const GIVE_UP_AFTER_MS = 30_000;
@@ -144,15 +143,11 @@ function identified<I extends DescMethodUnary["input"]>(
   maxBytes: number,
 ): MessageInitShape<I> {
   if (!["capture", "captureGroup"].includes(method.localName)) return input;
-  const request = clone(method.input, create(method.input, input)) as unknown;
-  if (method.localName === "capture") {
-    const capture = request as api.CaptureRequest;
-    capture.requestId ||= randomUUID();
+  const request: MessageInitShape<I> = clone(method.input, create(method.input, input));
+  const capture = request as Partial<CaptureRequest> & { requests?: CaptureRequest[] };
+  for (const each of capture.requests ?? [capture]) each.requestId ||= randomUUID();
+  if (!capture.requests) {
     capture.maxInlineBytes ??= BigInt(Math.max(1, maxBytes - INLINE_MARGIN_BYTES));
-  } else {
-    for (const capture of (request as api.CaptureGroupRequest).requests) {
-      capture.requestId ||= randomUUID();
-    }
   }
-  return request as MessageInitShape<I>;
+  return request;
 }
