@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from camsvc_client import Frame, LiveState, LiveStatus, Stream
+from camsvc_client import Frame, LiveState, LiveStatus
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit
@@ -52,21 +53,21 @@ async def live(
     ] = None,
 ) -> None:
     """Watch a camera: frames per second, age, drops. With --json, a line for each frame."""
-    folder = save
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    if save:
+        save.mkdir(parents=True, exist_ok=True)
     figures = Figures(camera)
     view = session.client.live_view(camera, max_fps=max_fps, max_width_px=max_width)
-    ends_at = None if seconds is None else time.monotonic() + seconds
+    ends_at = math.inf if seconds is None else time.monotonic() + seconds
     try:
         async with view, _shown(figures, json=session.json, preview_wanted=show) as show_item:
-            async for item in _until(view, ends_at):
+            # There is a status every second when there are no frames.
+            async for item in view:
                 figures.add(item)
-                if isinstance(item, Frame) and folder is not None:
+                if isinstance(item, Frame) and save:
                     name = f"{camera}-{item.sequence:08d}{extension(item.mime_type)}"
-                    await asyncio.to_thread(item.save, folder / name)
+                    await asyncio.to_thread(item.save, save / name)
                 show_item(item)
-                if frames and figures.count >= frames:
+                if (frames and figures.count >= frames) or time.monotonic() >= ends_at:
                     break
     finally:
         if not session.json and figures.begun:
@@ -85,14 +86,6 @@ async def _shown(
             yield screen.show
     else:
         yield figures.print_each_second
-
-
-async def _until(view: Stream[Item], ends_at: float | None) -> AsyncIterator[Item]:
-    """Yield what comes up to a time; there is a status every second when there are no frames."""
-    async for item in view:
-        yield item
-        if ends_at is not None and time.monotonic() >= ends_at:
-            return
 
 
 @dataclass
@@ -125,12 +118,11 @@ class Figures:
 
     def line(self) -> str:
         """Return all of them in a line."""
-        state = output.state(self.status.state.value)
-        start = f"{escape(self.camera)}: {state}"
-        if self.status.state is not LiveState.LIVE:
-            start += f", {escape(self.status.reason)}" if self.status.reason else ""
-            return f"{start}; {self.count} frames so far"
-        if len(self._recent) < 2:
+        start = f"{escape(self.camera)}: {output.state(self.status.state.value)}"
+        live = self.status.state is LiveState.LIVE
+        if self.status.reason and not live:
+            start += f", {escape(self.status.reason)}"
+        if not live or len(self._recent) < 2:
             return f"{start}; {self.count} frames so far"
         span_s = self._recent[-1][0] - self._recent[0][0]
         fps = (len(self._recent) - 1) / span_s if span_s else 0.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from camapi.v1 import camera_pb2 as pb
 from rich.markup import escape
 from rich.status import Status
 
-from camsvc_client import CamsvcError, Shot
+from camsvc_client import CamsvcError, EventStream, Shot
 from camsvc_client.camctl import output
 from camsvc_client.camctl.session import Session
 
@@ -30,34 +30,23 @@ async def shown(session: Session, shots: Sequence[Shot]) -> AsyncIterator[None]:
     if not wanted(session):
         yield
         return
-    ready = asyncio.Event()
     with output.err.status("asking for the camera") as status:
-        task = asyncio.create_task(_follow(session, shots, status, ready))
+        events = session.client.capture_events()
+        with suppress(CamsvcError, TimeoutError):
+            await asyncio.wait_for(events.__aenter__(), _WAIT_S)
+        task = asyncio.create_task(_follow(events, {shot.request_id for shot in shots}, status))
         try:
-            await asyncio.wait(
-                [task, asyncio.create_task(ready.wait())],
-                timeout=_WAIT_S,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
             yield
         finally:
-            task.cancel()
-            ready.set()
+            await events.close()
             await asyncio.wait([task])
 
 
-async def _follow(
-    session: Session, shots: Sequence[Shot], status: Status, ready: asyncio.Event
-) -> None:
-    ids = {shot.request_id for shot in shots}
-    try:
-        async with session.client.capture_events() as events:
-            ready.set()
-            async for event in events:
-                if event.request_id in ids:
-                    status.update(escape(words(event)))
-    except CamsvcError:
-        pass  # the capture itself reports what is wrong
+async def _follow(events: EventStream, ids: set[str], status: Status) -> None:
+    with suppress(CamsvcError):  # the capture itself reports what is wrong
+        async for event in events:
+            if event.request_id in ids:
+                status.update(escape(words(event)))
 
 
 def words(event: pb.CaptureEvent) -> str:

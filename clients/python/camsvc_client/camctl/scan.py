@@ -35,6 +35,7 @@ from camsvc_client.scanner import (
     contact_sheet,
     cylinder,
     grid,
+    manifest,
 )
 
 PATIENT = Retry(give_up_after_s=120.0, reconnect_s=120.0)
@@ -149,10 +150,7 @@ async def _run(
             {
                 "folder": str(folder),
                 "pictures": result.pictures,
-                "missing": [
-                    {"point": point, "camera": camera, "why": why}
-                    for (point, camera), why in sorted(result.missing.items())
-                ],
+                "missing": manifest.missing(result.missing),
                 "contact_sheet": str(result.contact_sheet) if result.contact_sheet else None,
             }
         )

@@ -24,7 +24,7 @@ def possible() -> bool:
     return find_spec("PIL") is not None
 
 
-def write(folder: Path, ledger: Ledger, thumbnails: Mapping[Key, bytes]) -> Path:
+def write(ledger: Ledger, thumbnails: Mapping[Key, bytes]) -> Path:
     """Write the sheet: the pictures of a point side by side, in the order of the points.
 
     Those in `thumbnails` are drawn from there, the others from their files. A picture that is
@@ -47,7 +47,7 @@ def write(folder: Path, ledger: Ledger, thumbnails: Mapping[Key, bytes]) -> Path
         left = _GAP_PX + index % columns * width
         top = _GAP_PX + index // columns * height
         key = (point.number, camera)
-        tile = _tile(folder, ledger, key, thumbnails)
+        tile = _tile(ledger, key, thumbnails)
         if tile is None:
             draw.rectangle((left, top, left + _TILE_PX - 1, top + _TILE_PX - 1), "lightgrey")
             reason = "no preview" if key in ledger.saved else "missing"
@@ -60,7 +60,7 @@ def write(folder: Path, ledger: Ledger, thumbnails: Mapping[Key, bytes]) -> Path
         draw.text((left, below + _LINE_PX), axes, fill="dimgrey")
     encoded = io.BytesIO()
     sheet.save(encoded, "JPEG", quality=85)
-    path = folder / FILE
+    path = ledger.folder / FILE
     write_whole(path, encoded.getvalue())
     return path
 
@@ -71,15 +71,13 @@ def _columns(tiles: int, cameras: int) -> int:
     return min(most, tiles)
 
 
-def _tile(
-    folder: Path, ledger: Ledger, key: Key, thumbnails: Mapping[Key, bytes]
-) -> PIL.Image.Image | None:
+def _tile(ledger: Ledger, key: Key, thumbnails: Mapping[Key, bytes]) -> PIL.Image.Image | None:
     import PIL.Image  # noqa: PLC0415 - optional
 
     row = ledger.saved.get(key)
     if row is None:
         return None
-    source = io.BytesIO(thumbnails[key]) if key in thumbnails else folder / row["file"]
+    source = io.BytesIO(thumbnails[key]) if key in thumbnails else ledger.folder / row["file"]
     try:
         with PIL.Image.open(source) as picture:
             picture.draft("RGB", (_TILE_PX, _TILE_PX))  # a JPEG is decoded small, which is quick

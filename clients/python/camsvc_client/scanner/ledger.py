@@ -36,7 +36,7 @@ class Ledger:
             ValueError: the folder has none and no plan is given; or it is damaged, or newer.
             OSError: the folder cannot be written, or another process scans in it.
         """
-        self._folder = folder
+        self.folder = folder
         self._path = folder / FILE
         self.taken: dict[Key, str] = {}
         """The captures of pictures that were taken and are to be fetched, by point and camera."""
@@ -61,25 +61,22 @@ class Ledger:
         if plan is not None and (not lines or plan.document() != self.plan.document()):
             if len(lines) > 1:
                 raise PlanDiffers(
-                    f"{self._folder} has a scan with another plan; resume that one without giving "
+                    f"{self.folder} has a scan with another plan; resume that one without giving "
                     "a plan, or choose another folder"
                 )
-            self._begin(plan)  # nothing was taken by the previous plan, if any
+            # Nothing was taken by the previous plan, if any.
+            self.plan, self.scan_id, self._length = plan, uuid.uuid4(), 0
+            self._file.truncate(0)
+            document = plan.document()
+            self._append({"version": _VERSION, "scan_id": str(self.scan_id), "plan": document})
+            sync_folder(self.folder)
         elif not lines:
-            raise _no_scan(self._folder)
+            raise _no_scan(self.folder)
         else:
             self._file.truncate(self._length)
             for line in lines[1:]:
                 self._apply(line)
             self._check_files()
-
-    def _begin(self, plan: Plan) -> None:
-        self.plan, self.scan_id = plan, uuid.uuid4()
-        self._length = 0
-        self._file.truncate(0)
-        header = {"version": _VERSION, "scan_id": str(self.scan_id), "plan": plan.document()}
-        self._append(header)
-        sync_folder(self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -92,39 +89,29 @@ class Ledger:
         number, camera = key
         return str(uuid.uuid5(self.scan_id, f"{number}/{camera}"))
 
-    def note_taken(self, key: Key, capture_id: str) -> None:
-        """Note that a picture was taken, and is with the service."""
-        self._note(key, {"taken": capture_id})
+    def note(self, key: Key, **state: Any) -> None:
+        """Note the state of a picture, and what belongs to it there.
 
-    def note_saved(self, key: Key, row: Mapping[str, Any]) -> None:
-        """Note that a picture's file is written, and described by a row of the manifest."""
-        self._note(key, {"saved": dict(row)})
-
-    def note_failed(self, key: Key, why: str) -> None:
-        """Note that a picture is missing for now, and why."""
-        self._note(key, {"failed": why})
-
-    def _note(self, key: Key, what: dict[str, Any]) -> None:
-        line = {"point": key[0], "camera": key[1], **what}
+        It is `taken`, with its capture's id; `saved`, with its row of the manifest; or `failed`,
+        with why it is missing for now.
+        """
+        line = {"point": key[0], "camera": key[1], **state}
         self._append(line)
         self._apply(line)
 
     def _apply(self, line: Mapping[str, Any]) -> None:
         key = (line["point"], line["camera"])
-        if "taken" in line:
-            self.taken[key] = line["taken"]
-            self.failed.pop(key, None)
-        if "saved" in line:
-            self.saved[key] = line["saved"]
-            self.taken.pop(key, None)
-        if "failed" in line:
-            self.failed[key] = line["failed"]
-            self.taken.pop(key, None)
+        self.taken.pop(key, None)
+        self.failed.pop(key, None)
+        states: dict[str, dict[Key, Any]]
+        states = {"taken": self.taken, "saved": self.saved, "failed": self.failed}
+        for name in states.keys() & line.keys():
+            states[name][key] = line[name]
 
     def _check_files(self) -> None:
         """Have pictures fetched again whose files are missing, or are not what was saved."""
         for key, row in list(self.saved.items()):
-            file = self._folder / row["file"]
+            file = self.folder / row["file"]
             if not file.is_file() or file.stat().st_size != row["size_bytes"]:
                 del self.saved[key]
                 self.taken[key] = row["capture_id"]
@@ -150,8 +137,6 @@ def _no_scan(folder: Path) -> ValueError:
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the whole lines of a ledger, and how many bytes they are."""
-    if not path.exists():
-        return [], 0
     text = path.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
     try:

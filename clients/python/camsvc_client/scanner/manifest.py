@@ -6,13 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from camapi.v1 import camera_pb2 as pb
 
 from camsvc_client.files import write_whole
-from camsvc_client.scanner.ledger import Ledger
+from camsvc_client.scanner.ledger import Key, Ledger
 from camsvc_client.scanner.pattern import Point
 from camsvc_client.scanner.plan import FOCUS
 from camsvc_client.values import control_value, utc
@@ -42,20 +41,24 @@ def row(point: Point, capture: pb.Capture, file: str) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, ledger: Ledger) -> None:
+def missing(failed: Mapping[Key, str]) -> list[dict[str, Any]]:
+    """Return which pictures are missing, and why."""
+    rows = sorted(failed.items())
+    return [{"point": number, "camera": camera, "why": why} for (number, camera), why in rows]
+
+
+def write(ledger: Ledger) -> None:
     """Write both files, of the pictures there are, in the order of the points."""
     rows = [ledger.saved[key] for key in sorted(ledger.saved)]
     document = {
         "scan_id": str(ledger.scan_id),
         "plan": ledger.plan.document(),
         "pictures": rows,
-        "missing": [
-            {"point": number, "camera": camera, "why": why}
-            for (number, camera), why in sorted(ledger.failed.items())
-        ],
+        "missing": missing(ledger.failed),
     }
-    write_whole(folder / JSON_FILE, (json.dumps(document, indent=2) + "\n").encode(), sync=True)
-    write_whole(folder / CSV_FILE, _csv(rows).encode(), sync=True)
+    text = json.dumps(document, indent=2) + "\n"
+    write_whole(ledger.folder / JSON_FILE, text.encode(), sync=True)
+    write_whole(ledger.folder / CSV_FILE, _csv(rows).encode(), sync=True)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -6,22 +6,13 @@ Pictures are fetched while the stage moves to the next point.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
+from camsvc_client import errors
 from camsvc_client.aio import AsyncCameraClient
-from camsvc_client.errors import (
-    CameraBusy,
-    CameraUnavailable,
-    CamsvcError,
-    CaptureNotFound,
-    CaptureTimeout,
-    DeadlineExceeded,
-    QueueFull,
-    ServiceUnreachable,
-    Unsupported,
-)
+from camsvc_client.errors import CamsvcError, CaptureNotFound
 from camsvc_client.files import write_whole
 from camsvc_client.images import extension
 from camsvc_client.scanner import manifest
@@ -31,13 +22,10 @@ from camsvc_client.scanner.prepare import prepare
 from camsvc_client.scanner.stage import Stage
 from camsvc_client.values import ControlValue, Shot
 
+_GONE = (errors.ServiceUnreachable, errors.DeadlineExceeded)
 _PASSES = (
-    CameraBusy,
-    QueueFull,
-    CameraUnavailable,
-    CaptureTimeout,
-    DeadlineExceeded,
-    ServiceUnreachable,
+    *_GONE,
+    *(errors.CameraBusy, errors.QueueFull, errors.CameraUnavailable, errors.CaptureTimeout),
 )
 """Errors that may pass. Any other ends the scan: a person has to act."""
 
@@ -54,14 +42,12 @@ class Run:
         stage: Stage,
         ledger: Ledger,
         *,
-        folder: Path,
         patience_s: float,
         on_saved: Callable[[int], None],
     ) -> None:
         self._client = client
         self._stage = stage
         self._ledger = ledger
-        self._folder = folder
         self._patience_s = patience_s
         self._on_saved = on_saved
         self._settings: dict[str, Mapping[str, ControlValue]] = {}
@@ -98,7 +84,7 @@ class Run:
         """Return a small JPEG of each picture of which the service can make one."""
         found: dict[Key, bytes] = {}
         for key, row in self._ledger.saved.items():
-            with suppress(CaptureNotFound, Unsupported):
+            with suppress(CaptureNotFound, errors.Unsupported):
                 image = await self._client.download_image(row["capture_id"], thumbnail=True)
                 found[key] = image.data
         return found
@@ -119,19 +105,18 @@ class Run:
 
     async def _take(self, keys: Sequence[Key]) -> None:
         """Take a point's pictures together; those that fail, again, until patience ends."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._patience_s
-        while errors := await self._attempt(keys):
-            for error in errors.values():
+        ends_at = time.monotonic() + self._patience_s
+        while failed := await self._attempt(keys):
+            for error in failed.values():
                 if not isinstance(error, _PASSES):
                     raise error
-            wait = max(error.retry_after_s or _PAUSE_S for error in errors.values())
-            if loop.time() + wait > ends_at:
-                for key, error in errors.items():
-                    self._ledger.note_failed(key, str(error))
+            wait = max(error.retry_after_s or _PAUSE_S for error in failed.values())
+            if time.monotonic() + wait > ends_at:
+                for key, error in failed.items():
+                    self._ledger.note(key, failed=str(error))
                 return
             await asyncio.sleep(wait)
-            keys = list(errors)
+            keys = list(failed)
 
     async def _attempt(self, keys: Sequence[Key]) -> dict[Key, CamsvcError]:
         """Ask for pictures; return the errors of those that there are none of."""
@@ -139,13 +124,11 @@ class Run:
             group = await self._client.capture_group([self._shot(key) for key in keys])
         except _PASSES as error:
             return dict.fromkeys(keys, error)
-        errors = {}
-        for key, result in zip(keys, group.results, strict=True):
+        results = dict(zip(keys, group.results, strict=True))
+        for key, result in results.items():
             if result.capture:
-                self._ledger.note_taken(key, result.capture.capture_id)
-            elif result.error:
-                errors[key] = result.error
-        return errors
+                self._ledger.note(key, taken=result.capture.capture_id)
+        return {key: result.error for key, result in results.items() if result.error}
 
     def _shot(self, key: Key) -> Shot:
         number, camera = key
@@ -172,22 +155,21 @@ class Run:
 
     async def _save(self, point: Point, key: Key, capture_id: str) -> None:
         number, camera = key
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._patience_s
+        ends_at = time.monotonic() + self._patience_s
         while True:
             try:
                 capture = await self._client.get_capture(capture_id)
                 image = await self._client.download_image(capture_id)
             except CaptureNotFound as error:  # deleted: taken again by the next run
-                self._ledger.note_failed(key, str(error))
+                self._ledger.note(key, failed=str(error))
                 return
-            except (ServiceUnreachable, DeadlineExceeded):
-                if loop.time() > ends_at:
+            except _GONE:
+                if time.monotonic() > ends_at:
                     raise
                 await asyncio.sleep(_PAUSE_S)
             else:
                 file = f"{PICTURES}/{number:04d}-{camera}{extension(image.mime_type)}"
-                path = self._folder / file
+                path = self._ledger.folder / file
                 await asyncio.to_thread(write_whole, path, image.data, sync=True)
-                self._ledger.note_saved(key, manifest.row(point, capture, file))
+                self._ledger.note(key, saved=manifest.row(point, capture, file))
                 return

@@ -91,25 +91,16 @@ class Scan:
             OSError: the folder cannot be written, for example as the disk is full; the same.
         """
         with Ledger(self.folder, self.plan) as ledger:
-            run = Run(
-                client,
-                stage,
-                ledger,
-                folder=self.folder,
-                patience_s=self._patience_s,
-                on_saved=self._on_saved,
-            )
+            run = Run(client, stage, ledger, patience_s=self._patience_s, on_saved=self._on_saved)
             try:
                 await run.all_points()
             finally:
-                manifest.write(self.folder, ledger)
+                manifest.write(ledger)
             sheet = None
             if contact_sheet.possible():
                 # Raw files only the service can make pictures of.
                 thumbnails = await run.thumbnails() if self.plan.format == "raw" else {}
-                sheet = await asyncio.to_thread(
-                    contact_sheet.write, self.folder, ledger, thumbnails
-                )
+                sheet = await asyncio.to_thread(contact_sheet.write, ledger, thumbnails)
             return ScanResult(self.folder, len(ledger.saved), dict(ledger.failed), sheet)
 
     def _on_saved(self, done: int) -> None:
