@@ -30,11 +30,7 @@ async def take(
     when_busy: WhenBusy,
     fetch: bool,
 ) -> Picture:
-    """Take a still; `request` has its id, and is given the rest here.
-
-    Raises:
-        CamsvcError: as `Caller.call`.
-    """
+    """Take a still; `request` has its id, and is given the rest here."""
     if when_busy == "queue":
         request.busy_policy = api.CaptureRequest.BUSY_POLICY_WAIT
     request.max_inline_bytes = _INLINE_BYTES

@@ -70,16 +70,6 @@ only the id keeps the retry from taking a second picture.
 """
 
 
-_RECONNECT: list[tuple[str, int | str]] = [
-    # gRPC would wait up to two minutes between its attempts to connect: a service that is back
-    # after a restart is to be found at once.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 200),
-    # How long an attempt to connect may take, which is 20 s otherwise.
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-]
-
-
 def channel_options(
     max_receive_bytes: int = MAX_RECEIVE_BYTES, *, live_view: bool = False, retries: bool = True
 ) -> list[tuple[str, int | str]]:
@@ -101,17 +91,21 @@ def channel_options(
         with grpc.insecure_channel("127.0.0.1:50051", options=channel_options()) as channel:
             cameras = CameraServiceStub(channel).ListCameras(api.ListCamerasRequest()).cameras
     """
-    fresh: list[tuple[str, int | str]] = [("grpc.http2.bdp_probe", 0)] if live_view else []
-    repeated: list[tuple[str, int | str]] = [
-        ("grpc.enable_retries", 1),
-        ("grpc.service_config", SERVICE_CONFIG),
-    ]
-    return [
-        *fresh,
-        *_RECONNECT,
+    options: list[tuple[str, int | str]] = [
+        # gRPC would wait up to two minutes between its attempts to connect: a service that is back
+        # after a restart is to be found at once.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 200),
+        # How long an attempt to connect may take, which is 20 s otherwise.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_receive_message_length", max_receive_bytes),
-        *(repeated if retries else [("grpc.enable_retries", 0)]),
+        ("grpc.enable_retries", int(retries)),
     ]
+    if retries:
+        options.append(("grpc.service_config", SERVICE_CONFIG))
+    if live_view:
+        options.append(("grpc.http2.bdp_probe", 0))
+    return options
 
 
 @dataclass(frozen=True, slots=True)

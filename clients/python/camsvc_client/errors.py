@@ -5,10 +5,8 @@ All descend from `CamsvcError`. `from_info` alone decides which class an error o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 
 import grpc
 from google.rpc.status_pb2 import Status
@@ -29,47 +27,26 @@ class CamsvcError(Exception):
             print(error, error.reason, error.metadata)
     """
 
-    reason_name: ClassVar[str | None] = None
-    """The contract's reason for this class; None: it has none."""
-
     def __init__(self, info: RpcErrorInfo, request_id: str | None = None) -> None:
         super().__init__(info, request_id)
         self.info = info
         self.request_id = request_id
         """Of a capture: under which id to ask again for the same picture."""
+        self.code = info.code
+        """The gRPC status code."""
+        self.reason = info.reason
+        """The contract's reason, such as "CAMERA_BUSY"; None when the service did not say it."""
+        self.metadata = info.metadata
+        """What the contract lists with the reason, such as `camera`."""
+        self.retry_after_s = info.retry_delay_s
+        """When to come back, in seconds."""
+        self.camera = info.metadata.get("camera")
+        """The camera concerned."""
+        self.capture_id = info.metadata.get("capture_id")
+        """The capture concerned."""
 
     def __str__(self) -> str:
         return self.info.message
-
-    @property
-    def code(self) -> grpc.StatusCode:
-        """The gRPC status code."""
-        return self.info.code
-
-    @property
-    def reason(self) -> str | None:
-        """The contract's reason, such as "CAMERA_BUSY"; None when the service did not say it."""
-        return self.info.reason
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """What the contract lists with the reason, such as `camera`."""
-        return self.info.metadata
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """When to come back, in seconds."""
-        return self.info.retry_delay_s
-
-    @property
-    def camera(self) -> str | None:
-        """The camera concerned."""
-        return self.metadata.get("camera")
-
-    @property
-    def capture_id(self) -> str | None:
-        """The capture concerned."""
-        return self.metadata.get("capture_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +72,6 @@ class CameraBusy(CamsvcError):
             print(f"free again in {error.retry_after_s} s; held by {error.holder.capture_id}")
     """
 
-    reason_name = "CAMERA_BUSY"
-
     @property
     def holder(self) -> Holder:
         """Who holds the camera."""
@@ -116,8 +91,6 @@ class QueueFull(CamsvcError):
             time.sleep(error.retry_after_s or 1)
     """
 
-    reason_name = "QUEUE_FULL"
-
 
 class StorageFull(CamsvcError):
     """There is no room for another picture: an operator has to make some.
@@ -126,8 +99,6 @@ class StorageFull(CamsvcError):
         except StorageFull:
             await client.delete_capture(oldest.capture_id)
     """
-
-    reason_name = "STORAGE_FULL"
 
 
 class CameraNotFound(CamsvcError):
@@ -138,8 +109,6 @@ class CameraNotFound(CamsvcError):
             print(error.camera, "does not exist")
     """
 
-    reason_name = "CAMERA_NOT_FOUND"
-
 
 class CaptureNotFound(CamsvcError):
     """No capture of this id is kept, or it has no picture.
@@ -148,8 +117,6 @@ class CaptureNotFound(CamsvcError):
         except CaptureNotFound as error:
             print(error.capture_id, "is gone")
     """
-
-    reason_name = "CAPTURE_NOT_FOUND"
 
 
 class CameraUnavailable(CamsvcError):
@@ -160,8 +127,6 @@ class CameraUnavailable(CamsvcError):
             print(f"{error}; try again in {error.retry_after_s} s")
     """
 
-    reason_name = "CAMERA_UNAVAILABLE"
-
 
 class CameraFaulted(CamsvcError):
     """The camera needs a person; the text says what to do. `reset_camera` tries again.
@@ -170,8 +135,6 @@ class CameraFaulted(CamsvcError):
         except CameraFaulted as error:
             notify_operator(str(error))
     """
-
-    reason_name = "CAMERA_FAULTED"
 
 
 class CaptureTimeout(CamsvcError, TimeoutError):
@@ -182,8 +145,6 @@ class CaptureTimeout(CamsvcError, TimeoutError):
             print((await client.get_camera("sim0")).fault.message)
     """
 
-    reason_name = "CAPTURE_TIMEOUT"
-
 
 class Unsupported(CamsvcError):
     """This camera has no such control, format or live view.
@@ -193,8 +154,6 @@ class Unsupported(CamsvcError):
             print(error)
     """
 
-    reason_name = "UNSUPPORTED"
-
 
 class InvalidRequest(CamsvcError, ValueError):
     """A value that is never allowed: `violations` names each field, and what is allowed.
@@ -203,8 +162,6 @@ class InvalidRequest(CamsvcError, ValueError):
         except InvalidRequest as error:
             print([violation.field for violation in error.violations])
     """
-
-    reason_name = "INVALID_REQUEST"
 
     @property
     def violations(self) -> tuple[FieldViolation, ...]:
@@ -220,8 +177,6 @@ class RequestIdReused(CamsvcError, ValueError):
             print("already used by capture", error.capture_id)
     """
 
-    reason_name = "REQUEST_ID_REUSED"
-
 
 class Unauthenticated(CamsvcError):
     """The service requires credentials, or does not accept these.
@@ -231,8 +186,6 @@ class Unauthenticated(CamsvcError):
             client = AsyncCameraClient(address, token=new_token())
     """
 
-    reason_name = "UNAUTHENTICATED"
-
 
 class PermissionDenied(CamsvcError, PermissionError):
     """The credentials do not allow this call.
@@ -241,8 +194,6 @@ class PermissionDenied(CamsvcError, PermissionError):
         except PermissionDenied as error:
             print(error)
     """
-
-    reason_name = "PERMISSION_DENIED"
 
 
 class ServiceUnreachable(CamsvcError, ConnectionError):
@@ -312,7 +263,19 @@ class EventsMissed(CamsvcError):
 
 
 _BY_REASON: dict[str, type[CamsvcError]] = {
-    kind.reason_name: kind for kind in CamsvcError.__subclasses__() if kind.reason_name
+    "CAMERA_BUSY": CameraBusy,
+    "QUEUE_FULL": QueueFull,
+    "STORAGE_FULL": StorageFull,
+    "CAMERA_NOT_FOUND": CameraNotFound,
+    "CAPTURE_NOT_FOUND": CaptureNotFound,
+    "CAMERA_UNAVAILABLE": CameraUnavailable,
+    "CAMERA_FAULTED": CameraFaulted,
+    "CAPTURE_TIMEOUT": CaptureTimeout,
+    "UNSUPPORTED": Unsupported,
+    "INVALID_REQUEST": InvalidRequest,
+    "REQUEST_ID_REUSED": RequestIdReused,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[CamsvcError]] = {

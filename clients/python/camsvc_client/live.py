@@ -72,9 +72,6 @@ async def live_view(
     """Yield what a camera shows, for ever: to a slow reader the newest frame and newest status.
 
     The caller's connections are this viewer's own, and closed at the end.
-
-    Raises:
-        CamsvcError: as `resumed`.
     """
     missed = 0
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from camsvc_client.channel import MAX_RECEIVE_BYTES, channel_options
+from camsvc_client.channel import channel_options
 
 Option = tuple[str, int | str]
 Token = str | Callable[[], str]
@@ -38,10 +38,8 @@ class Tls:
         Raises:
             OSError: one of them cannot be read.
         """
-        ca, certificate, key = (
-            file.read_bytes() if file else None for file in (self.ca, self.certificate, self.key)
-        )
-        return grpc.ssl_channel_credentials(ca, key, certificate)
+        files = (self.ca, self.key, self.certificate)
+        return grpc.ssl_channel_credentials(*(f.read_bytes() if f else None for f in files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,6 @@ class Target:
     tls: Tls | None = None
     token: Token | None = field(default=None, repr=False)
     options: Sequence[Option] = ()
-    max_receive_bytes: int = MAX_RECEIVE_BYTES
 
     def __post_init__(self) -> None:
         if not self.address:
@@ -68,7 +65,7 @@ class Target:
     def open(self, *, live_view: bool = False) -> grpc.aio.Channel:
         """Open a channel with a connection of its own, without retries by gRPC."""
         options = [
-            *channel_options(self.max_receive_bytes, live_view=live_view, retries=False),
+            *channel_options(live_view=live_view, retries=False),
             # Two channels that share a connection would not be two connections.
             ("grpc.use_local_subchannel_pool", 1),
             *self.options,

@@ -17,7 +17,7 @@ import grpc
 import pytest
 from camapi.v1 import camera_pb2 as pb
 from camsvc_client import AsyncCameraClient, CamsvcError, Frame, Picture, Retry
-from camsvc_client.aio_history import QUICK_S
+from camsvc_client.aio import QUICK_S
 from camsvc_client.live import STATUS_REPEAT_S
 from camsvc_client.retry import BACKOFF_INITIAL_S, BACKOFF_JITTER, BACKOFF_MAX_S, RetrySchedule
 
