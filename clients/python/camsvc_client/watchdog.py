@@ -34,7 +34,7 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._calls: set[grpc.aio.Call] = set()
         self._heard_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._probing: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -55,12 +55,11 @@ class Watchdog:
             raise
         finally:
             self._calls.discard(call)
-            if not self._calls:
-                self._stop_timer()
 
     async def close(self) -> None:
         """Stop watching."""
-        self._stop_timer()
+        if self._timer:
+            self._timer.cancel()
         if self._probing:
             self._probing.cancel()
             await asyncio.wait([self._probing])
@@ -71,30 +70,24 @@ class Watchdog:
             raise ServiceSilent
         if not self._calls:
             self._heard_at = self._loop.time()
-            self._start_timer(self._half_s)
         self._calls.add(call)
-
-    def _start_timer(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self._on_timer)
-
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        if not self._timer:
+            self._timer = self._loop.call_later(self._half_s, self._on_timer)
 
     def _on_timer(self) -> None:
-        silent_s = self._loop.time() - self._heard_at
-        if silent_s < self._half_s:
-            self._start_timer(self._half_s - silent_s)
-        elif self._probing is None or self._probing.done():
+        self._timer = None
+        quiet_s = self._loop.time() - self._heard_at
+        if self._calls and quiet_s < self._half_s:
+            self._timer = self._loop.call_later(self._half_s - quiet_s, self._on_timer)
+        elif self._calls and (self._probing is None or self._probing.done()):
             self._probing = self._loop.create_task(self._check(), name="probe the service")
 
     async def _check(self) -> None:
+        asked_at = self._loop.time()
         if await self._probe(self._half_s):
             self._heard_at = self._loop.time()
-            if self._calls:
-                self._start_timer(self._half_s)
+        if self._heard_at >= asked_at:  # also an answer to a call counts
+            self._timer = self._timer or self._loop.call_soon(self._on_timer)
             return
         self.silent = True
         for call in list(self._calls):

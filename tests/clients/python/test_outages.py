@@ -279,6 +279,27 @@ async def test_a_service_without_health_is_asked_otherwise() -> None:
     assert asked >= 3
 
 
+async def test_an_answer_is_a_sign_of_life_while_the_service_is_asked_for_one() -> None:
+    """It asks after 1 s and would wait to the 2nd; there is an answer at 1.2 s and one at 2.4 s."""
+
+    async def slow(request: api.GetCameraRequest, context: fake.Context) -> api.GetCameraResponse:
+        await asyncio.sleep(1.2)
+        return api.GetCameraResponse(camera=pb.Camera(camera=request.camera))
+
+    async def mute(
+        request: api.ListCamerasRequest, context: fake.Context
+    ) -> api.ListCamerasResponse:
+        await asyncio.sleep(60)
+        return api.ListCamerasResponse()
+
+    async with (
+        fake.served(GetCamera=slow, ListCameras=mute) as address,
+        AsyncCameraClient(address, silence_s=2.0) as client,
+    ):
+        for name in ("first", "second"):
+            assert (await client.get_camera(name)).camera == name
+
+
 async def test_what_must_not_be_done_twice_is_not(start_rig: StartRig) -> None:
     """A deletion or a reset whose answer is lost is the caller's to decide."""
     rig = await start_rig(SCENE)
