@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import grpc
 from camapi.v1.camera_service_pb2 import ListCamerasRequest
@@ -18,6 +18,7 @@ from camsvc_client.watchdog import ServiceSilent, Watchdog
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
+_BytesCall = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 _EMPTY = b""
 """A HealthCheckRequest for the service as a whole, serialised."""
@@ -106,23 +107,17 @@ class Connection:
 
         Whether the connection is lost, the calls notice by themselves.
         """
-        code = await self._ask(timeout_s)
-        if code is grpc.StatusCode.UNIMPLEMENTED and self._has_health:
-            self._has_health = False  # a proxy that passes on only what it knows
-            code = await self._ask(timeout_s)
-        return code is not grpc.StatusCode.DEADLINE_EXCEEDED
-
-    async def _ask(self, timeout_s: float) -> grpc.StatusCode:
         metadata = self._target.metadata()
-        call: Any
         if self._has_health:
             # The bare bytes: the health service's generated code is another package.
-            health = self._channel.unary_unary(_HEALTH_CHECK)  # type: ignore[var-annotated]
-            call = health(_EMPTY, timeout=timeout_s, metadata=metadata)
-        else:
+            health: _BytesCall = self._channel.unary_unary(_HEALTH_CHECK)
+            code = await health(_EMPTY, timeout=timeout_s, metadata=metadata).code()
+            # A proxy may pass on only what it knows.
+            self._has_health = code is not grpc.StatusCode.UNIMPLEMENTED
+        if not self._has_health:
             call = self.stub.ListCameras(ListCamerasRequest(), timeout=timeout_s, metadata=metadata)
-        code: grpc.StatusCode = await call.code()
-        return code
+            code = await call.code()
+        return code is not grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class ConnectionPool:
