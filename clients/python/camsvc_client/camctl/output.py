@@ -24,18 +24,10 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _STATE_STYLES = {
-    "ready": "green",
-    "capturing": "cyan",
-    "opening": "cyan",
-    "recovering": "yellow",
-    "faulted": "bold red",
-    "succeeded": "green",
-    "failed": "bold red",
-    "rejected": "yellow",
-    "cancelled": "yellow",
-    "live": "green",
-    "unreachable": "bold red",
-    "offline": "bold red",
+    **dict.fromkeys(("ready", "succeeded", "live"), "green"),
+    **dict.fromkeys(("opening", "capturing"), "cyan"),
+    **dict.fromkeys(("recovering", "rejected", "cancelled"), "yellow"),
+    **dict.fromkeys(("faulted", "failed", "unreachable", "offline"), "bold red"),
 }
 
 
