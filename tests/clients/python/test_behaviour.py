@@ -102,6 +102,22 @@ async def test_what_a_user_sees(row: Row, start_rig: StartRig) -> None:
 
 
 @dataclass
+class Seen:
+    """What a stream has shown, as the table names it, with the time of each."""
+
+    labels: list[tuple[float, str]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, label: str) -> None:
+        self.labels.append((asyncio.get_running_loop().time(), label))
+
+    def has(self, wanted: list[str], since: float = 0.0) -> bool:
+        """Whether all of it was seen since a time, in this order."""
+        labels = iter([label for at, label in self.labels if at >= since])
+        return all(label in labels for label in wanted)
+
+
+@dataclass
 class Scene:
     """A row that is being played."""
 
@@ -114,6 +130,7 @@ class Scene:
     waits: Waits
     capture_id: str = ""
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
 
     def start(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
@@ -156,7 +173,10 @@ async def full(scene: Scene) -> None:
     await anext(view)
 
     async def leave() -> None:
-        await asyncio.sleep(SOON_S)
+        async def refused() -> bool:
+            return bool(scene.seen.labels)
+
+        await until(refused, "the client is refused", within_s=40)
         await view.close()
 
     scene.start(leave())
@@ -289,22 +309,6 @@ def check_error(row: Row, error: BaseException | None) -> None:
 # Streams.
 
 
-@dataclass
-class Seen:
-    """What a stream has shown, as the table names it, with the time of each."""
-
-    labels: list[tuple[float, str]] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-
-    def add(self, label: str) -> None:
-        self.labels.append((asyncio.get_running_loop().time(), label))
-
-    def has(self, wanted: list[str], since: float = 0.0) -> bool:
-        """Whether all of it was seen since a time, in this order."""
-        labels = iter([label for at, label in self.labels if at >= since])
-        return all(label in labels for label in wanted)
-
-
 async def show_live_view(scene: Scene, seen: Seen, opened: contextlib.AsyncExitStack) -> None:
     view = scene.client.live_view(CAMERA)
     opened.push_async_callback(view.close)
@@ -327,7 +331,7 @@ OPENED = {"live view": show_live_view, "events": show_events}
 
 
 async def play_stream(scene: Scene) -> None:
-    row, loop, seen = scene.row, asyncio.get_running_loop(), Seen()
+    row, loop, seen = scene.row, asyncio.get_running_loop(), scene.seen
     wanted = list(row["sees"])
     async with contextlib.AsyncExitStack() as opened:
         if "event" in wanted:
