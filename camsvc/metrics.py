@@ -46,15 +46,15 @@ _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
 }
 
 _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
-    "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.total_bytes),
-    "camsvc_journal_backlog": ("Writes that wait for the disk.", lambda a: a.backlog),
-    "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.last_sequence),
+    "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.space.total_bytes),
+    "camsvc_journal_backlog": ("Writes that wait for the disk.", lambda a: a.queue.pending),
+    "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.events.last_sequence),
 }
 
 _STORAGE_COUNTERS: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_journal_writes_dropped": (
         "Events dropped because too many writes waited for room on the disk.",
-        lambda a: a.dropped_writes,
+        lambda a: a.queue.dropped_writes,
     ),
 }
 
@@ -117,7 +117,7 @@ class FleetCollector(Collector):
             yield GaugeMetricFamily(
                 "camsvc_storage_free_bytes",
                 "Bytes free where the pictures are kept.",
-                self._archive.free_bytes(),
+                self._archive.space.free_bytes(),
             )
 
     def _read(self) -> Iterator[Metric]:

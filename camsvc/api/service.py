@@ -105,8 +105,8 @@ class CameraService:
     async def capture_events(self, request: api.CaptureEventsRequest) -> AsyncIterator[Replies]:
         if request.camera:
             self._camera(request.camera)
-        after = history_requests.after_sequence(request, self._archive.last_sequence)
-        async with contextlib.aclosing(self._archive.follow(request.camera, after)) as items:
+        after = history_requests.after_sequence(request, self._archive.events.last_sequence)
+        async with contextlib.aclosing(self._archive.events.follow(request.camera, after)) as items:
             yield (self._events.serialize(item) async for item in items)
 
     async def list_captures(
@@ -150,7 +150,7 @@ class CameraService:
             yield _only(_chunk(description, data[chosen.start : chosen.stop]))
             return
         part = partial(history_requests.part, request)
-        async with await self._archive.open_image(capture_id, part) as picture:
+        async with self._archive.open_image(capture_id, part) as picture:
             image = picture.image
             description = api.DownloadImageResponse(
                 size_bytes=image.size_bytes, sha256=image.sha256, mime_type=image.mime_type
@@ -191,7 +191,7 @@ class CameraService:
     def end_streams(self) -> None:
         """End the streams that would not end by themselves, as the service stops."""
         self._fleet.announce_stop()
-        self._archive.end_streams()
+        self._archive.events.end()
 
     def _camera(self, camera_id: str) -> Camera:
         return self._fleet.camera(requests.camera_id(camera_id))

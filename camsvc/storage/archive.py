@@ -4,30 +4,34 @@ Nothing here blocks the event loop.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
-from camsvc.model.errors import CaptureNotFound
-from camsvc.model.records import CaptureRecord, EventRecord, Filter
+from camsvc.model.errors import CameraBusy, CaptureNotFound
+from camsvc.model.records import CaptureRecord, CaptureState, Filter
+from camsvc.model.retry_hint import RUNNING_CAPTURE_S
 from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.capture_store import CaptureStore
-from camsvc.storage.connections import DISK_ERRORS
-from camsvc.storage.data_dir import ArchiveError, open_folder
-from camsvc.storage.database import Database
+from camsvc.storage.database import DISK_ERRORS, Database
 from camsvc.storage.deletion import Deletion
 from camsvc.storage.disk_space import DiskSpace
-from camsvc.storage.event_feed import EventFeed, Gap, Heartbeat
+from camsvc.storage.event_feed import EventFeed
 from camsvc.storage.files import FileStore
-from camsvc.storage.image_reader import ImageReader, not_found
+from camsvc.storage.image_reader import ImageReader, not_found, opened
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import reconcile
+from camsvc.storage.schema import UnusableDatabase
 from camsvc.storage.write_queue import MAX_PENDING, RETRY_S, WriteQueue
+from camsvc.system import posix
 
-__all__ = ["Archive", "ArchiveError"]
+
+class ArchiveError(Exception):
+    """The data folder cannot be used; the message says why and what to do."""
 
 
 class Archive:
@@ -39,7 +43,7 @@ class Archive:
         store: FileStore,
         database: Database,
         lock: int,
-        feed: EventFeed,
+        events: EventFeed,
         queue: WriteQueue,
         space: DiskSpace,
         protected: Protected,
@@ -47,11 +51,8 @@ class Archive:
         self._store = store
         self._database = database
         self._lock = lock
-        self._feed = feed
-        self._queue = queue
-        self._space = space
         self._protected = protected
-        self._deletion = Deletion(store, database, queue, protected)
+        self._deletion = Deletion(store, queue)
         self.captures = CaptureStore(
             store=store,
             database=database,
@@ -61,6 +62,9 @@ class Archive:
             protected=protected,
         )
         """What the cameras need of it."""
+        self.events = events
+        self.queue = queue
+        self.space = space
 
     @classmethod
     async def open(
@@ -82,36 +86,36 @@ class Archive:
             ArchiveError: the folder cannot be used.
         """
         store = FileStore(folder)
-        database, lock = await asyncio.to_thread(open_folder, store, folder)
+        database, lock = await asyncio.to_thread(_open_folder, store, folder)
+        space = DiskSpace(store, database, reserve_bytes)
         try:
             await database.write(lambda db: reconcile(db, store))
             _, last_sequence = await database.read(event_queries.event_span)
-            total_bytes = await database.read(rows.total_bytes)
+            await space.refresh()
         except BaseException as error:
             await database.close()
             os.close(lock)
             if isinstance(error, DISK_ERRORS):
                 raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
             raise
-        feed = EventFeed(database, last_sequence)
+        events = EventFeed(database, last_sequence)
+        queue = WriteQueue(database, events, retry_s=retry_s, max_pending=max_pending)
         return cls(
             store=store,
             database=database,
             lock=lock,
-            feed=feed,
-            queue=WriteQueue(database, feed, retry_s=retry_s, max_pending=max_pending),
-            space=DiskSpace(store, reserve_bytes, total_bytes),
+            events=events,
+            queue=queue,
+            space=space,
             protected=Protected(min_age_s),
         )
 
     async def close(self) -> None:
         """Let what is being written end, then close everything."""
         await self._deletion.close()
-        await self._queue.close()
+        await self.queue.close()
         await self._database.close()
         os.close(self._lock)
-
-    # For clients.
 
     async def capture(self, capture_id: str) -> CaptureRecord:
         """Return one capture.
@@ -138,9 +142,17 @@ class Archive:
         Raises:
             CaptureNotFound: it is not kept.
             CameraBusy: it is RUNNING.
+            StorageFull: as `Deletion.delete` does.
         """
-        await self._deletion.delete(await self.capture(capture_id))
-        await self.refresh_total()
+        record = await self.capture(capture_id)
+        if record.state is CaptureState.RUNNING:
+            raise CameraBusy(
+                f"capture {capture_id!r} is RUNNING and can be deleted when it has ended",
+                retry_after_s=RUNNING_CAPTURE_S,
+                metadata={"camera": record.camera, "capture_id": capture_id},
+            )
+        await self._deletion.delete([record])
+        await self.space.refresh()
 
     async def prune(
         self,
@@ -155,14 +167,29 @@ class Archive:
         Those created before a time, or as many as free `excess_bytes`; never one that is protected
         (see `protected`), nor one with that label (of that value, or with "" of any).
         """
-        deleted = await self._deletion.prune(
-            before_time_ns=before_time_ns,
-            excess_bytes=excess_bytes,
-            without_label=without_label,
-            limit=limit,
+        if self._protected.everything:
+            return 0
+        oldest = await self._database.read(
+            lambda db: rows.oldest(
+                db,
+                before_time_ns=before_time_ns,
+                without_label=without_label,
+                without=self._protected.ids(),
+                limit=limit,
+            )
         )
-        await self.refresh_total()
-        return deleted
+        # One may have been acknowledged again, or opened, since.
+        protected = set(self._protected.ids())
+        chosen: list[CaptureRecord] = []
+        for record in oldest:
+            if before_time_ns is None and excess_bytes <= 0:
+                break
+            if record.capture_id not in protected:
+                chosen.append(record)
+                excess_bytes -= record.size_bytes
+        await self._deletion.delete(chosen)
+        await self.space.refresh()
+        return len(chosen)
 
     async def trim_events(self, *, before_time_ns: int | None, keep: int, limit: int = 1000) -> int:
         """Delete up to `limit` of the oldest events; return how many went."""
@@ -174,7 +201,7 @@ class Archive:
             return gone, event_queries.event_span(db)[0]
 
         gone, oldest = await self._database.write(job)
-        self._feed.trimmed(oldest)
+        self.events.trimmed(oldest)
         return gone
 
     async def read(self, capture_id: str) -> bytes:
@@ -183,12 +210,13 @@ class Archive:
         Raises:
             CaptureNotFound: there is no such picture.
         """
-        async with await self.open_image(capture_id) as reader:
-            return await reader.read(0, reader.size_bytes)
+        async with self.open_image(capture_id) as reader:
+            return await reader.read(0, reader.image.size_bytes)
 
+    @contextlib.asynccontextmanager
     async def open_image(
         self, capture_id: str, choose: Callable[[CaptureRecord], int] = lambda record: 0
-    ) -> ImageReader:
+    ) -> AsyncIterator[ImageReader]:
         """Open a picture to read; while it is open, retention leaves it alone.
 
         `choose` returns which of the capture's files it is, by number.
@@ -202,50 +230,34 @@ class Archive:
                 f"capture {capture_id!r} has no picture: it is {record.state.value}",
                 metadata={"camera": record.camera, "capture_id": capture_id},
             )
-        return await ImageReader.open(self._store, self._protected, record, choose(record))
-
-    def follow(
-        self, camera: str, after: int | None
-    ) -> AsyncGenerator[EventRecord | Heartbeat | Gap, None]:
-        """Yield events; see `EventFeed.follow`."""
-        return self._feed.follow(camera, after)
-
-    @property
-    def last_sequence(self) -> int:
-        """The newest event's number; 0 when there is none."""
-        return self._feed.last_sequence
-
-    def end_streams(self) -> None:
-        """End the readers of events; for the end of the service."""
-        self._feed.end()
+        image = record.files[choose(record)]
+        with self._protected.held(capture_id):
+            async with opened(lambda: self._store.path(image.path), capture_id) as fd:
+                yield ImageReader(record, image, fd)
 
     async def secret(self) -> bytes:
         """Return this database's own secret: by it, its page tokens differ from made-up ones."""
         return await self._database.read(rows.secret)
 
-    @property
-    def total_bytes(self) -> int:
-        """What all pictures kept take; see `refresh_total`."""
-        return self._space.total_bytes
 
-    async def refresh_total(self) -> None:
-        """Bring `total_bytes` up to date."""
-        self._space.total_bytes = await self._database.read(rows.total_bytes)
-
-    async def wait_until_larger(self, max_bytes: int) -> None:
-        """Wait for a picture that is kept while all of them take more than that."""
-        await self._space.wait_until_larger(max_bytes)
-
-    def free_bytes(self) -> int:
-        """Return what is free where the pictures are. Blocks: not for the event loop."""
-        return self._space.free_bytes()
-
-    @property
-    def backlog(self) -> int:
-        """How many writes wait for the disk: for their turn, or for room."""
-        return max(self._database.backlog, self._queue.pending)
-
-    @property
-    def dropped_writes(self) -> int:
-        """How many events were dropped since the start, since too much waited for room."""
-        return self._queue.dropped_writes
+def _open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
+    """Return the database of a data folder, made when missing, and the lock on it. Blocks."""
+    try:
+        store.prepare()
+        lock = posix.lock_file(folder / "lock")
+    except OSError as error:
+        raise ArchiveError(
+            f"the data folder {folder} cannot be used: {error.strerror}; choose another with "
+            "--data-dir DIR or service.data_dir"
+        ) from error
+    if lock is None:
+        raise ArchiveError(
+            f"the data folder {folder} is in use by another camsvc; stop that, or choose another "
+            "with --data-dir DIR or service.data_dir"
+        )
+    try:
+        database = Database.open(folder / "journal.sqlite3", before_commit=store.sync)
+    except UnusableDatabase as error:
+        os.close(lock)
+        raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
+    return database, lock

@@ -28,8 +28,7 @@ from camsvc.model.records import CaptureRecord, CaptureState, EventRecord
 from camsvc.model.retry_hint import DISK_S
 from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
-from camsvc.storage.connections import DISK_ERRORS, is_full
-from camsvc.storage.database import Database
+from camsvc.storage.database import DISK_ERRORS, Database, is_full
 from camsvc.storage.deletion import Deletion
 from camsvc.storage.disk_space import DiskSpace, storage_full
 from camsvc.storage.files import FileStore
@@ -38,9 +37,6 @@ from camsvc.storage.reconcile import end, end_if_running
 from camsvc.storage.write_queue import WriteQueue
 
 _log = structlog.get_logger()
-
-_MOST_WAITING = 1000
-"""Writes that may wait for a slow disk before those who cause them wait, too."""
 
 
 class CaptureStore:
@@ -69,12 +65,7 @@ class CaptureStore:
 
     def discard(self, staged: str) -> None:
         """Delete what a worker may have written to a staging file."""
-
-        def job(db: sqlite3.Connection) -> tuple[None, None]:
-            self._store.discard(staged)
-            return None, None
-
-        self._queue.post(job)
+        self._queue.post(lambda db: self._store.discard(staged))
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         """Return the capture that a request id has led to, if it is kept.
@@ -99,24 +90,22 @@ class CaptureStore:
     def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:
         """Keep a capture that was accepted, with the event of it if there is one."""
 
-        def job(db: sqlite3.Connection) -> tuple[None, EventRecord | None]:
-            if (
-                rows.capture(db, record.capture_id) is None
-            ):  # else it waited for room, and has ended
+        def job(db: sqlite3.Connection) -> EventRecord | None:
+            if not rows.capture(db, record.capture_id):  # else it waited for room, and has ended
                 rows.add_capture(db, record)
-            return None, event_queries.add_event(db, event) if event else None
+            return event_queries.add_event(db, event) if event else None
 
         self._queue.post(job)
 
     def note(self, event: EventRecord) -> None:
         """Keep an event: one that may be dropped where too much waits for room on the disk."""
-        self._queue.post(lambda db: (None, event_queries.add_event(db, event)), droppable=True)
+        self._queue.post(lambda db: event_queries.add_event(db, event), droppable=True)
 
     async def wait_for_backlog(self) -> None:
         """Wait while the disk is far behind: it slows down those who cause many events."""
-        if self._database.backlog > _MOST_WAITING:
+        if self._queue.behind:
             with contextlib.suppress(*DISK_ERRORS):  # of no matter here
-                await self._database.write(lambda db: None)
+                await self._queue.flush()
 
     async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
         """Keep a capture's files for good; return the record as it is kept.
@@ -129,8 +118,10 @@ class CaptureStore:
         """
         started = time.monotonic()
         places: list[str] = []
+        kept, total_bytes = record, 0
 
-        def job(db: sqlite3.Connection) -> tuple[tuple[CaptureRecord, int], EventRecord]:
+        def job(db: sqlite3.Connection) -> EventRecord:
+            nonlocal kept, total_bytes
             for number, file in enumerate(record.files):
                 source = Path(part_path(staged, number))
                 about = (record.capture_id, record.create_time_ns, file.mime_type, number)
@@ -148,11 +139,12 @@ class CaptureStore:
                 total_s=record.total_s + spent_s,
             )
             event = end(db, kept)
-            return (kept, rows.total_bytes(db)), event
+            total_bytes = rows.total_bytes(db)
+            return event
 
         self._protected.acknowledge(record.capture_id)
         try:
-            kept, total_bytes = await self._queue.write(job)
+            await self._queue.write(job)
         except DISK_ERRORS as error:
             # In the picture's own thread's turn: it may have been renamed already, or not.
             await asyncio.to_thread(self._discard, staged, places)
@@ -175,7 +167,7 @@ class CaptureStore:
         The future is done once that is kept, or will be when there is room again. It never fails.
         """
         self._protected.acknowledge(record.capture_id)
-        return self._queue.post(lambda db: (None, end_if_running(db, record)))
+        return self._queue.post(lambda db: end_if_running(db, record))
 
     def _discard(self, staged: str, places: list[str]) -> None:
         self._store.discard(staged)

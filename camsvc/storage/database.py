@@ -12,6 +12,7 @@ Invariants:
 
 import asyncio
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -25,11 +26,15 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
-from camsvc.storage.connections import UnusableDatabase, connect, is_full
+from camsvc.storage.schema import UnusableDatabase, connect
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]
 
+DISK_ERRORS = (OSError, sqlite3.Error)
+"""What a write may fail with: the folders' sync with the first, the database with the second."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BATCH = 256
 """Writes that are committed together at most: more would make the first of them wait."""
 _READERS = 3
@@ -42,11 +47,34 @@ _QUERY_S = 0.5
 _log = structlog.get_logger()
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a write has failed for want of room."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class Failed:
     """In place of a job's result: what it raised."""
 
     error: BaseException
+
+
+def attempt(db: Connection, job: Job[T]) -> T | Failed:
+    """Return what a job returns, or what it raised, undone. Raise what fails its whole batch."""
+    db.execute("SAVEPOINT job")
+    try:
+        outcome: T | Failed = job(db)
+    except BaseException as error:
+        # A later job that needs less room must not be kept before this one.
+        if is_full(error) or not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO job")
+        outcome = Failed(error)
+    db.execute("RELEASE job")
+    return outcome
 
 
 class _Write(asyncio.Future[T]):
@@ -80,8 +108,6 @@ class Database:
         self._log = log
         self._log_limit = _LOG_BYTES
         self._before_commit = before_commit
-        self.failed_batches = 0
-        """Batches so far that could not be committed. Only the writer's thread changes it."""
         self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._closed = False
         self._backlog = 0
@@ -192,29 +218,14 @@ class Database:
         """
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(job) for job in jobs]
+            outcomes = [attempt(self._writer, job) for job in jobs]
             self._before_commit()
             self._writer.execute("COMMIT")
         except BaseException as error:
-            self.failed_batches += 1
             with contextlib.suppress(Exception):
                 self._writer.rollback()
-            return [_Failed(error)] * len(jobs)
+            return [Failed(error)] * len(jobs)
         return outcomes
-
-    def _attempt(self, job: Job[Any]) -> Any:
-        """Return a job's outcome; raise what fails the whole batch."""
-        self._writer.execute("SAVEPOINT job")
-        try:
-            outcome = job(self._writer)
-        except BaseException as error:
-            # A later job that needs less room must not be kept before this one.
-            if is_full(error) or not self._writer.in_transaction:
-                raise
-            self._writer.execute("ROLLBACK TO job")
-            outcome = _Failed(error)
-        self._writer.execute("RELEASE job")
-        return outcome
 
     def _resolve(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
         """Give a batch's futures their outcomes, on the event loop."""
@@ -222,7 +233,7 @@ class Database:
             self._backlog -= 1
             if write.done():
                 continue  # cancelled
-            if isinstance(outcome, _Failed):
+            if isinstance(outcome, Failed):
                 write.set_exception(outcome.error)
             else:
                 write.set_result(outcome)

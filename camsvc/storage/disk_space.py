@@ -3,6 +3,8 @@
 import asyncio
 
 from camsvc.model.errors import StorageFull
+from camsvc.storage import queries as rows
+from camsvc.storage.database import Database
 from camsvc.storage.files import FileStore
 
 _FIRST_PICTURE_BYTES = 8 << 20
@@ -15,13 +17,18 @@ _ROOM_FACTOR = 2
 class DiskSpace:
     """What is free, what stays in reserve, and what the pictures take."""
 
-    def __init__(self, store: FileStore, reserve_bytes: int, total_bytes: int) -> None:
+    def __init__(self, store: FileStore, database: Database, reserve_bytes: int) -> None:
         self._store = store
+        self._database = database
         self._reserve_bytes = reserve_bytes
         self._largest: dict[str, int] = {}
         self._added = asyncio.Event()
-        self.total_bytes = total_bytes
-        """What all pictures take; see `Archive.refresh_total`."""
+        self.total_bytes = 0
+        """What all pictures kept take; see `refresh`."""
+
+    async def refresh(self) -> None:
+        """Bring `total_bytes` up to date."""
+        self.total_bytes = await self._database.read(rows.total_bytes)
 
     def add(self, camera: str, size_bytes: int, total_bytes: int) -> None:
         """Note that a picture was kept, and what all take now."""
@@ -49,7 +56,7 @@ class DiskSpace:
             raise storage_full(camera, f"{free_bytes:,} bytes are free and {needed:,} are needed")
 
     def free_bytes(self) -> int:
-        """Return what is free. Blocks: not for the event loop."""
+        """Return what is free where the pictures are. Blocks: not for the event loop."""
         return self._store.free_bytes()
 
 

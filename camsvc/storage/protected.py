@@ -7,6 +7,8 @@ the event loop: a wall clock that jumps takes no picture.
 
 import asyncio
 import collections
+import contextlib
+from collections.abc import Iterator
 
 
 class Protected:
@@ -26,15 +28,16 @@ class Protected:
         self._acknowledged[capture_id] = self._loop.time()
         self._expire()
 
-    def hold(self, capture_id: str) -> None:
-        """Note that a capture is being read; `release` is called as often."""
+    @contextlib.contextmanager
+    def held(self, capture_id: str) -> Iterator[None]:
+        """Protect a capture while it is being read."""
         self._read[capture_id] += 1
-
-    def release(self, capture_id: str) -> None:
-        """Note that a reader has ended."""
-        self._read[capture_id] -= 1
-        if not self._read[capture_id]:
-            del self._read[capture_id]
+        try:
+            yield
+        finally:
+            self._read[capture_id] -= 1
+            if not self._read[capture_id]:
+                del self._read[capture_id]
 
     @property
     def everything(self) -> bool:

@@ -63,15 +63,11 @@ def update_capture(db: Connection, record: CaptureRecord) -> None:
     _add_labels(db, row[0], record)
 
 
-def delete_capture(db: Connection, capture_id: str) -> CaptureRecord | None:
-    """Delete a capture's record and return it; None when there is none."""
-    sql = "SELECT number, record FROM captures WHERE capture_id = ?"
-    row = db.execute(sql, (capture_id,)).fetchone()
-    if row is None:
-        return None
-    db.execute("DELETE FROM labels WHERE number = ?", row[:1])
-    db.execute("DELETE FROM captures WHERE number = ?", row[:1])
-    return CaptureRecord.from_json(row[1])
+def delete_capture(db: Connection, capture_id: str) -> None:
+    """Delete a capture's record, if there is one."""
+    sql = "DELETE FROM labels WHERE number = (SELECT number FROM captures WHERE capture_id = ?)"
+    db.execute(sql, (capture_id,))
+    db.execute("DELETE FROM captures WHERE capture_id = ?", (capture_id,))
 
 
 def schedule_deletion(db: Connection, paths: Iterable[str]) -> None:

@@ -74,7 +74,7 @@ class Retention:
     async def enforce(self) -> None:
         """Delete what is not to be kept any more."""
         archive, settings = self._archive, self._settings
-        await archive.refresh_total()
+        await archive.space.refresh()
         oldest_ns = None
         if settings.max_age_days:
             oldest_ns = time.time_ns() - int(settings.max_age_days * _DAY_NS)
@@ -89,10 +89,10 @@ class Retention:
 
     def _excess_bytes(self) -> int:
         max_bytes = self._settings.max_bytes
-        return self._archive.total_bytes - max_bytes if max_bytes else 0
+        return self._archive.space.total_bytes - max_bytes if max_bytes else 0
 
     async def _until_too_much(self) -> None:
         if self._settings.max_bytes:
-            await self._archive.wait_until_larger(self._settings.max_bytes)
+            await self._archive.space.wait_until_larger(self._settings.max_bytes)
         else:
             await asyncio.get_running_loop().create_future()  # until the interval has passed

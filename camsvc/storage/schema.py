@@ -1,7 +1,22 @@
-"""The database's tables, and how an older database is brought up to them."""
+"""The database's tables, and how a database is opened and brought up to them."""
 
+import contextlib
 import secrets
+import sqlite3
+from pathlib import Path
 from sqlite3 import Connection
+
+_LOCKED_S = 2.0
+"""How long another program's write is waited for."""
+
+_HINTS = {
+    sqlite3.SQLITE_NOTADB: "is not a database; move it away to begin with an empty journal",
+    sqlite3.SQLITE_CORRUPT: "is damaged; put a copy in its place, or move it away",
+    sqlite3.SQLITE_READONLY: "cannot be written to; check the permissions of it and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of it and its folder",
+    sqlite3.SQLITE_FULL: "has no room; free some on its disk",
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+}
 
 MIGRATIONS = (
     """
@@ -65,20 +80,56 @@ MIGRATIONS = (
 """The script at index n makes version n + 1 of version n. A script that was released stays."""
 
 
-class NewerDatabase(Exception):
-    """A newer camsvc has written the database; the message says so, and what to do."""
+class UnusableDatabase(Exception):
+    """The database cannot be used: the message says why and, where it can, what to do."""
+
+
+def connect(path: Path, count: int) -> list[Connection]:
+    """Return connections to the database at `path`, made when missing: the first one may write.
+
+    Raises:
+        UnusableDatabase: it cannot be opened, made or written to, or is of a newer version.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            writer = opened.enter_context(contextlib.closing(_connect(path)))
+            prepare(writer)
+            readers = [
+                opened.enter_context(contextlib.closing(_connect(path))) for _ in range(1, count)
+            ]
+            for reader in readers:
+                reader.execute("PRAGMA query_only = ON")
+        except OSError as error:
+            why = error.strerror or error
+            raise UnusableDatabase(
+                f"the journal's folder {path.parent} cannot be used: {why}"
+            ) from error
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            why = _HINTS.get(code, "cannot be opened")
+            raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
+        opened.pop_all()
+    return [writer, *readers]
+
+
+def _connect(path: Path) -> Connection:
+    # Each connection is used by one thread at a time, but opened and closed by others.
+    db = sqlite3.connect(path, timeout=_LOCKED_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")
+    return db
 
 
 def prepare(db: Connection) -> None:
     """Bring the database to the version that this code knows.
 
     Raises:
-        NewerDatabase: it is of a later version; nothing was changed.
+        UnusableDatabase: it is of a later version; nothing was changed.
     """
     known = len(MIGRATIONS)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > known:
-        raise NewerDatabase(
+        raise UnusableDatabase(
             f"the journal is of version {version}, and this camsvc knows up to {known};"
             " use a newer camsvc, or another folder"
         )

@@ -34,10 +34,10 @@ class Thumbnails:
             CaptureNotFound: there is no such picture.
             Unsupported: none can be made of it.
         """
-        async with await self._archive.open_image(capture_id, _easiest) as picture, self._making:
+        async with self._archive.open_image(capture_id, _easiest) as picture, self._making:
             made = self._made.pop(capture_id, None)
             if made is None:
-                data = await picture.read(0, picture.size_bytes)
+                data = await picture.read(0, picture.image.size_bytes)
                 made = await asyncio.to_thread(thumbnail_of, data)
         if made is None:
             mime_type = picture.image.mime_type

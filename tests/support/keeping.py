@@ -1,6 +1,5 @@
 """An archive in a folder of the test's, on a disk that can be full."""
 
-import asyncio
 import errno
 import hashlib
 import os
@@ -126,15 +125,14 @@ async def keep(
 
 async def written(archive: Archive) -> None:
     """Wait until everything posted so far has been written, or could not be."""
-    await archive.trim_events(before_time_ns=None, keep=10**9)  # which writes, and trims nothing
-    await asyncio.sleep(0)
+    await archive.queue.flush()
 
 
 async def nothing_pending(archive: Archive) -> None:
     """Wait until what found the disk full has been written."""
 
     async def flushed() -> bool:
-        return not archive.backlog
+        return not archive.queue.pending
 
     await until(flushed, "all that waited is written", within_s=BOUND_S)
 

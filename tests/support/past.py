@@ -31,7 +31,7 @@ async def lived(folder: Path, captures: int, cameras: tuple[str, ...]) -> int:
         for first in range(0, captures, _AT_ONCE):
             numbers = range(first, min(first + _AT_ONCE, captures))
             await asyncio.gather(*(_take(archive, n, captures, cameras) for n in numbers))
-        return archive.last_sequence
+        return archive.events.last_sequence
     finally:
         await archive.close()
 

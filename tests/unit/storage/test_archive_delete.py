@@ -41,7 +41,7 @@ async def test_rows_go_before_files_so_that_none_is_without_its_picture(
     assert steps == [({}, [(f"{DATED}/a.jpg",)], True)]
     assert folder.files() == []
     assert folder.rows("SELECT path FROM doomed") == []
-    assert archive.total_bytes == 0
+    assert archive.space.total_bytes == 0
 
 
 async def test_a_deleted_capture_is_unknown_and_its_events_stay(
@@ -82,7 +82,7 @@ async def test_deleted_by_several_at_once_it_is_counted_once(
         return_exceptions=True,
     )
     assert all(one is None or isinstance(one, int | CaptureNotFound) for one in found)
-    assert archive.total_bytes == 3
+    assert archive.space.total_bytes == 3
     assert folder.files() == [f"{DATED}/b.jpg"]
 
 
@@ -136,7 +136,7 @@ async def test_as_many_go_as_take_the_bytes_that_are_too_many(
     assert await archive.prune(excess_bytes=excess_bytes) == gone
     assert await left(archive) == ["0", "1", "2", "3"][gone:]
     assert len(folder.files()) == 4 - gone
-    assert archive.total_bytes == 10 * (4 - gone)
+    assert archive.space.total_bytes == 10 * (4 - gone)
 
 
 @pytest.mark.parametrize(("pin", "stays"), [(("keep", "yes"), ["1"]), (("keep", ""), ["1", "2"])])
@@ -150,7 +150,7 @@ async def test_what_carries_the_pinned_label_stays(
 
 async def test_what_is_being_read_stays_until_it_has_been(archive: Archive) -> None:
     await kept_days(archive, "", "")
-    async with await archive.open_image("0"), await archive.open_image("0"):
+    async with archive.open_image("0"), archive.open_image("0"):
         assert await archive.prune(excess_bytes=999) == 1
         assert await left(archive) == ["0"]
     assert await archive.prune(excess_bytes=999) == 1

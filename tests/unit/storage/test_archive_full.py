@@ -76,7 +76,7 @@ async def test_of_a_picture_that_finds_the_disk_full_nothing_is_left(
     assert folder.files() == [f"{DATED}/a.jpg"]
     assert folder.states() == {"a": "SUCCEEDED", "b": "RUNNING"}
     assert folder.events() == ["SUCCEEDED a"]
-    assert archive.total_bytes == len(b"picture")
+    assert archive.space.total_bytes == len(b"picture")
     await archive.captures.end(failed(record))
     again = await keep(archive, capture("c", request_id="one"))
     assert await archive.captures.find_by_request_id("cam", "one") == again, (
@@ -168,7 +168,7 @@ async def test_what_finds_the_disk_full_is_written_when_there_is_room_in_its_ord
             await written_or_waiting(archive)
             archive.captures.note(note(4, capture_id="b"))
             assert folder.events() == []
-            assert archive.last_sequence == 0
+            assert archive.events.last_sequence == 0
         await nothing_pending(archive)
     assert folder.events() == ["PROGRESS a", "PROGRESS a", "FAILED a", "PROGRESS b", "PROGRESS b"]
     assert [event.sequence for event in told] == [1, 2, 3, 4, 5]
@@ -188,7 +188,7 @@ async def test_readers_of_events_see_no_gap_and_no_repeat_around_a_full_disk(
     read: list[EventRecord] = []
 
     async def follow() -> None:
-        async for item in archive.follow("", 0):
+        async for item in archive.events.follow("", 0):
             assert isinstance(item, EventRecord)
             read.append(item)
             if len(read) == 300:
@@ -266,7 +266,7 @@ async def test_a_disk_that_is_far_behind_and_full_does_not_fail_those_who_wait_f
             archive.captures.note(note(number))
         await archive.captures.wait_for_backlog()
     await nothing_pending(archive)
-    assert archive.last_sequence == 1500
+    assert archive.events.last_sequence == 1500
 
 
 async def test_a_service_that_ends_on_a_full_disk_says_what_is_lost(
@@ -308,8 +308,8 @@ async def test_when_not_even_a_deletion_can_be_noted_the_files_make_room_for_it(
         await archive.delete("a")
     assert folder.states() == {}
     assert folder.files() == []
-    await archive.refresh_total()
-    assert archive.total_bytes == 0
+    await archive.space.refresh()
+    assert archive.space.total_bytes == 0
 
 
 @pytest.mark.parametrize("why", ["folder", "log"])
@@ -326,8 +326,8 @@ async def test_a_deletion_that_still_finds_no_room_says_so_and_is_done_when_ther
         assert await archive.captures.find_by_request_id("cam", "one") is None, "it cannot be read"
     await nothing_pending(archive)
     assert folder.states() == {}
-    await archive.refresh_total()
-    assert archive.total_bytes == 0
+    await archive.space.refresh()
+    assert archive.space.total_bytes == 0
 
 
 async def test_a_row_without_its_file_after_a_sudden_end_is_reconciled(
@@ -341,8 +341,8 @@ async def test_a_row_without_its_file_after_a_sudden_end_is_reconciled(
         await archive.close()
     archive = await Archive.open(folder.path)
     assert folder.states() == {"a": "FAILED"}
-    await archive.refresh_total()
-    assert archive.total_bytes == 0
+    await archive.space.refresh()
+    assert archive.space.total_bytes == 0
     await archive.close()
 
 
@@ -373,14 +373,16 @@ async def test_a_full_disk_polled_20_000_times_loses_no_end_of_a_capture(
     for name in "abc":
         await archive.delete(name)
     events = folder.events()
-    dropped = archive.dropped_writes
+    dropped = archive.queue.dropped_writes
     assert dropped == polls + 6 - len(events) > polls / 4
     (told,) = [log for log in logs if log["event"] == "journal written again"]
     assert told["dropped_writes"] == dropped
-    assert archive.last_sequence == len(events) + dropped, "each has a number, or would have had"
+    assert archive.events.last_sequence == len(events) + dropped, (
+        "each has a number, or would have had"
+    )
     missing = 0
     expected = 1
-    async for item in archive.follow("", 0):
+    async for item in archive.events.follow("", 0):
         if isinstance(item, Gap):
             missing += item.first_available_sequence - expected
             expected = item.first_available_sequence
@@ -388,7 +390,7 @@ async def test_a_full_disk_polled_20_000_times_loses_no_end_of_a_capture(
             assert isinstance(item, EventRecord)
             assert item.sequence == expected
             expected += 1
-        if expected > archive.last_sequence:
+        if expected > archive.events.last_sequence:
             break
     assert missing == dropped
 

@@ -56,10 +56,10 @@ async def test_opened_again_it_has_everything(folder: Folder) -> None:
                 == first
             )
             assert await archive.read("a") == b"12345"
-            assert (archive.last_sequence, archive.total_bytes) == (2, 5)
+            assert (archive.events.last_sequence, archive.space.total_bytes) == (2, 5)
             archive.captures.note(note())
             await written(archive)
-            assert archive.last_sequence == 3, "the events' numbers go on"
+            assert archive.events.last_sequence == 3, "the events' numbers go on"
     assert not logs, "nothing was to be put right"
 
 
@@ -77,7 +77,7 @@ async def test_a_capture_that_was_under_way_is_cancelled_with_an_event(
             assert record.failure.reason == "CAMERA_UNAVAILABLE"
             assert record.failure.metadata == {"camera": "cam", "capture_id": "a"}
             assert folder.events() == ["PROGRESS a", "CANCELLED a", "CANCELLED b"]
-            assert archive.last_sequence == 3
+            assert archive.events.last_sequence == 3
             again = await keep(archive, capture("c", request_id="one"))
             assert await archive.captures.find_by_request_id("cam", "one") == again
     assert [event.capture_id for event in told] == ["c"], "nobody was there to be told"
@@ -88,7 +88,7 @@ async def test_whoever_asks_from_there_is_told_of_the_cancelled_captures(folder:
     async with opened(folder) as archive:
         archive.captures.begin(capture("a"), note(1, capture_id="a"))
     async with opened(folder) as archive:
-        event = await anext(archive.follow("cam", 1))
+        event = await anext(archive.events.follow("cam", 1))
         assert isinstance(event, EventRecord)
         assert (event.type, event.sequence) == (EventType.CANCELLED, 2)
         assert event.capture == await archive.capture("a")
@@ -139,7 +139,7 @@ async def test_a_capture_that_has_lost_its_picture_says_so(folder: Folder) -> No
             assert record.labels == {"point": "1"}
             assert record.failure is not None
             assert record.failure.reason == "CAPTURE_NOT_FOUND"
-            assert archive.total_bytes == 3
+            assert archive.space.total_bytes == 3
             with pytest.raises(CaptureNotFound):
                 await archive.read("a")
             assert await archive.captures.find_by_request_id("cam", "one") is None, (

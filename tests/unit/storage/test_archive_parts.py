@@ -50,16 +50,16 @@ async def test_all_files_of_a_shot_are_kept_as_one_capture(
     assert await archive.capture("a") == kept
     assert [file.name for file in kept.files] == list(NAMES)
     for number, data in enumerate((JPEG, RAW)):
-        async with await archive.open_image("a", lambda _, n=number: n) as reader:  # type: ignore[misc]
+        async with archive.open_image("a", lambda _, n=number: n) as reader:  # type: ignore[misc]
             assert await reader.read(0, 100) == data
 
 
 async def test_its_size_is_that_of_all_files(archive: Archive, folder: Folder) -> None:
     await keep_both(archive)
-    assert archive.total_bytes == len(JPEG) + len(RAW)
+    assert archive.space.total_bytes == len(JPEG) + len(RAW)
     await keep_both(archive, "b")
     assert await archive.prune(excess_bytes=1) == 1, "one capture frees enough"
-    assert archive.total_bytes == len(JPEG) + len(RAW)
+    assert archive.space.total_bytes == len(JPEG) + len(RAW)
     assert folder.files() == [f"{DATED}/b.1.nef", f"{DATED}/b.jpg"]
 
 
@@ -128,7 +128,7 @@ async def test_a_capture_that_has_lost_a_file_says_so(
     (folder.path / DATED / lost).unlink()
     for _ in range(2):
         archive = await reopened(folder)
-        record, total = await archive.capture("a"), archive.total_bytes
+        record, total = await archive.capture("a"), archive.space.total_bytes
         await archive.close()
         assert record.state is state
         assert record.others == ()
@@ -157,7 +157,7 @@ async def test_a_journal_of_the_version_before_is_read_and_written(folder: Folde
     assert await archive.capture("old") == old
     assert await archive.read("old") == JPEG
     await keep_both(archive, "new")
-    assert archive.total_bytes == 2 * len(JPEG) + len(RAW)
+    assert archive.space.total_bytes == 2 * len(JPEG) + len(RAW)
     await archive.close()
     archive = await reopened(folder)
     assert folder.states() == {"old": "SUCCEEDED", "new": "SUCCEEDED"}

@@ -21,8 +21,8 @@ from structlog.testing import capture_logs
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import event_queries, schema
 from camsvc.storage import queries as rows
-from camsvc.storage.connections import UnusableDatabase
 from camsvc.storage.database import Database
+from camsvc.storage.schema import UnusableDatabase
 
 BOUND_S = 20.0
 
@@ -32,7 +32,7 @@ class Rig:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.commits = 0
+        self.commits = self.failed_batches = 0
         self.broken: Exception | None = None
         self.journal = self.open()
 
@@ -74,6 +74,7 @@ class Rig:
 
     def _before_commit(self) -> None:
         if self.broken:
+            self.failed_batches += 1
             raise self.broken
         self.commits += 1
 
@@ -139,7 +140,7 @@ async def test_when_the_folders_cannot_be_synced_the_batch_fails_and_the_next_do
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     assert {str(outcome) for outcome in outcomes} == {"no sync"}
     assert rig.commits == 1
-    assert rig.journal.failed_batches == 2, "that which held the others up, and theirs"
+    assert rig.failed_batches == 2, "that which held the others up, and theirs"
     rig.broken = None
     assert await rig.journal.write(add) == 2
     assert await rig.sequences() == [1, 2]
@@ -423,7 +424,7 @@ def test_a_folder_that_takes_no_file_is_refused() -> None:
 OPENS = """
 import sys
 from pathlib import Path
-from camsvc.storage.connections import UnusableDatabase
+from camsvc.storage.schema import UnusableDatabase
 from camsvc.storage.database import Database
 try:
     Database.open(Path(sys.argv[1]), before_commit=lambda: None)

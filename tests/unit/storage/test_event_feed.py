@@ -88,7 +88,7 @@ async def test_readers_at_all_places_keep_up_with_an_archive_that_is_written_to(
     async def read(camera: str, after: int) -> list[int]:
         due = [n for n in range(after + 1, count + 1) if camera in ("", kept[n - 1])]
         found: list[int] = []
-        async for item in archive.follow(camera, after):
+        async for item in archive.events.follow(camera, after):
             assert isinstance(item, EventRecord)
             found.append(item.sequence)
             if len(found) == len(due):
@@ -103,9 +103,9 @@ async def test_readers_at_all_places_keep_up_with_an_archive_that_is_written_to(
             archive.captures.note(note(number, camera))
             if number % 100 == 0:
                 asked = rng.choice(["", *cameras])
-                group.create_task(read(asked, rng.randrange(archive.last_sequence + 1)))
+                group.create_task(read(asked, rng.randrange(archive.events.last_sequence + 1)))
                 await asyncio.sleep(0)
-    assert archive.last_sequence == count
+    assert archive.events.last_sequence == count
 
 
 def test_only_one_cameras_events_are_given_when_that_is_asked_for(rig: FeedRig) -> None:
@@ -326,8 +326,8 @@ def test_who_comes_after_the_end_is_told_so(rig: FeedRig) -> None:
 
 
 async def test_it_goes_on_from_where_the_journal_was_left(archive: Archive) -> None:
-    assert archive.last_sequence == 0
+    assert archive.events.last_sequence == 0
     archive.captures.note(note(1))
-    event = await anext(archive.follow("", 0))
+    event = await anext(archive.events.follow("", 0))
     assert isinstance(event, EventRecord)
     assert event.sequence == 1

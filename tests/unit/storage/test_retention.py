@@ -66,7 +66,7 @@ async def test_without_limits_everything_stays(archive: Archive) -> None:
     await keep_days(archive, 10_000, 1)
     await Retention(archive, settings()).enforce()
     assert await left(archive) == ["10000", "1"]
-    assert archive.last_sequence == 2
+    assert archive.events.last_sequence == 2
 
 
 async def test_what_is_too_old_goes(archive: Archive, folder: Folder) -> None:
@@ -80,7 +80,7 @@ async def test_what_is_too_much_goes_oldest_first(archive: Archive, folder: Fold
     await keep_days(archive, 2, 4, 3, 1)
     await Retention(archive, settings(max_bytes=25)).enforce()
     assert await left(archive) == ["2", "1"]
-    assert archive.total_bytes == 20
+    assert archive.space.total_bytes == 20
     assert len(folder.files()) == 2
 
 
@@ -115,7 +115,7 @@ async def test_what_is_pinned_stays(
 async def test_what_is_being_read_stays_until_the_next_time(archive: Archive) -> None:
     await keep_days(archive, 3, 2, 1)
     retention = Retention(archive, settings(max_bytes=10))
-    async with await archive.open_image("3") as picture:
+    async with archive.open_image("3") as picture:
         await retention.enforce()
         assert await left(archive) == ["3"], "others go in its place"
         assert await picture.read(0, 10) == PICTURE
@@ -129,12 +129,12 @@ async def test_old_events_go_by_number_and_by_age(archive: Archive) -> None:
         archive.captures.note(note(ago_ns(age)))
     await written(archive)
     await Retention(archive, settings(max_events=2000)).enforce()
-    first = await anext(archive.follow("", 0))
+    first = await anext(archive.events.follow("", 0))
     assert getattr(first, "first_available_sequence", None) == 501
     await Retention(archive, settings(max_age_days=10.5)).enforce()
-    first = await anext(archive.follow("", 0))
+    first = await anext(archive.events.follow("", 0))
     assert getattr(first, "first_available_sequence", None) == 2491
-    assert archive.last_sequence == 2500
+    assert archive.events.last_sequence == 2500
 
 
 async def test_the_newest_event_tells_where_the_sequence_is_though_all_have_gone(
@@ -145,7 +145,7 @@ async def test_the_newest_event_tells_where_the_sequence_is_though_all_have_gone
     await Retention(archive, settings(max_age_days=1)).enforce()
     archive.captures.note(note(2))
     await written(archive)
-    assert archive.last_sequence == 2
+    assert archive.events.last_sequence == 2
 
 
 # It runs.

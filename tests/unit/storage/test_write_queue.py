@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import event_queries
-from camsvc.storage.database import Database
+from camsvc.storage.database import Database, Job
 from camsvc.storage.event_feed import EventFeed, Gap
-from camsvc.storage.write_queue import Job, WriteQueue
+from camsvc.storage.write_queue import WriteQueue
 from tests.support.waiting import until
 
 BOUND_S = 20.0
@@ -42,13 +42,11 @@ class Rig:
         if self.broken is not None:
             raise self.broken
 
-    def job(self, number: int) -> Job[None]:
+    def job(self, number: int) -> Job[EventRecord]:
         """Return a write of an event that is known by its number."""
 
-        def add(db: sqlite3.Connection) -> tuple[None, EventRecord]:
-            return None, event_queries.add_event(db, EventRecord(EventType.PROGRESS, number, "cam"))
-
-        return add
+        event = EventRecord(EventType.PROGRESS, number, "cam")
+        return lambda db: event_queries.add_event(db, event)
 
     def post(self, *, droppable: bool = False) -> None:
         number = len(self.posted) + 1
@@ -220,7 +218,7 @@ async def test_a_write_whose_caller_leaves_is_done_once_or_not_at_all(
     rig.broken = None
     rig.post()
     await rig.at_rest()
-    await rig.queue.write(lambda db: (None, None))
+    await rig.queue.flush()
     found = [item.time_ns for item in await rig.read() if isinstance(item, EventRecord)]
     assert found == sorted(set(found)), "in order, and once"
     assert set(rig.posted[:1]) <= set(found)
@@ -228,9 +226,8 @@ async def test_a_write_whose_caller_leaves_is_done_once_or_not_at_all(
 
 
 async def test_a_job_that_cannot_be_written_is_logged_and_keeps_nobody_waiting(rig: Rig) -> None:
-    def fail(db: sqlite3.Connection) -> tuple[None, None]:
+    def fail(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO nothing VALUES (1)")
-        return None, None
 
     rig.fill()
     rig.post()
@@ -284,34 +281,35 @@ async def test_a_reader_of_one_camera_is_told_of_a_gap_once(rig: Rig) -> None:
         rig.broken = None
         assert await coming == Gap(2 * MAX_PENDING + 1)
         last = EventRecord(EventType.PROGRESS, 1, "another camera")
-        rig.queue.post(lambda db: (None, event_queries.add_event(db, last)))
+        rig.queue.post(lambda db: event_queries.add_event(db, last))
         event = await anext(reader)
     assert isinstance(event, EventRecord)
     assert event.sequence == 2 * MAX_PENDING + 1
     await reader.aclose()
 
 
-async def test_an_unforeseen_error_of_the_flush_is_logged_and_it_goes_on(
+async def test_an_unforeseen_error_with_a_write_is_logged_and_those_behind_it_go_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait = asyncio.wait
+    publish = rig.feed.publish
     fails = [True]
 
-    async def fail_once(*args: Any, **options: Any) -> Any:
+    def fail_once(event: EventRecord) -> None:
         if fails:
             fails.clear()
             raise RuntimeError("unforeseen")
-        return await wait(*args, **options)
+        publish(event)
 
     rig.fill()
     rig.post()
+    rig.post()
     await stalled(rig)
     with capture_logs() as logs:
-        monkeypatch.setattr("camsvc.storage.write_queue.asyncio.wait", fail_once)
-        with pytest.raises(RuntimeError, match="unforeseen"):
-            await rig.queue.flush()
+        monkeypatch.setattr(rig.feed, "publish", fail_once)
         rig.broken = None
-        await rig.at_rest()
+        rig.post()
+        await rig.queue.flush()
     (log,) = [log for log in logs if log["event"] == "unhandled exception"]
-    assert log["task"] == "journal flush"
+    assert log["task"] == "journal queue"
     assert log["exc_info"]
+    assert [item.time_ns for item in await rig.read() if isinstance(item, EventRecord)] == [1, 2, 3]
