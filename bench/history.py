@@ -58,11 +58,8 @@ def _record(number: int) -> CaptureRecord:
 
 async def fill(folder: Path) -> None:
     """Make a journal of `CAPTURES` captures."""
-    journal = await asyncio.to_thread(
-        Database.open,
-        folder / "journal.sqlite3",
-        before_commit=lambda: None,
-    )
+    path = folder / "journal.sqlite3"
+    journal = await asyncio.to_thread(Database, path, before_commit=lambda: None)
     for start in range(0, CAPTURES, 5000):
         records = [_record(number) for number in range(start, start + 5000)]
         await journal.write(functools.partial(_add, records))

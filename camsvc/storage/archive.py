@@ -158,7 +158,7 @@ class Archive:
         self,
         *,
         before_time_ns: int | None = None,
-        excess_bytes: int = 0,
+        excess_bytes: float = 0,
         without_label: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> int:
@@ -256,7 +256,7 @@ def _open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
             "with --data-dir DIR or service.data_dir"
         )
     try:
-        database = Database.open(folder / "journal.sqlite3", before_commit=store.sync)
+        database = Database(folder / "journal.sqlite3", before_commit=store.sync)
     except UnusableDatabase as error:
         os.close(lock)
         raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from sqlite3 import Connection
 from threading import Thread
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -91,33 +91,9 @@ class _Write(asyncio.Future[T]):
 
 
 class Database:
-    """The open database. `write`, `read`, `backlog` and `close` are for the event loop's thread."""
+    """The open database. `write`, `read` and `close` are for the event loop's thread."""
 
-    def __init__(
-        self,
-        writer: Connection,
-        readers: list[Connection],
-        log: Path,
-        before_commit: Callable[[], None],
-    ) -> None:
-        self._writer = writer
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
-        self._readers = readers
-        for reader in readers:
-            self._idle.put(reader)
-        self._log = log
-        self._log_limit = _LOG_BYTES
-        self._before_commit = before_commit
-        self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
-        self._closed = False
-        self._backlog = 0
-        self._pool = ThreadPoolExecutor(len(readers), "journal-read")
-        # A daemon, so that a service that ends by an error is not kept alive by it.
-        self._thread = Thread(target=self._work, name="journal-write", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def open(cls, path: Path, *, before_commit: Callable[[], None]) -> Self:
+    def __init__(self, path: Path, *, before_commit: Callable[[], None]) -> None:
         """Open the database at `path`, made when missing. Blocks.
 
         `before_commit` is called in the writer's thread before each commit: what it raises fails
@@ -126,14 +102,19 @@ class Database:
         Raises:
             UnusableDatabase: it cannot be opened, made or written to, or is of a newer version.
         """
-        writer, *readers = connect(path, 1 + _READERS)
-        log = path.with_name(f"{path.name}-wal")
-        return cls(writer, readers, log, before_commit)
-
-    @property
-    def backlog(self) -> int:
-        """How many writes have no outcome yet."""
-        return self._backlog
+        self._writer, *self._readers = connect(path, 1 + _READERS)
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        for reader in self._readers:
+            self._idle.put(reader)
+        self._log = path.with_name(f"{path.name}-wal")
+        self._log_limit = _LOG_BYTES
+        self._before_commit = before_commit
+        self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(_READERS, "journal-read")
+        # A daemon, so that a service that ends by an error is not kept alive by it.
+        self._thread = Thread(target=self._work, name="journal-write", daemon=True)
+        self._thread.start()
 
     def write(self, job: Job[T]) -> asyncio.Future[T]:
         """Queue a job for the next batch; its future has the job's result once that is durable.
@@ -146,7 +127,6 @@ class Database:
         if self._closed:
             write.set_exception(UnusableDatabase("the journal is closed"))
         else:
-            self._backlog += 1
             self._waiting.put(write)
         return write
 
@@ -230,9 +210,8 @@ class Database:
     def _resolve(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
         """Give a batch's futures their outcomes, on the event loop."""
         for write, outcome in zip(batch, outcomes, strict=True):
-            self._backlog -= 1
-            if write.done():
-                continue  # cancelled
+            if write.done():  # cancelled
+                continue
             if isinstance(outcome, Failed):
                 write.set_exception(outcome.error)
             else:

@@ -37,7 +37,7 @@ class DiskSpace:
         added, self._added = self._added, asyncio.Event()
         added.set()
 
-    async def wait_until_larger(self, max_bytes: int) -> None:
+    async def wait_until_larger(self, max_bytes: float) -> None:
         """Wait for a picture that is kept while all of them take more than that."""
         while True:
             await self._added.wait()

@@ -131,15 +131,13 @@ class FileStore:
 
     def sweep(self) -> int:
         """Empty `staging/` and return how many were in it. No picture may be on its way."""
-        count = 0
-        with os.scandir(self._folder / _STAGING) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)
-                count += 1
-        return count
+        entries = list((self._folder / _STAGING).iterdir())
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        return len(entries)
 
     def files(self) -> dict[str, str]:
         """Return the capture id of every picture that is found, by its path.

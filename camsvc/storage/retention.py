@@ -6,6 +6,7 @@ label.
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from typing import Protocol
@@ -51,6 +52,7 @@ class Retention:
     ) -> None:
         self._archive = archive
         self._settings = settings
+        self._max_bytes = settings.max_bytes or math.inf
         self._interval_s = interval_s
         key, _, value = settings.pinned_label.partition("=")
         self._pinned = (key, value) if key else None
@@ -63,13 +65,13 @@ class Retention:
                 await self.enforce()
             except (OSError, sqlite3.Error, StorageFull) as error:  # it is tried again
                 _log.error("retention failed", error=str(error))
-            if self._excess_bytes() > 0:
+            if self._archive.space.total_bytes > self._max_bytes:
                 again_s = max(_AGAIN_S, self._settings.min_age_s / _LOOKS_PER_MIN_AGE)
                 await asyncio.sleep(min(again_s, self._interval_s))
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_s):
-                        await self._until_too_much()
+                        await self._archive.space.wait_until_larger(self._max_bytes)
 
     async def enforce(self) -> None:
         """Delete what is not to be kept any more."""
@@ -80,19 +82,9 @@ class Retention:
             oldest_ns = time.time_ns() - int(settings.max_age_days * _DAY_NS)
             while await archive.prune(before_time_ns=oldest_ns, without_label=self._pinned):
                 pass
-        while (excess := self._excess_bytes()) > 0 and await archive.prune(
+        while (excess := archive.space.total_bytes - self._max_bytes) > 0 and await archive.prune(
             excess_bytes=excess, without_label=self._pinned
         ):
             pass
         while await archive.trim_events(before_time_ns=oldest_ns, keep=settings.max_events):
             pass
-
-    def _excess_bytes(self) -> int:
-        max_bytes = self._settings.max_bytes
-        return self._archive.space.total_bytes - max_bytes if max_bytes else 0
-
-    async def _until_too_much(self) -> None:
-        if self._settings.max_bytes:
-            await self._archive.space.wait_until_larger(self._settings.max_bytes)
-        else:
-            await asyncio.get_running_loop().create_future()  # until the interval has passed

@@ -93,12 +93,11 @@ def connect(path: Path, count: int) -> list[Connection]:
     with contextlib.ExitStack() as opened:
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            writer = opened.enter_context(contextlib.closing(_connect(path)))
-            prepare(writer)
-            readers = [
-                opened.enter_context(contextlib.closing(_connect(path))) for _ in range(1, count)
+            connections = [
+                opened.enter_context(contextlib.closing(_connect(path))) for _ in range(count)
             ]
-            for reader in readers:
+            prepare(connections[0])
+            for reader in connections[1:]:
                 reader.execute("PRAGMA query_only = ON")
         except OSError as error:
             why = error.strerror or error
@@ -110,7 +109,7 @@ def connect(path: Path, count: int) -> list[Connection]:
             why = _HINTS.get(code, "cannot be opened")
             raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
         opened.pop_all()
-    return [writer, *readers]
+    return connections
 
 
 def _connect(path: Path) -> Connection:

@@ -31,7 +31,7 @@ class Rig:
 
     def __init__(self, path: Path, max_pending: int = MAX_PENDING) -> None:
         self.broken: BaseException | None = None
-        self.database = Database.open(path, before_commit=self._before_commit)
+        self.database = Database(path, before_commit=self._before_commit)
         self.feed = EventFeed(self.database, 0)
         self.queue = WriteQueue(self.database, self.feed, retry_s=RETRY_S, max_pending=max_pending)
         self.posted: list[int] = []
