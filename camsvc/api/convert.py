@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from camsvc.api.errors import status_of
 from camsvc.camera.recovery import Step, StepStatistics
-from camsvc.camera.view import CameraView
+from camsvc.camera.view import ActiveCapture, CameraView
 from camsvc.live.viewer import LiveFrame, LiveStatus
 from camsvc.model.discovery import FoundDevice
 from camsvc.model.values import Control, ControlValue, DeviceInfo
@@ -20,11 +20,6 @@ _TYPES = {
     "int": pb.Control.TYPE_INT,
     "float": pb.Control.TYPE_DOUBLE,
     "string": pb.Control.TYPE_STRING,
-}
-_ACCESS = {
-    "read": pb.Control.ACCESS_READ,
-    "write": pb.Control.ACCESS_WRITE,
-    "read_write": pb.Control.ACCESS_READ_WRITE,
 }
 
 _MAX_SERIALIZED = 8
@@ -71,12 +66,11 @@ def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
 def live_status(status: LiveStatus) -> api.LiveViewResponse:
     """Return a status of the live view."""
     message = pb.LiveStatus(
-        state=pb.LiveStatus.State.Value(f"STATE_{status.state.value}"), reason=status.reason
+        state=pb.LiveStatus.State.Value(f"STATE_{status.state.value}"),
+        reason=status.reason,
+        last_frame_time=known_time(status.last_frame_ns),
+        error=status_of(status.error) if status.error else None,
     )
-    if status.last_frame_ns:
-        message.last_frame_time.CopyFrom(timestamp(status.last_frame_ns))
-    if status.error is not None:
-        message.error.CopyFrom(status_of(status.error))
     return api.LiveViewResponse(status=message)
 
 
@@ -97,6 +91,11 @@ def timestamp(time_ns: int) -> Timestamp:
     return message
 
 
+def known_time(time_ns: int) -> Timestamp | None:
+    """Return nanoseconds since the epoch as a Timestamp; None for 0, which stands for no time."""
+    return timestamp(time_ns) if time_ns else None
+
+
 def duration(seconds: float) -> Duration:
     """Return seconds as a Duration."""
     message = Duration()
@@ -106,8 +105,8 @@ def duration(seconds: float) -> Duration:
 
 def camera(view: CameraView) -> pb.Camera:
     """Return a camera as clients see it."""
-    device, active = view.device, view.active
-    message = pb.Camera(
+    device = view.device
+    return pb.Camera(
         camera=view.id,
         driver=view.driver,
         model=device.model if device else "",
@@ -116,22 +115,11 @@ def camera(view: CameraView) -> pb.Camera:
         queued_captures=view.queued,
         worst_case_capture_duration=duration(view.worst_case_s),
         statistics=_statistics(view),
+        fault=status_of(view.fault) if view.fault else None,
+        active_capture=_active(view.active) if view.active else None,
+        warnings=device.warnings if device else (),
+        capabilities=_capabilities(device) if device else None,
     )
-    if view.fault is not None:
-        message.fault.CopyFrom(status_of(view.fault))
-    if active is not None:
-        message.active_capture.CopyFrom(
-            pb.ActiveCapture(
-                capture_id=active.capture_id,
-                request_id=active.request_id,
-                start_time=timestamp(active.start_time_ns),
-                expected_end_time=timestamp(active.expected_end_time_ns),
-            )
-        )
-    if device is not None:
-        message.warnings.extend(device.warnings)
-        message.capabilities.CopyFrom(_capabilities(device))
-    return message
 
 
 def controls(values: Iterable[Control]) -> list[pb.Control]:
@@ -157,6 +145,15 @@ def device(found: FoundDevice) -> pb.Device:
     )
 
 
+def _active(capture: ActiveCapture) -> pb.ActiveCapture:
+    return pb.ActiveCapture(
+        capture_id=capture.capture_id,
+        request_id=capture.request_id,
+        start_time=timestamp(capture.start_time_ns),
+        expected_end_time=timestamp(capture.expected_end_time_ns),
+    )
+
+
 def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
     return pb.CameraCapabilities(
         live_view=device.live_view,
@@ -169,7 +166,7 @@ def _capabilities(device: DeviceInfo) -> pb.CameraCapabilities:
 
 def _statistics(view: CameraView) -> pb.CameraStatistics:
     captures, live = view.captures, view.live
-    message = pb.CameraStatistics(
+    return pb.CameraStatistics(
         live_viewers=live.viewers,
         frames=live.frames,
         fps=live.fps,
@@ -178,10 +175,8 @@ def _statistics(view: CameraView) -> pb.CameraStatistics:
         captures_rejected=captures.captures_rejected,
         consecutive_failures=captures.consecutive_failures,
         recoveries=[_recovery(*item) for item in view.recoveries.items() if item[1].count],
+        last_frame_time=known_time(live.last_frame_ns),
     )
-    if live.last_frame_ns:
-        message.last_frame_time.CopyFrom(timestamp(live.last_frame_ns))
-    return message
 
 
 def _recovery(step: Step, statistics: StepStatistics) -> pb.RecoveryStatistics:
@@ -199,17 +194,15 @@ def _control(control: Control) -> pb.Control:
         type=_TYPES[control.type],
         unit=control.unit,
         allowed_values=[_value(value) for value in control.allowed],
-        access=_ACCESS[control.access],
+        access=pb.Control.Access.Value(f"ACCESS_{control.access.upper()}"),
         description=control.description,
+        value=None if control.value is None else _value(control.value),
+        increment=control.increment,
     )
-    if control.value is not None:
-        message.value.CopyFrom(_value(control.value))
     if control.minimum is not None:
         message.range.minimum = control.minimum
     if control.maximum is not None:
         message.range.maximum = control.maximum
-    if control.increment is not None:
-        message.increment = control.increment
     return message
 
 

@@ -74,8 +74,7 @@ def _pushback_ms(error: errors.CameraServiceError, time_remaining_s: float | Non
     """
     if error.code not in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
         return None
-    if error.retry_after_s is None:
+    wait_s, left_s = error.retry_after_s, time_remaining_s
+    if wait_s is None or (left_s is not None and wait_s >= left_s):
         return _NEVER_MS
-    if time_remaining_s is not None and error.retry_after_s >= time_remaining_s:
-        return _NEVER_MS
-    return math.ceil(error.retry_after_s * 1000)
+    return math.ceil(wait_s * 1000)

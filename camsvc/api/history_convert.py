@@ -1,11 +1,12 @@
 """Captures, groups and events, made into messages of the contract."""
 
 from collections import OrderedDict
+from typing import Any
 
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
-from camsvc.api.convert import duration, settings, timestamp
+from camsvc.api.convert import duration, known_time, settings, timestamp
 from camsvc.api.errors import status_of
 from camsvc.camera.capture import CaptureResult
 from camsvc.camera.group import Result
@@ -18,7 +19,9 @@ _MAX_KEPT = 1000
 
 def capture(record: CaptureRecord) -> pb.Capture:
     """Return a capture, without its picture's bytes."""
-    message = pb.Capture(
+    exposure_us = record.exposure_us
+    parts = record.files if record.others else ()
+    return pb.Capture(
         capture_id=record.capture_id,
         camera=record.camera,
         request_id=record.request_id,
@@ -28,27 +31,13 @@ def capture(record: CaptureRecord) -> pb.Capture:
         labels=record.labels,
         attempts=record.attempts,
         recoveries=record.recoveries,
+        image=pb.CaptureImage(**_file(record.image)) if record.image else None,
+        parts=[pb.CapturePart(name=file.name, **_file(file)) for file in parts],
+        acquisition_time=known_time(record.acquisition_time_ns),
+        exposure_duration=None if exposure_us is None else duration(exposure_us / 1e6),
+        timing=None if record.state is CaptureState.RUNNING else _timing(record),
+        error=status_of(record.failure.error()) if record.failure else None,
     )
-    if record.image is not None:
-        message.image.CopyFrom(_image(record.image))
-    if record.others:
-        message.parts.extend(map(_part, record.files))
-    if record.acquisition_time_ns:
-        message.acquisition_time.CopyFrom(timestamp(record.acquisition_time_ns))
-    if record.exposure_us is not None:
-        message.exposure_duration.CopyFrom(duration(record.exposure_us / 1e6))
-    if record.state is not CaptureState.RUNNING:
-        message.timing.CopyFrom(
-            pb.CaptureTiming(
-                queue=duration(record.queue_s),
-                driver=duration(record.driver_s),
-                store=duration(record.store_s),
-                total=duration(record.total_s),
-            )
-        )
-    if record.failure is not None:
-        message.error.CopyFrom(status_of(record.failure.error()))
-    return message
 
 
 def group_result(camera: str, result: Result) -> api.CaptureGroupResult:
@@ -98,30 +87,27 @@ def event(item: EventRecord | Heartbeat | Gap) -> api.CaptureEventsResponse:
         attempt=item.attempt,
         progress_percent=item.progress_percent,
         queue_position=item.queue_position,
+        capture=capture(item.capture) if item.capture else None,
+        error=status_of(item.failure.error()) if item.failure else None,
     )
-    if item.capture is not None:
-        message.capture.CopyFrom(capture(item.capture))
-    if item.failure is not None:
-        message.error.CopyFrom(status_of(item.failure.error()))
     return api.CaptureEventsResponse(event=message)
 
 
-def _part(file: StoredImage) -> pb.CapturePart:
-    return pb.CapturePart(
-        name=file.name,
-        mime_type=file.mime_type,
-        width_px=file.width_px,
-        height_px=file.height_px,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
+def _timing(record: CaptureRecord) -> pb.CaptureTiming:
+    return pb.CaptureTiming(
+        queue=duration(record.queue_s),
+        driver=duration(record.driver_s),
+        store=duration(record.store_s),
+        total=duration(record.total_s),
     )
 
 
-def _image(image: StoredImage) -> pb.CaptureImage:
-    return pb.CaptureImage(
-        mime_type=image.mime_type,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        size_bytes=image.size_bytes,
-        sha256=image.sha256,
-    )
+def _file(file: StoredImage) -> dict[str, Any]:
+    """Return what CaptureImage and CapturePart have in common."""
+    return {
+        "mime_type": file.mime_type,
+        "width_px": file.width_px,
+        "height_px": file.height_px,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+    }

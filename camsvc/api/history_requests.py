@@ -12,7 +12,7 @@ from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from camsvc.api import requests
-from camsvc.api.requests import short
+from camsvc.api.requests import out_of_range, short
 from camsvc.model.errors import InvalidRequest
 from camsvc.model.records import CaptureRecord, CaptureState, Filter
 
@@ -58,9 +58,7 @@ def captures_filter(request: api.ListCapturesRequest) -> Filter:
 def page_size(request: api.ListCapturesRequest) -> int:
     """Return the most captures that a page holds."""
     if request.page_size < 0:
-        raise InvalidRequest(
-            "page_size", f"{request.page_size} is out of range; allowed: 0 ({_PAGE_SIZE}) and more"
-        )
+        raise out_of_range("page_size", request.page_size, f"0 ({_PAGE_SIZE}) and more")
     return min(request.page_size or _PAGE_SIZE, _MAX_PAGE_SIZE)
 
 
@@ -93,14 +91,9 @@ def byte_range(request: api.DownloadImageRequest, size_bytes: int) -> range:
     """Return the bytes of a file that are asked for."""
     offset, limit = request.read_offset, request.read_limit
     if not 0 <= offset <= size_bytes:
-        raise InvalidRequest(
-            "read_offset",
-            f"{offset} is out of range; allowed: from 0 to the file's size, {size_bytes}",
-        )
+        raise out_of_range("read_offset", offset, f"from 0 to the file's size, {size_bytes}")
     if limit < 0:
-        raise InvalidRequest(
-            "read_limit", f"{limit} is out of range; allowed: 0 (up to the end) and more"
-        )
+        raise out_of_range("read_limit", limit, "0 (up to the end) and more")
     return range(offset, min(size_bytes, offset + limit) if limit else size_bytes)
 
 
@@ -109,9 +102,7 @@ def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
     requests.check_enum(request, "variant")
     thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
     if thumbnail and request.part != 0:
-        raise InvalidRequest(
-            "part", f"{request.part} is out of range; allowed: 0 with VARIANT_THUMBNAIL"
-        )
+        raise out_of_range("part", request.part, "0 with VARIANT_THUMBNAIL")
     return thumbnail
 
 
@@ -120,7 +111,7 @@ def part(request: api.DownloadImageRequest, record: CaptureRecord) -> int:
     last = len(record.files) - 1
     if not 0 <= request.part <= last:
         allowed = f"from 0 to {last}" if last else "0, as the capture has one file"
-        raise InvalidRequest("part", f"{request.part} is out of range; allowed: {allowed}")
+        raise out_of_range("part", request.part, allowed)
     return request.part
 
 

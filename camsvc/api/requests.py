@@ -140,9 +140,7 @@ def live_spec(request: api.LiveViewRequest | api.GetFrameRequest) -> LiveSpec:
     if isinstance(request, api.LiveViewRequest) and request.HasField("max_fps"):
         max_fps = request.max_fps
         if not 0 < max_fps <= _MAX_FPS:  # also true of NaN
-            raise InvalidRequest(
-                "max_fps", f"{max_fps} is out of range; allowed: above 0, up to {_MAX_FPS}"
-            )
+            raise out_of_range("max_fps", max_fps, f"above 0, up to {_MAX_FPS}")
     return LiveSpec(
         max_width_px=_within(request, "max_width_px", _MAX_SIZE_PX),
         max_height_px=_within(request, "max_height_px", _MAX_SIZE_PX),
@@ -157,9 +155,7 @@ def max_age_s(request: api.GetFrameRequest) -> float | None:
         return None
     seconds = request.max_age.ToNanoseconds() / 1e9
     if not 0 <= seconds <= _MAX_AGE_S:
-        raise InvalidRequest(
-            "max_age", f"{seconds:g} s is out of range; allowed: from 0 to {_MAX_AGE_S} s"
-        )
+        raise out_of_range("max_age", f"{seconds:g} s", f"from 0 to {_MAX_AGE_S} s")
     return seconds
 
 
@@ -168,14 +164,20 @@ def order(request: api.CaptureRequest, inline_limit_bytes: int, *, in_group: boo
 
     In a group, pictures are never inline.
     """
-    limit = inline_limit(request, inline_limit_bytes)
-    inline = delivers_inline(request) and not in_group
+    limit = inline_limit_bytes
+    if request.HasField("max_inline_bytes"):
+        limit = request.max_inline_bytes
+        if limit < 1:
+            raise out_of_range("max_inline_bytes", limit, "from 1")
+    for field in ("delivery", "busy_policy"):
+        check_enum(request, field)
+    inline = request.delivery != api.CaptureRequest.DELIVERY_REFERENCE and not in_group
     return Order(
         shot=shot(request),
         request_id=request_id(request.request_id),
         labels=labels(request.labels),
         inline_bytes=limit if inline else 0,
-        wait=waits(request),
+        wait=request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT,
     )
 
 
@@ -200,36 +202,12 @@ def group(request: api.CaptureGroupRequest) -> list[Order]:
     return orders
 
 
-def delivers_inline(request: api.CaptureRequest) -> bool:
-    """Return whether the picture is to be in the response."""
-    check_enum(request, "delivery")
-    return request.delivery != api.CaptureRequest.DELIVERY_REFERENCE
-
-
-def waits(request: api.CaptureRequest) -> bool:
-    """Return whether to wait while the camera is busy."""
-    check_enum(request, "busy_policy")
-    return request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT
-
-
-def inline_limit(request: api.CaptureRequest, default: int) -> int:
-    """Return the largest inline picture that is allowed, in bytes."""
-    if not request.HasField("max_inline_bytes"):
-        return default
-    if request.max_inline_bytes < 1:
-        raise InvalidRequest(
-            "max_inline_bytes", f"{request.max_inline_bytes} is out of range; allowed: from 1"
-        )
-    return request.max_inline_bytes
-
-
 def _within(message: Message, field: str, maximum: int) -> int | None:
     if not message.HasField(field):
         return None
     value: int = getattr(message, field)
     if not 1 <= value <= maximum:
-        description = f"{value} is out of range; allowed: from 1 to {maximum}"
-        raise InvalidRequest(_path(message, field), description)
+        raise out_of_range(_path(message, field), value, f"from 1 to {maximum}")
     return value
 
 
@@ -244,6 +222,11 @@ def check_enum(message: Message, field: str) -> None:
     if enum is not None and value not in enum.values_by_number:
         names = ", ".join(known.name for known in enum.values if known.number)
         raise InvalidRequest(_path(message, field), f"{value} is not known; allowed: {names}")
+
+
+def out_of_range(field: str, value: object, allowed: str) -> InvalidRequest:
+    """Return the error of a number that is too small or too large."""
+    return InvalidRequest(field, f"{value} is out of range; allowed: {allowed}")
 
 
 def short(value: str) -> str:
