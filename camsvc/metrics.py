@@ -7,7 +7,7 @@ event loop, which owns those counts; only the HTTP is on a thread of its own.
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 from prometheus_client import (
@@ -51,13 +51,6 @@ _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.events.last_sequence),
 }
 
-_STORAGE_COUNTERS: dict[str, tuple[str, Callable[[Archive], float]]] = {
-    "camsvc_journal_writes_dropped": (
-        "Events dropped because too many writes waited for room on the disk.",
-        lambda a: a.queue.dropped_writes,
-    ),
-}
-
 _COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
     "camsvc_busy_refusals": (
         "Captures refused because the camera was busy or its queue full.",
@@ -71,14 +64,8 @@ _COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
         "Time that succeeded captures took, waiting included.",
         lambda v: v.captures.capture_s_total,
     ),
-    "camsvc_live_frames": (
-        "Live frames read from the camera.",
-        lambda v: v.live.frames_total,
-    ),
-    "camsvc_live_frames_sent": (
-        "Live frames handed to viewers.",
-        lambda v: v.live.sent_total,
-    ),
+    "camsvc_live_frames": ("Live frames read from the camera.", lambda v: v.live.frames_total),
+    "camsvc_live_frames_sent": ("Live frames handed to viewers.", lambda v: v.live.sent_total),
     "camsvc_live_frames_dropped": (
         "Live frames that viewers were too slow for.",
         lambda v: v.live.dropped_total,
@@ -92,6 +79,39 @@ _COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
         lambda v: v.live.encode_s_total,
     ),
 }
+
+
+_LABELLED: dict[str, tuple[type[Family], str, str, Callable[[CameraView], dict[str, float]]]] = {
+    "camsvc_camera_state": (
+        GaugeMetricFamily,
+        "1 for the state the camera is in.",
+        "state",
+        lambda v: {state.value: state is v.state for state in State},
+    ),
+    "camsvc_captures": (
+        CounterMetricFamily,
+        "Captures by their result.",
+        "result",
+        lambda v: {
+            "succeeded": v.captures.captures_succeeded,
+            "failed": v.captures.captures_failed,
+            "rejected": v.captures.captures_rejected,
+        },
+    ),
+    "camsvc_recoveries": (
+        CounterMetricFamily,
+        "Recovery steps that were taken.",
+        "rung",
+        lambda v: {step.name: taken.count for step, taken in v.recoveries.items()},
+    ),
+    "camsvc_recovery_seconds": (
+        CounterMetricFamily,
+        "Time that recovery steps took.",
+        "rung",
+        lambda v: {step.name: taken.total_s for step, taken in v.recoveries.items()},
+    ),
+}
+"""With one more label: its name, and what the camera has for each of its values."""
 
 
 class FleetCollector(Collector):
@@ -123,59 +143,24 @@ class FleetCollector(Collector):
     def _read(self) -> Iterator[Metric]:
         for name, (text, read) in _STORAGE.items():
             yield GaugeMetricFamily(name, text, read(self._archive))
-        for name, (text, read) in _STORAGE_COUNTERS.items():
-            yield CounterMetricFamily(name, text, read(self._archive))
+        yield CounterMetricFamily(
+            "camsvc_journal_writes_dropped",
+            "Events dropped because too many writes waited for room on the disk.",
+            self._archive.queue.dropped_writes,
+        )
         views = self._fleet.views()
-        for name, (text, gauge) in _GAUGES.items():
-            family: Family = GaugeMetricFamily(name, text, labels=["camera"])
+        for kind, metrics in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
+            for name, (text, count) in metrics.items():
+                family: Family = kind(name, text, labels=["camera"])
+                for view in views:
+                    family.add_metric([view.id], count(view))
+                yield family
+        for name, (kind, text, label, counts) in _LABELLED.items():
+            family = kind(name, text, labels=["camera", label])
             for view in views:
-                family.add_metric([view.id], gauge(view))
+                for value, number in counts(view).items():
+                    family.add_metric([view.id, value], number)
             yield family
-        for name, (text, count) in _COUNTERS.items():
-            family = CounterMetricFamily(name, text, labels=["camera"])
-            for view in views:
-                family.add_metric([view.id], count(view))
-            yield family
-        yield _by_state(views)
-        yield _by_result(views)
-        yield from _by_step(views)
-
-
-def _by_state(views: Sequence[CameraView]) -> Metric:
-    family = GaugeMetricFamily(
-        "camsvc_camera_state", "1 for the state the camera is in.", labels=["camera", "state"]
-    )
-    for view in views:
-        for state in State:
-            family.add_metric([view.id, state.value], state is view.state)
-    return family
-
-
-def _by_result(views: Sequence[CameraView]) -> Metric:
-    family = CounterMetricFamily(
-        "camsvc_captures", "Captures by their result.", labels=["camera", "result"]
-    )
-    for view in views:
-        family.add_metric([view.id, "succeeded"], view.captures.captures_succeeded)
-        family.add_metric([view.id, "failed"], view.captures.captures_failed)
-        family.add_metric([view.id, "rejected"], view.captures.captures_rejected)
-    return family
-
-
-def _by_step(views: Sequence[CameraView]) -> Iterator[Metric]:
-    labels = ["camera", "rung"]
-    counts = CounterMetricFamily(
-        "camsvc_recoveries", "Recovery steps that were taken.", labels=labels
-    )
-    seconds = CounterMetricFamily(
-        "camsvc_recovery_seconds", "Time that recovery steps took.", labels=labels
-    )
-    for view in views:
-        for step, statistics in view.recoveries.items():
-            counts.add_metric([view.id, step.name], statistics.count)
-            seconds.add_metric([view.id, step.name], statistics.total_s)
-    yield counts
-    yield seconds
 
 
 async def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
