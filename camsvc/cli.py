@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from camsvc import __version__, logs
-from camsvc.config.settings import Settings, SettingsError, load
+from camsvc.config.errors import SettingsError
+from camsvc.config.settings import Settings, load
 
 app = typer.Typer(
     help="A gRPC camera service whose cameras cannot hang it.",
@@ -121,9 +122,8 @@ def doctor_command(
 
 def _load(config: Path | None, **service: Any) -> Settings:
     """Read the settings and set the logs up; end the command when they are wrong."""
-    overrides = {key: value for key, value in service.items() if value is not None}
     try:
-        settings = load(config, {"service": overrides} if overrides else {})
+        settings = load(config, **service)
     except SettingsError as error:
         _fail(str(error))
     logs.configure(settings.service.log_format, settings.service.log_level)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from camsvc.admin import discovery
-from camsvc.config.settings import CameraSettings, Settings
+from camsvc.config.cameras import CameraSettings
+from camsvc.config.settings import Settings
 from camsvc.ipc import messages as m
 from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (

@@ -4,9 +4,9 @@ Frozen, and unknown keys are refused. Every field says what it is for and in whi
 that is a matter of tuning has its reason next to it.
 """
 
+import contextlib
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    create_model,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,15 +26,6 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from camsvc.config.cameras import CameraSettings, parse_camera
 from camsvc.config.errors import SettingsError, explain
 from camsvc.drivers.settings import Count, Number, SecondsOrZero, Table
-
-__all__ = [
-    "CameraSettings",
-    "RetentionSettings",
-    "ServiceSettings",
-    "Settings",
-    "SettingsError",
-    "load",
-]
 
 _ENV_PREFIX = "CAMSVC_"
 
@@ -150,25 +142,15 @@ class _Environment(BaseSettings):
     )
 
 
-class _ServiceEnvironment(_Environment):
-    service: dict[str, Any] = Field(default_factory=dict)
-
-
-class _RetentionEnvironment(_Environment):
-    retention: dict[str, Any] = Field(default_factory=dict)
-
-
-_ENVIRONMENTS = {"service": _ServiceEnvironment, "retention": _RetentionEnvironment}
-
 _SHARED: dict[str, type[BaseModel]] = {"service": ServiceSettings, "retention": RetentionSettings}
 """The tables that the environment may set keys of."""
 
 
-def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load(path: Path | None, **command_line: Any) -> Settings:
     """Return the settings of a file, the environment and the command line, the last one winning.
 
-    Without a file there is one simulated camera, `sim0`. `overrides` has the file's shape; values
-    of None in it do not count.
+    Without a file there is one simulated camera, `sim0`. `command_line` has keys of `[service]`;
+    those of None do not count.
 
     Raises:
         SettingsError: with a line for each problem.
@@ -177,17 +159,16 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Setti
     if path is not None:
         raw = _read(path)
     origin = {"": "settings" if path is None else str(path)}
-    given = {**(overrides or {})}
     for name, model in _SHARED.items():
-        line = {k: v for k, v in given.pop(name, {}).items() if v is not None}
         variables = _variables(name, model)
-        table = raw.get(name, {})
-        if isinstance(table, dict):
-            raw[name] = {**table, **variables, **line}
+        if isinstance(raw.setdefault(name, {}), dict):
+            raw[name] |= variables
             prefix = f"{_ENV_PREFIX}{name.upper()}__"
             origin |= {key: f"{prefix}{key.upper()} (environment)" for key in variables}
-            origin |= dict.fromkeys(line, "command line")
-    raw |= {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in command_line.items() if value is not None}
+    if isinstance(raw["service"], dict):
+        raw["service"] |= given
+        origin |= dict.fromkeys(given, "command line")
     raw.setdefault("cameras", [])
     try:
         return Settings.model_validate(raw)
@@ -214,8 +195,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _variables(table: str, model: type[BaseModel]) -> dict[str, Any]:
     """Return what the environment sets of a table."""
+    fields: Any = {table: (dict[str, Any], {})}
     try:
-        given: dict[str, Any] = getattr(_ENVIRONMENTS[table](), table)
+        given = getattr(create_model(table, __base__=_Environment, **fields)(), table)
     except (UnreadableVariable, ValidationError):
         name = f"{_ENV_PREFIX}{table.upper()}"
         raise SettingsError(
@@ -231,8 +213,6 @@ def _typed(model: type[BaseModel], key: str, text: object) -> object:
     if not isinstance(text, str) or field is None or field.annotation not in (int, float):
         return text
     for number in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return number(text)
-        except ValueError:
-            continue
     return text

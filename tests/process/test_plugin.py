@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from camapi.v1 import camera_pb2 as pb
 
-from camsvc.config.settings import Settings, SettingsError, load
+from camsvc.config.errors import SettingsError
+from camsvc.config.settings import Settings, load
 from camsvc.ipc import messages as m
 from camsvc.model.discovery import FoundDevice
 from camsvc.model.registry import BUILTIN, BuiltIn

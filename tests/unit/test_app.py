@@ -51,8 +51,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Archive]:
     """Run the service in this process, until the block ends."""
-    where = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "data_dir": folder}
-    loaded = settings.load(None, {"service": where})
+    any_port = "127.0.0.1:0"
+    loaded = settings.load(None, listen=any_port, metrics_listen=any_port, data_dir=folder)
     archive = await Archive.open(folder)
     running = asyncio.create_task(app.Service(loaded, archive).run())
     try:

@@ -1,13 +1,14 @@
 """Settings: what they mean, where they come from, and what is said of every mistake."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from camsvc.config.settings import CameraSettings, Settings, SettingsError, load
+from camsvc.config.cameras import CameraSettings
+from camsvc.config.errors import SettingsError
+from camsvc.config.settings import Settings, load
 from camsvc.model.registry import BUILTIN
 
 SIM = '[[cameras]]\nid = "top"\ndriver = "simulated"\n'
@@ -31,15 +32,15 @@ def rig(tmp_path: Path) -> Path:
     return tmp_path / "rig.toml"
 
 
-def read(rig: Path, text: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+def read(rig: Path, text: str, **command_line: Any) -> Settings:
     rig.write_text(text)
-    return load(rig, overrides)
+    return load(rig, **command_line)
 
 
-def problems(rig: Path, text: str, overrides: Mapping[str, Any] | None = None) -> list[str]:
+def problems(rig: Path, text: str, **command_line: Any) -> list[str]:
     """Return the lines of the error, without the file's path in front."""
     with pytest.raises(SettingsError) as caught:
-        read(rig, text, overrides)
+        read(rig, text, **command_line)
     return [line.removeprefix(f"{rig}: ") for line in str(caught.value).splitlines()]
 
 
@@ -177,8 +178,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     monkeypatch.setenv("CAMSVC_SERVICE__GRACE_S", "1.5")
     monkeypatch.setenv("CAMSVC_SERVICE__DATA_DIR", "2024")
     text = '[service]\nlisten = "localhost:1"\ngrace_s = 3\nlog_level = "debug"\n' + SIM
-    line = {"service": {"listen": "0.0.0.0:0", "log_level": None}}
-    service = read(rig, text, line).service
+    service = read(rig, text, listen="0.0.0.0:0", log_level=None).service
     assert service.listen == "0.0.0.0:0"
     assert service.grace_s == 1.5
     assert service.log_level == "debug"
@@ -207,7 +207,7 @@ def test_a_wrong_variable_is_named(
 
 
 def test_a_wrong_option_of_the_command_line_is_named(rig: Path) -> None:
-    (line,) = problems(rig, SIM, {"service": {"listen": "here"}})
+    (line,) = problems(rig, SIM, listen="here")
     assert line.startswith("command line: [service], key 'listen': 'here': allowed: HOST:PORT")
 
 
