@@ -52,8 +52,6 @@ class Service:
     def __init__(self, settings: Settings, archive: Archive) -> None:
         self._settings = settings.service
         self._cameras = settings.cameras
-        self._archive = archive
-        self._retention = Retention(archive, settings.retention)
         self._pool = WorkerPool()
         health = Health(camera.id for camera in settings.cameras)
         cameras = {
@@ -68,6 +66,10 @@ class Service:
         self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
         service = CameraService(self._fleet, archive, settings.service.inline_limit_bytes)
         self._server = Server(service, health, settings.service.listen)
+        retention = Retention(archive, settings.retention)
+        self._background: dict[str, Callable[[], Awaitable[None]]] = {"retention": retention.run}
+        if listen := settings.service.metrics_listen:
+            self._background["metrics"] = partial(serve_metrics, self._fleet, archive, listen)
 
     async def run(self) -> None:
         """Serve until a signal asks to stop.
@@ -80,20 +82,13 @@ class Service:
         async with asyncio.TaskGroup() as background:
             tasks = [
                 background.create_task(keep_running(name, work), name=name)
-                for name, work in self._background().items()
+                for name, work in self._background.items()
             ]
             await stopping.wait()
             await self._shutdown()
             for task in tasks:
                 task.cancel()
         _log.info("stopped")
-
-    def _background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Return what runs in the background; see `keep_running` for what ends in an error."""
-        work: dict[str, Callable[[], Awaitable[None]]] = {"retention": self._retention.run}
-        if listen := self._settings.metrics_listen:
-            work["metrics"] = partial(serve_metrics, self._fleet, self._archive, listen)
-        return work
 
     async def _startup(self) -> None:
         await self._server.start()

@@ -1,7 +1,6 @@
 """Errors made into the contract's statuses: here, and nowhere else."""
 
 import math
-from dataclasses import dataclass
 
 import structlog
 from google.protobuf import any_pb2, duration_pb2
@@ -16,32 +15,24 @@ _NEVER_MS = -1
 _MAX_CAMERA_ID = 63
 
 
-@dataclass(frozen=True, slots=True)
-class CallError:
-    """How a call ends that raised: its status, and what `grpc-retry-pushback-ms` says.
+def call_error(
+    error: Exception, request: Message, time_remaining_s: float | None
+) -> tuple[status_pb2.Status, int | None]:
+    """Return the status of a call that raised `error`, and what `grpc-retry-pushback-ms` says.
 
-    None: the trailer is not sent. Negative: never.
-    """
-
-    status: status_pb2.Status
-    pushback_ms: int | None
-
-
-def call_error(error: Exception, request: Message, time_remaining_s: float | None) -> CallError:
-    """Return how a call ends that raised `error`. One that the service does not foresee is logged.
-
-    `time_remaining_s` is what is left until the caller's deadline, None without one.
+    None: the trailer is not sent. Negative: never. `time_remaining_s` is what is left until the
+    caller's deadline, None without one. An error that the service does not foresee is logged.
     """
     if isinstance(error, errors.CameraServiceError):
         camera = getattr(request, "camera", "")
         if 0 < len(camera) <= _MAX_CAMERA_ID:
             error.metadata.setdefault("camera", camera)
-        return CallError(status_of(error), _pushback_ms(error, time_remaining_s))
+        return status_of(error), _pushback_ms(error, time_remaining_s)
     _log.error("unhandled exception in a call", request=type(request).__name__, exc_info=error)
     internal = status_pb2.Status(
         code=code_pb2.INTERNAL, message="internal error, see the service's log"
     )
-    return CallError(internal, pushback_ms=None)
+    return internal, None
 
 
 def status_of(error: errors.CameraServiceError) -> status_pb2.Status:

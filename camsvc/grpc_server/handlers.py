@@ -78,9 +78,9 @@ async def _abort(error: Exception, request: Message, context: Context) -> NoRetu
     """End a call with the status of what it raised."""
     if isinstance(error, grpc.aio.BaseError):  # gRPC's own, of a call that has ended
         raise error
-    ending = call_error(error, request, context.time_remaining())
-    status = rpc_status.to_status(ending.status)
+    rich, pushback_ms = call_error(error, request, context.time_remaining())
+    status = rpc_status.to_status(rich)
     trailers = [*(status.trailing_metadata or ())]
-    if ending.pushback_ms is not None:
-        trailers.append(("grpc-retry-pushback-ms", str(ending.pushback_ms)))
+    if pushback_ms is not None:
+        trailers.append(("grpc-retry-pushback-ms", str(pushback_ms)))
     await context.abort(status.code, status.details, tuple(trailers))

@@ -144,8 +144,8 @@ def _decoded(frame: Frame, output: Output) -> "npt.NDArray[np.uint8]":
     """Return a frame's pixels; of a JPEG those of the least size that serves, which is cheaper."""
     if frame.pixels is not None:
         return frame.pixels
-    shrinks = min(d // o for d, o in zip(_size(frame), (output.width_px, output.height_px),
-                                         strict=True))  # fmt: skip
+    width, height = _size(frame)
+    shrinks = min(width // output.width_px, height // output.height_px)
     cv2 = _cv2()
     import numpy as np  # noqa: PLC0415 - as cv2
 

@@ -77,6 +77,16 @@ def attempt(db: Connection, job: Job[T]) -> T | Failed:
     return outcome
 
 
+def resolve(future: asyncio.Future[Any], outcome: Any) -> None:
+    """Give a future an outcome, unless it has one, or was cancelled."""
+    if future.done():
+        return
+    if isinstance(outcome, Failed):
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome)
+
+
 class _Write(asyncio.Future[T]):
     """A write's outcome. A failure that nobody has asked for is logged."""
 
@@ -210,12 +220,7 @@ class Database:
     def _resolve(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
         """Give a batch's futures their outcomes, on the event loop."""
         for write, outcome in zip(batch, outcomes, strict=True):
-            if write.done():  # cancelled
-                continue
-            if isinstance(outcome, Failed):
-                write.set_exception(outcome.error)
-            else:
-                write.set_result(outcome)
+            resolve(write, outcome)
 
     def _bound_log(self) -> None:
         """Empty the log when it has grown, in a moment without queries.

@@ -168,22 +168,16 @@ class EventFeed:
     async def _turn(self) -> AsyncIterator[None]:
         """Wait for a turn to replay a page; it ends after the page, or before a slow one does."""
         await self._turns.acquire()
+        turn = contextlib.ExitStack()  # whose callback is called once, however often it is closed
+        turn.callback(self._turns.release)
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        ended = False
-
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                ended = True
-                self._turns.release()
-
-        timer = loop.call_later(_PAGE_S, end)
+        timer = loop.call_later(_PAGE_S, turn.close)
         try:
             yield
         finally:
             timer.cancel()
-            loop.call_later(_REST * (loop.time() - begun), end)
+            loop.call_later(_REST * (loop.time() - begun), turn.close)
 
     def _wake(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
@@ -199,11 +193,7 @@ def _read_page(db: Connection, place: int, camera: str) -> tuple[_Batch, bool]:
     reached = found[-1].sequence if full else last
     gaps = [Gap(first)] if first > place + 1 else []
     gaps += [Gap(end + 1) for end in rows.gaps(db, after=max(place, first - 1), until=reached)]
-    return _Batch(sorted([*gaps, *found], key=_place), reached), full and not gaps
-
-
-def _place(message: EventRecord | Gap) -> tuple[int, bool]:
-    """Return what messages are sorted by: a gap comes before the event that follows it."""
-    if isinstance(message, Gap):
-        return message.first_available_sequence, False
-    return message.sequence, True
+    # The sort is stable: a gap stays before the event that follows it.
+    messages: list[EventRecord | Gap] = [*gaps, *found]
+    messages.sort(key=lambda m: m.first_available_sequence if isinstance(m, Gap) else m.sequence)
+    return _Batch(messages, reached), full and not gaps

@@ -23,7 +23,7 @@ import structlog
 
 from camsvc.model.records import EventRecord
 from camsvc.storage import event_queries
-from camsvc.storage.database import Database, Failed, Job, attempt
+from camsvc.storage.database import Database, Failed, Job, attempt, resolve
 from camsvc.storage.event_feed import EventFeed
 
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class WriteQueue:
         gap = self._entries[-1]
         if not gap.missing or len(self._entries) == self._sent:
             gap = self._append(lambda db: event_queries.add_gap(db, gap.missing), posted=True)
-            _resolve(gap.outcome, None)
+            resolve(gap.outcome, None)
         gap.missing += 1
         return gap.outcome
 
@@ -187,7 +187,7 @@ class WriteQueue:
             _log.warning("journal written again", dropped_writes=self.dropped_writes - dropped)
 
     def _finish(self, entry: _Entry, outcome: Any) -> None:
-        _resolve(entry.outcome, None if entry.posted else outcome)
+        resolve(entry.outcome, None if entry.posted else outcome)
         if isinstance(outcome, Failed):
             if entry.posted:
                 _log.error("journal write failed", exc_info=outcome.error)
@@ -199,19 +199,10 @@ class WriteQueue:
     def _let_wait(self, error: BaseException) -> None:
         """Keep what was posted until there is room; who waits for a write is told the error."""
         for entry in self._entries:
-            _resolve(entry.outcome, None if entry.posted else Failed(error))
+            resolve(entry.outcome, None if entry.posted else Failed(error))
         self._entries = collections.deque(entry for entry in self._entries if entry.posted)
         if self._entries:
             if not self._stalled:
                 self._stalled = True
                 _log.warning("journal cannot be written, its writes wait", error=repr(error))
             self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._send)
-
-
-def _resolve(future: asyncio.Future[Any], outcome: Any) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Failed):
-        future.set_exception(outcome.error)
-    else:
-        future.set_result(outcome)
