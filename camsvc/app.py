@@ -114,8 +114,7 @@ def _stop_on_signals() -> asyncio.Event:
         if stopping.is_set():
             # The workers end with the process.
             os._exit(_FORCED_EXIT_CODE)
-        set_stopping: Callable[[], None] = stopping.set
-        loop.call_soon_threadsafe(set_stopping)
+        loop.call_soon_threadsafe(stopping.set)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)

@@ -1,6 +1,6 @@
 """The service's own values made into messages of the contract."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
@@ -122,9 +122,21 @@ def camera(view: CameraView) -> pb.Camera:
     )
 
 
-def controls(values: Iterable[Control]) -> list[pb.Control]:
-    """Return a camera's controls."""
-    return [_control(value) for value in values]
+def control(found: Control) -> pb.Control:
+    """Return a control of a camera."""
+    limited = (found.minimum, found.maximum) != (None, None)
+    limits = pb.ControlRange(minimum=found.minimum, maximum=found.maximum)
+    return pb.Control(
+        name=found.name,
+        type=_TYPES[found.type],
+        unit=found.unit,
+        allowed_values=[_value(value) for value in found.allowed],
+        access=pb.Control.Access.Value(f"ACCESS_{found.access.upper()}"),
+        description=found.description,
+        value=None if found.value is None else _value(found.value),
+        range=limits if limited else None,
+        increment=found.increment,
+    )
 
 
 def settings(values: Mapping[str, ControlValue]) -> list[pb.ControlSetting]:
@@ -186,24 +198,6 @@ def _recovery(step: Step, statistics: StepStatistics) -> pb.RecoveryStatistics:
         last_duration=duration(statistics.last_duration_s),
         last_time=timestamp(statistics.last_time_ns),
     )
-
-
-def _control(control: Control) -> pb.Control:
-    message = pb.Control(
-        name=control.name,
-        type=_TYPES[control.type],
-        unit=control.unit,
-        allowed_values=[_value(value) for value in control.allowed],
-        access=pb.Control.Access.Value(f"ACCESS_{control.access.upper()}"),
-        description=control.description,
-        value=None if control.value is None else _value(control.value),
-        increment=control.increment,
-    )
-    if control.minimum is not None:
-        message.range.minimum = control.minimum
-    if control.maximum is not None:
-        message.range.maximum = control.maximum
-    return message
 
 
 def _value(value: ControlValue) -> pb.ControlValue:

@@ -163,7 +163,7 @@ class CameraService:
         self, request: api.ListControlsRequest, timeout_s: float | None
     ) -> Reply:
         controls = await self._camera(request.camera).list_controls(timeout_s)
-        return api.ListControlsResponse(controls=convert.controls(controls))
+        return api.ListControlsResponse(controls=map(convert.control, controls))
 
     async def set_controls(self, request: api.SetControlsRequest, timeout_s: float | None) -> Reply:
         camera = self._camera(request.camera)
@@ -171,7 +171,7 @@ class CameraService:
         if not values:
             raise InvalidRequest("controls", "none is given; allowed: from 1 to 64")
         controls = await camera.set_controls(values, timeout_s)
-        return api.SetControlsResponse(controls=convert.controls(controls))
+        return api.SetControlsResponse(controls=map(convert.control, controls))
 
     async def reset_camera(self, request: api.ResetCameraRequest, timeout_s: float | None) -> Reply:
         camera = self._camera(request.camera)

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -39,33 +39,24 @@ from camsvc.storage.write_queue import WriteQueue
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureStore:
     """Keeps captures, files and rows together. Methods must be called on the event loop."""
 
-    def __init__(
-        self,
-        *,
-        store: FileStore,
-        database: Database,
-        queue: WriteQueue,
-        space: DiskSpace,
-        deletion: Deletion,
-        protected: Protected,
-    ) -> None:
-        self._store = store
-        self._database = database
-        self._queue = queue
-        self._space = space
-        self._deletion = deletion
-        self._protected = protected
+    store: FileStore
+    database: Database
+    queue: WriteQueue
+    space: DiskSpace
+    deletion: Deletion
+    protected: Protected
 
     def staging_path(self, capture_id: str, attempt: int) -> str:
         """Return the name of a new file for a worker to write a picture to."""
-        return str(self._store.staging_path(capture_id, attempt))
+        return str(self.store.staging_path(capture_id, attempt))
 
     def discard(self, staged: str) -> None:
         """Delete what a worker may have written to a staging file."""
-        self._queue.post(lambda db: self._store.discard(staged))
+        self.queue.post(lambda db: self.store.discard(staged))
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         """Return the capture that a request id has led to, if it is kept.
@@ -73,18 +64,18 @@ class CaptureStore:
         Raises:
             StorageFull: there is none, and no room for another picture.
         """
-        record, free_bytes = await self._database.read(
+        record, free_bytes = await self.database.read(
             lambda db: (
                 rows.by_request(db, camera, request_id) if request_id else None,
-                self._space.free_bytes(),
+                self.space.free_bytes(),
             )
         )
-        if record is not None and not self._deletion.is_under_way(record.capture_id):
-            self._protected.acknowledge(record.capture_id)
+        if record is not None and not self.deletion.is_under_way(record.capture_id):
+            self.protected.acknowledge(record.capture_id)
             return record
-        if self._queue.overfull:
+        if self.queue.overfull:
             raise storage_full(camera, "too much is still to be written of what has happened")
-        self._space.check(camera, free_bytes)
+        self.space.check(camera, free_bytes)
         return None
 
     def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:
@@ -95,17 +86,17 @@ class CaptureStore:
                 rows.add_capture(db, record)
             return event_queries.add_event(db, event) if event else None
 
-        self._queue.post(job)
+        self.queue.post(job)
 
     def note(self, event: EventRecord) -> None:
         """Keep an event: one that may be dropped where too much waits for room on the disk."""
-        self._queue.post(lambda db: event_queries.add_event(db, event), droppable=True)
+        self.queue.post(lambda db: event_queries.add_event(db, event), droppable=True)
 
     async def wait_for_backlog(self) -> None:
         """Wait while the disk is far behind: it slows down those who cause many events."""
-        if self._queue.behind:
+        if self.queue.behind:
             with contextlib.suppress(*DISK_ERRORS):  # of no matter here
-                await self._queue.flush()
+                await self.queue.flush()
 
     async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
         """Keep a capture's files for good; return the record as it is kept.
@@ -125,7 +116,7 @@ class CaptureStore:
             for number, file in enumerate(record.files):
                 source = Path(part_path(staged, number))
                 about = (record.capture_id, record.create_time_ns, file.mime_type, number)
-                places.append(self._store.keep(source, *about))
+                places.append(self.store.keep(source, *about))
             image, *others = [
                 replace(file, path=place) for file, place in zip(record.files, places, strict=True)
             ]
@@ -142,9 +133,9 @@ class CaptureStore:
             total_bytes = rows.total_bytes(db)
             return event
 
-        self._protected.acknowledge(record.capture_id)
+        self.protected.acknowledge(record.capture_id)
         try:
-            await self._queue.write(job)
+            await self.queue.write(job)
         except DISK_ERRORS as error:
             # In the picture's own thread's turn: it may have been renamed already, or not.
             await asyncio.to_thread(self._discard, staged, places)
@@ -157,8 +148,8 @@ class CaptureStore:
                 retry_after_s=DISK_S,
                 metadata={"camera": record.camera},
             ) from error
-        self._space.add(record.camera, kept.size_bytes, total_bytes)
-        self._protected.acknowledge(kept.capture_id)
+        self.space.add(record.camera, kept.size_bytes, total_bytes)
+        self.protected.acknowledge(kept.capture_id)
         return kept
 
     def end(self, record: CaptureRecord) -> "asyncio.Future[None]":
@@ -166,10 +157,10 @@ class CaptureStore:
 
         The future is done once that is kept, or will be when there is room again. It never fails.
         """
-        self._protected.acknowledge(record.capture_id)
-        return self._queue.post(lambda db: end_if_running(db, record))
+        self.protected.acknowledge(record.capture_id)
+        return self.queue.post(lambda db: end_if_running(db, record))
 
     def _discard(self, staged: str, places: list[str]) -> None:
-        self._store.discard(staged)
+        self.store.discard(staged)
         for place in places:
-            self._store.delete(place)
+            self.store.delete(place)
