@@ -138,12 +138,13 @@ class WriteQueue:
     # Internals.
 
     def _append(self, job: Job[Any], *, posted: bool) -> _Entry:
-        entry = _Entry(job, asyncio.get_running_loop().create_future(), posted)
-        self._entries.append(entry)
+        loop = asyncio.get_running_loop()
+        entry = _Entry(job, loop.create_future(), posted)
         if posted and self._retry is not None:
             entry.outcome.set_result(None)
-        elif not self._sent:
-            self._send()
+        elif self._retry is not None or not self._entries:
+            loop.call_soon(self._send)  # together with what comes in the same step
+        self._entries.append(entry)
         return entry
 
     def _drop(self) -> asyncio.Future[None]:
@@ -161,6 +162,8 @@ class WriteQueue:
 
     def _send(self) -> None:
         """Give the database the first writes; it keeps them all, but for what fails by itself."""
+        if self._sent:
+            return
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
