@@ -37,34 +37,17 @@ class ArchiveError(Exception):
 class Archive:
     """The data folder. Make one with `open`. Methods must be called on the event loop."""
 
-    def __init__(
-        self,
-        *,
-        store: FileStore,
-        database: Database,
-        lock: int,
-        events: EventFeed,
-        queue: WriteQueue,
-        space: DiskSpace,
-        protected: Protected,
-    ) -> None:
-        self._store = store
-        self._database = database
-        self._lock = lock
-        self._protected = protected
-        self._deletion = Deletion(store, queue)
-        self.captures = CaptureStore(
-            store=store,
-            database=database,
-            queue=queue,
-            space=space,
-            deletion=self._deletion,
-            protected=protected,
-        )
+    def __init__(self, captures: CaptureStore, events: EventFeed, lock: int) -> None:
+        self.captures = captures
         """What the cameras need of it."""
         self.events = events
-        self.queue = queue
-        self.space = space
+        self.queue = captures.queue
+        self.space = captures.space
+        self._store = captures.store
+        self._database = captures.database
+        self._deletion = captures.deletion
+        self._protected = captures.protected
+        self._lock = lock
 
     @classmethod
     async def open(
@@ -100,15 +83,15 @@ class Archive:
             raise
         events = EventFeed(database, last_sequence)
         queue = WriteQueue(database, events, retry_s=retry_s, max_pending=max_pending)
-        return cls(
+        captures = CaptureStore(
             store=store,
             database=database,
-            lock=lock,
-            events=events,
             queue=queue,
             space=space,
+            deletion=Deletion(store, queue),
             protected=Protected(min_age_s),
         )
+        return cls(captures, events, lock)
 
     async def close(self) -> None:
         """Let what is being written end, then close everything."""
