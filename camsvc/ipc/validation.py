@@ -2,8 +2,8 @@
 
 Types are compared exactly (`True` is not an int; an int is good where a float is asked for), and
 `object` allows anything. A number without a `Range` of its own has to fit into 64 bits, text has
-to be encodable as UTF-8. A message has at most `MAX_ITEMS` items in its lists and dicts together,
-so that a small one with many references to the same list cannot take seconds to check.
+to be encodable as UTF-8. A message has at most `MAX_VALUES` values, those in its lists and dicts
+included, so that a small one with many references to one list cannot take seconds to check.
 
 The checks are built from the annotations once, at their first use.
 """
@@ -12,12 +12,11 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from operator import attrgetter
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from camsvc.model.limits import Range
 
-MAX_ITEMS = 50_000
+MAX_VALUES = 50_000
 
 _T = TypeVar("_T")
 _INT64 = Range(-(1 << 63), (1 << 63) - 1)
@@ -27,11 +26,13 @@ class ProtocolViolation(Exception):
     """Bytes that are not a message, or a message that nobody may send."""
 
 
-_Items = Iterator[int]
-"""Yields once for each item of a list or dict that may still be checked."""
-_Check = Callable[[Any, _Items], None]
+_Left = Iterator[int]
+"""Yields once for each value that may still be checked."""
+_Check = Callable[[Any, _Left], None]
 _Checks = dict[type, _Check]
 """The types that are allowed, and what else is asked of a value of each."""
+_Parts = Iterator[tuple[str, Any, _Checks]]
+"""What a value consists of: how an error names a part, the part, and what is allowed there."""
 
 
 def validate(message: object, allowed: type[_T]) -> _T:
@@ -42,7 +43,7 @@ def validate(message: object, allowed: type[_T]) -> _T:
     """
     hint: Any = allowed
     try:
-        _check(message, _checks(hint), iter(range(MAX_ITEMS)))
+        _check(message, _checks(hint), iter(range(MAX_VALUES)))
     except _Wrong as wrong:
         raise ProtocolViolation(f"{type(message).__name__}{wrong}") from None
     return cast(_T, message)
@@ -52,10 +53,12 @@ class _Wrong(Exception):
     """Says which field is wrong, as a path that is written from its end, and how."""
 
 
-def _check(value: Any, checks: _Checks, items: _Items) -> None:
+def _check(value: Any, checks: _Checks, left: _Left) -> None:
+    if next(left, None) is None:
+        raise _Wrong(f" is one value too many; allowed: {MAX_VALUES} in a message")
     check = checks.get(type(value))
     if check is not None:
-        check(value, items)
+        check(value, left)
     elif object not in checks:
         names = " or ".join(sorted(allowed.__name__ for allowed in checks))
         raise _Wrong(f" is of type {type(value).__name__}, not {names}")
@@ -72,23 +75,23 @@ def _checks(hint: Any) -> _Checks:
         return dict.fromkeys(_checks(arguments[0]), _in_range(limits))
     if origin in (list, tuple):
         length = len(arguments) if origin is tuple else None
-        return {origin: _each(_checks(arguments[0]), length)}
+        return {origin: _each(functools.partial(_items, _checks(arguments[0]), length))}
     if origin is dict:
-        return {dict: _each_entry(_checks(arguments[0]), _checks(arguments[1]))}
-    return _LEAVES.get(hint) or {hint: _each_field(hint)}
+        return {dict: _each(functools.partial(_entries, *map(_checks, arguments)))}
+    return _LEAVES.get(hint) or {hint: _each(functools.partial(_fields, _field_checks(hint)))}
 
 
 def _in_range(limits: Range) -> _Check:
     minimum, maximum = limits
 
-    def check(value: float, _: _Items) -> None:
+    def check(value: float, _: _Left) -> None:
         if not minimum <= value <= maximum:
             raise _Wrong(f" is out of its range: {minimum} to {maximum}")
 
     return check
 
 
-def _text(value: str, _: _Items) -> None:
+def _text(value: str, _: _Left) -> None:
     if not value.isascii():
         try:
             value.encode()
@@ -96,7 +99,7 @@ def _text(value: str, _: _Items) -> None:
             raise _Wrong(" is not valid text") from None
 
 
-def _anything(value: object, _: _Items) -> None:
+def _anything(value: object, _: _Left) -> None:
     pass
 
 
@@ -111,52 +114,37 @@ _LEAVES: dict[object, _Checks] = {
 }
 
 
-def _each(of: _Checks, length: int | None = None) -> _Check:
-    def check(values: list[Any], items: _Items) -> None:
-        if length is not None and len(values) != length:
-            raise _Wrong(f" has {len(values)} items, not {length}")
-        for number, value in enumerate(values):
-            _count(items)
+def _each(parts: Callable[[Any], _Parts]) -> _Check:
+    def check(value: object, left: _Left) -> None:
+        for name, part, checks in parts(value):
             try:
-                _check(value, of, items)
+                _check(part, checks, left)
             except _Wrong as wrong:
-                raise _Wrong(f"[{number}]{wrong}") from None
+                raise _Wrong(f"{name}{wrong}") from None
 
     return check
 
 
-def _each_entry(keys: _Checks, values: _Checks) -> _Check:
-    def check(entries: dict[Any, Any], items: _Items) -> None:
-        for number, (key, value) in enumerate(entries.items()):
-            _count(items)
-            try:
-                _check(key, keys, items)
-                _check(value, values, items)
-            except _Wrong as wrong:
-                raise _Wrong(f"[{number}]{wrong}") from None
-
-    return check
+def _items(of: _Checks, length: int | None, values: list[Any]) -> _Parts:
+    if length not in (None, len(values)):
+        raise _Wrong(f" has {len(values)} items, not {length}")
+    for number, value in enumerate(values):
+        yield f"[{number}]", value, of
 
 
-def _count(items: _Items) -> None:
-    if next(items, None) is None:
-        raise _Wrong(f" has too many items; allowed: {MAX_ITEMS} in a message")
+def _entries(keys: _Checks, values: _Checks, entries: dict[Any, Any]) -> _Parts:
+    for number, (key, value) in enumerate(entries.items()):
+        yield f"[{number}]", key, keys
+        yield f"[{number}]", value, values
 
 
-def _each_field(cls: Any) -> _Check:
-    @functools.cache
-    def checked() -> list[tuple[str, Callable[[Any], Any], _Checks]]:
-        hints = get_type_hints(cls, include_extras=True)
-        names = [field.name for field in fields(cls)]
-        return [(name, attrgetter(name), _checks(hints[name])) for name in names]
+def _field_checks(cls: Any) -> list[tuple[str, _Checks]]:
+    hints = get_type_hints(cls, include_extras=True)
+    return [(field.name, _checks(hints[field.name])) for field in fields(cls)]
 
-    def check(value: object, items: _Items) -> None:
-        for name, get, checks in checked():
-            try:
-                _check(get(value), checks, items)
-            except _Wrong as wrong:
-                raise _Wrong(f".{name}{wrong}") from None
-            except AttributeError:  # its state was left out
-                raise _Wrong(f".{name} is missing") from None
 
-    return check
+def _fields(known: list[tuple[str, _Checks]], message: object) -> _Parts:
+    for name, checks in known:
+        if not hasattr(message, name):  # its state was left out
+            raise _Wrong(f".{name} is missing")
+        yield f".{name}", getattr(message, name), checks

@@ -8,7 +8,7 @@ import pytest
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.ipc.validation import MAX_ITEMS, ProtocolViolation, validate
+from camsvc.ipc.validation import MAX_VALUES, ProtocolViolation, validate
 from camsvc.model.values import Control, DeviceInfo, Finding, LiveVariant, Shot
 
 DEVICE = DeviceInfo("a camera", ["JPEG"], sizes=[(640, 480)], expected_capture_s=1)
@@ -71,7 +71,7 @@ def test_what_is_not_is_refused_with_the_fields_name(message: Any, text: str) ->
 def test_few_bytes_cannot_take_long_to_check() -> None:
     """A list may be referred to many times."""
     image = replace(LIVE, variants=[1] * 10_000)
-    with pytest.raises(ProtocolViolation, match=f"allowed: {MAX_ITEMS} in a message"):
+    with pytest.raises(ProtocolViolation, match=f"allowed: {MAX_VALUES} in a message"):
         validate(m.Envelope(0, replace(FRAMES, images=[image] * 10_000)), m.Envelope)
 
 
