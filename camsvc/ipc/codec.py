@@ -5,10 +5,11 @@ over (through a video stream, say) cannot make the service run anything; and eac
 checked, so that what was decoded is what its annotations say.
 """
 
+import contextlib
 import io
 import pickle
-import socket
 import zlib
+from typing import BinaryIO
 
 from camsvc.ipc import messages
 from camsvc.ipc.messages import Envelope
@@ -77,27 +78,16 @@ def decode(body: bytes) -> Envelope:
     return validate(envelope, Envelope)
 
 
-def receive(sock: socket.socket) -> Envelope | None:
+def receive(stream: BinaryIO) -> Envelope | None:
     """Block until the next message (worker side); None at the end of the stream.
 
     Raises:
         ProtocolViolation: it is not one.
     """
-    header = _receive_exactly(sock, HEADER_BYTES)
-    if header is None:
-        return None
-    body = _receive_exactly(sock, body_length(header))
-    return None if body is None else decode(body)
-
-
-def _receive_exactly(sock: socket.socket, count: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < count:
-        try:
-            part = sock.recv(count - len(parts))
-        except ConnectionError:
-            return None
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
+    with contextlib.suppress(ConnectionError):
+        header = stream.read(HEADER_BYTES)
+        if len(header) == HEADER_BYTES:
+            body = stream.read(length := body_length(header))
+            if len(body) == length:
+                return decode(body)
+    return None

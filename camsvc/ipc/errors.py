@@ -10,6 +10,7 @@ _MAX_TEXT = 4096
 _PLAIN: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
+        errors.CameraUnavailable,
         errors.DeviceAway,  # before what it is a kind of
         errors.DriverError,
         errors.DriverFault,
@@ -25,8 +26,6 @@ def failure(error: Exception) -> Failed:
     match error:
         case errors.InvalidRequest():
             return Failed("InvalidRequest", _text(error.description), _text(error.field))
-        case errors.CameraUnavailable():
-            return Failed("CameraUnavailable", _text(error))
         case ProtocolViolation():
             return Failed("DriverError", f"the driver returned what cannot be sent: {error}")
     for name, kind in _PLAIN.items():

@@ -130,7 +130,8 @@ class WorkerLoop:
 
     def _receive_all(self) -> None:
         try:
-            while (envelope := codec.receive(self._pipe)) is not None:
+            stream = self._pipe.makefile("rb")
+            while (envelope := codec.receive(stream)) is not None:
                 self._receive(envelope)
         except Exception:  # without this thread the worker cannot be used: end it, for another
             traceback.print_exc()

@@ -56,9 +56,13 @@ class WorkerPool:
         """Whether a warm worker waits to be taken."""
         return any(worker.alive for worker in self._warm.get(launch, ()))
 
-    def warm(self, launch: Launch) -> None:
-        """Begin starting a worker that will be wanted."""
-        self._replenish(launch, delay_s=0)
+    def warm(self, launch: Launch, delay_s: float = 0.0) -> None:
+        """Begin starting a worker that will be wanted, unless there is one."""
+        running = self._warming.get(launch)
+        if not self._warm.setdefault(launch, deque()) and (running is None or running.done()):
+            self._warming[launch] = asyncio.create_task(
+                self._warm_up(launch, delay_s), name=f"standby {launch.driver}"
+            )
 
     async def take(self, launch: Launch) -> WorkerProcess:
         """Return a worker: the warm one when there is one, else a new one.
@@ -73,15 +77,7 @@ class WorkerPool:
                     return worker
             return await self._start(launch)
         finally:
-            self._replenish(launch, _REPLENISH_DELAY_S)
-
-    def _replenish(self, launch: Launch, delay_s: float) -> None:
-        running = self._warming.get(launch)
-        if not self._warm.setdefault(launch, deque()) and (running is None or running.done()):
-            task = asyncio.create_task(
-                self._warm_up(launch, delay_s), name=f"standby {launch.driver}"
-            )
-            self._warming[launch] = task
+            self.warm(launch, _REPLENISH_DELAY_S)
 
     async def _warm_up(self, launch: Launch, delay_s: float) -> None:
         while True:

@@ -7,6 +7,7 @@ had still sent was read.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,10 +21,9 @@ from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.system import posix
-from camsvc.worker_pool.exit_description import describe_exit
+from camsvc.worker_pool import stderr
 from camsvc.worker_pool.pipe import WorkerPipe
 from camsvc.worker_pool.spawn import Spawned, spawn
-from camsvc.worker_pool.stderr import StderrTail
 
 _STACK_DUMP_S = 0.05
 """How long a hung worker has to write where it hangs before it is killed."""
@@ -47,7 +47,8 @@ class WorkerProcess:
     def __init__(self, spawned: Spawned, driver: str, liveness_interval_s: float) -> None:
         self._process = spawned.process
         self._pipe = WorkerPipe(spawned.pipe)
-        self._stderr = StderrTail(spawned.stderr)
+        self._stderr, self._stderr_end = spawned.stderr
+        self._last_words: deque[str] = deque(maxlen=stderr.KEPT_LINES)
         self._block = spawned.block
         self._liveness_interval_s = liveness_interval_s
         self._log = structlog.get_logger().bind(driver=driver, pid=self.pid)
@@ -108,7 +109,6 @@ class WorkerProcess:
         Raises:
             DriverError, DriverFault, Unsupported, InvalidRequest: the driver's own.
             StorageFull, CameraUnavailable: a picture could not be written; the camera is well.
-            StorageFull: there was no room for the picture that was taken.
             WorkerTimeout: no answer within `timeout_s`; the worker still hangs then.
             WorkerLost: the worker ended before it answered.
         """
@@ -181,7 +181,7 @@ class WorkerProcess:
         try:
             with contextlib.ExitStack() as steps:  # each is done, whatever becomes of the others
                 steps.callback(self._note_end)
-                steps.callback(self._stderr.close)
+                steps.callback(self._stderr_end.close)
                 steps.callback(self._pipe.close)
                 steps.callback(self._block.close)
                 posix.kill_group(self.pid)  # what its libraries have started
@@ -204,10 +204,9 @@ class WorkerProcess:
 
     def _note_end(self) -> None:
         self._ended = True
-        if not self._killed_for or self._stderr.text:
-            self._log.warning(
-                "worker ended", how=self._end_text(), last_words=self._stderr.text or None
-            )
+        last_words = "\n".join(self._last_words)
+        if not self._killed_for or last_words:
+            self._log.warning("worker ended", how=self._end_text(), last_words=last_words or None)
         self._fail_pending()
         self._notify(self._observer.on_ended)
 
@@ -252,7 +251,8 @@ class WorkerProcess:
             self.kill(_INTERNAL_ERROR)
 
     async def _log_stderr(self) -> None:
-        async for line in self._stderr.lines():
+        async for line in stderr.lines(self._stderr):
+            self._last_words.append(line)
             self._log.debug("worker says", line=line)
 
     async def _watch(self) -> None:
@@ -272,4 +272,13 @@ class WorkerProcess:
     def _end_text(self) -> str:
         if self._killed_for:
             return f"the worker was killed: {self._killed_for}"
-        return describe_exit(self._process.returncode)
+        return _exit_text(self._process.returncode)
+
+
+def _exit_text(code: int | None) -> str:
+    if code is None:
+        return "the worker closed its pipe"
+    name = posix.signal_name(code)
+    if name == "SIGALRM":  # a driver's own, around calls that nothing else can end
+        return "the worker ended itself (SIGALRM): the camera's library hung"
+    return f"the worker was killed by {name}" if name else f"the worker ended with exit code {code}"

@@ -25,8 +25,8 @@ from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.model.values import DeviceInfo, Shot
+from camsvc.worker_pool import stderr
 from camsvc.worker_pool.process import WorkerProcess
-from camsvc.worker_pool.stderr import StderrTail
 from tests.support.misdeeds import EXIT_CODE, TINY_JPEG
 from tests.support.timing import timing
 from tests.support.waiting import workers_gone
@@ -301,7 +301,7 @@ def fail(*_: object) -> NoReturn:
 
 @pytest.mark.parametrize(
     ("broken", "name"),
-    [(codec, "decode"), (m, "Ping"), (StderrTail, "lines")],
+    [(codec, "decode"), (m, "Ping"), (stderr, "lines")],
     ids=["receiving", "liveness", "stderr"],
 )
 async def test_a_task_that_dies_of_an_unforeseen_error_takes_its_worker_with_it(
@@ -353,7 +353,7 @@ def run_by_hand(send: bytes) -> tuple[int, str]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        started = codec.receive(ours)
+        started = codec.receive(ours.makefile("rb"))
         ours.sendall(send)
         ours.shutdown(socket.SHUT_WR)
         _, said = process.communicate(timeout=CALL_S)
