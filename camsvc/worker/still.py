@@ -15,7 +15,7 @@ from camsvc.images import codec, exif, jpeg
 from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, SharedBlock
 from camsvc.model import errors
-from camsvc.model.values import ControlValue, DeviceInfo, File, Frame
+from camsvc.model.values import ControlValue, DeviceInfo, Frame
 from camsvc.system import posix
 
 _MODE = 0o640
@@ -56,14 +56,15 @@ class StillWriter:
         pieces = exif.tagged(data, frame, device, controls, command.comment)
         size_bytes = sum(map(len, pieces))
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
-        encode_s = time.perf_counter() - started
+        encoded = time.perf_counter()
         try:
-            sha256, store_s = store(command.path, pieces, read_soon=slot == NO_SLOT)
-            others, others_s = _store_others(frame, command.path)
+            sha256 = store(command.path, pieces, read_soon=slot == NO_SLOT)
+            others = _store_others(frame, command.path)
         except Exception:
             if slot != NO_SLOT:
                 self.release()
             raise
+        store_s = time.perf_counter() - encoded
         image = ImageInfo(
             slot=slot,
             size_bytes=size_bytes,
@@ -76,7 +77,7 @@ class StillWriter:
             controls=controls,
             name=frame.name,
         )
-        return Captured(image, driver_s, encode_s, store_s + others_s, others)
+        return Captured(image, driver_s, encoded - started, store_s, others)
 
     def _offer(self, pieces: Sequence[memoryview]) -> int:
         """Fill the slot, and return it."""
@@ -86,16 +87,16 @@ class StillWriter:
         return STILL_SLOT
 
 
-def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
-    """Write a shot's further files as they are; return what they are, and the seconds it took.
+def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
+    """Write a shot's further files as they are; return what they are.
 
     Raises: as `store`. Those that were written then are the service's to delete.
     """
-    stored, seconds = [], 0.0
+    stored = []
     for number, file in enumerate(frame.others, start=1):
-        sha256, store_s = store(part_path(path, number), [memoryview(file.data)])
-        seconds += store_s
-        width, height = _size(file)
+        sha256 = store(part_path(path, number), [memoryview(file.data)])
+        is_jpeg = file.mime_type == codec.JPEG
+        width, height = jpeg.whole_size(file.data) if is_jpeg else (0, 0)
         stored.append(
             ImageInfo(
                 slot=NO_SLOT,
@@ -108,20 +109,15 @@ def _store_others(frame: Frame, path: str) -> tuple[list[ImageInfo], float]:
                 name=file.name,
             )
         )
-    return stored, seconds
+    return stored
 
 
-def _size(file: File) -> tuple[int, int]:
-    """Return a file's width and height in pixels; zeros for another kind of file."""
-    return jpeg.whole_size(file.data) if file.mime_type == codec.JPEG else (0, 0)
-
-
-def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> tuple[str, float]:
+def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> str:
     """Write a picture to a new file and sync it; return its SHA-256 in hexadecimal.
 
-    Also the seconds that writing took. Unless it is `read_soon`, the system need not cache it: the
-    next one then finds memory that is in use already, where a virtual machine has to ask its host
-    for more (0.4 instead of 6.5 ms for 2 MB).
+    Unless it is `read_soon`, the system need not cache it: the next one then finds memory that is
+    in use already, where a virtual machine has to ask its host for more (0.4 instead of 6.5 ms for
+    2 MB).
 
     It is hashed meanwhile, on a second thread: both let go of the GIL. That saves a quarter (3.1 to
     2.5 ms for 2 MB, 16.7 to 12.2 ms for 12 MB), and more where the processor is slower than its
@@ -139,16 +135,14 @@ def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) ->
             digest.update(piece)
 
     hashing = threading.Thread(target=digest_all, name="sha256")
-    started = time.perf_counter()
     hashing.start()
     try:
         _write(path, pieces, read_soon=read_soon)
     except OSError as error:
         raise _failure(error, sum(map(len, pieces))) from error
     finally:
-        took_s = time.perf_counter() - started
         hashing.join()
-    return digest.hexdigest(), took_s
+    return digest.hexdigest()
 
 
 def _write(path: str, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
