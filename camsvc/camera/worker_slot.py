@@ -53,7 +53,7 @@ class WorkerSlot:
         """What was opened last."""
         self.starts = 0
         """How many workers have been asked to open the device."""
-        self._notes = b""
+        self._driver_state = b""
         self._dropped: CameraWorker | None = None
         """The one before, whose process may not have gone yet."""
         self._closing: asyncio.Task[None] | None = None
@@ -84,14 +84,14 @@ class WorkerSlot:
         """Close the device and open it again. Raises: as `_open`."""
         with contextlib.suppress(DriverError):  # a lost device may well refuse to close
             await worker.call(m.Close(), self._options.open_timeout_s)
-        self._notes = worker.notes
+        self._driver_state = worker.driver_state
         await self._open(worker)
 
     def drop(self, why: str, *, dump_stack: bool = False) -> None:
         """Kill the worker, if there is one."""
         worker, self.worker = self.worker, None
         if worker is not None:
-            self._notes = worker.notes
+            self._driver_state = worker.driver_state
             self._dropped = worker
             worker.kill(why, dump_stack=dump_stack)
 
@@ -99,7 +99,7 @@ class WorkerSlot:
         """Close the device politely, then end its worker."""
         worker, self.worker = self.worker, None
         if worker is not None:
-            self._notes = worker.notes
+            self._driver_state = worker.driver_state
             name = f"{self._options.id} close"
             self._closing = asyncio.create_task(self._close(worker), name=name)
 
@@ -120,7 +120,7 @@ class WorkerSlot:
             InvalidRequest, Unsupported: the controls are not the camera's.
         """
         options, controls = self._options, dict(self._controls)
-        command = m.Open(dict(options.driver_settings), controls, self._notes)
+        command = m.Open(dict(options.driver_settings), controls, self._driver_state)
         try:
             self.device = (await worker.call(command, options.open_timeout_s)).device
         except WorkerTimeout:
@@ -136,7 +136,7 @@ class WorkerSlot:
         except Exception:
             _log.exception("unhandled exception", camera=self._options.id)
         finally:
-            self._notes = worker.notes
+            self._driver_state = worker.driver_state
             worker.kill("the camera was closed")
 
 

@@ -194,7 +194,7 @@ class Open(Command[Opened]):
 
     settings: dict[str, object]
     controls: dict[str, ControlValue]
-    notes: bytes
+    driver_state: bytes
 
 
 @dataclass(frozen=True, slots=True)

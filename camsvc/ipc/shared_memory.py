@@ -15,8 +15,8 @@ import os
 from camsvc.model.errors import WorkerLost
 from camsvc.system import posix
 
-NOTES_BYTES = 4096
-"""Room for the state that a driver leaves to the next worker: see `SharedBlock.write_notes`."""
+STATE_BYTES = 4096
+"""Room for the state that a driver leaves to the next worker, and its length in 4 bytes."""
 
 SLOT_BYTES = 1 << 30
 """Room for a picture. The file is sparse: only what was written takes memory."""
@@ -31,7 +31,7 @@ NO_SLOT = -1
 
 
 class SharedBlock:
-    """The shared memory of one worker: a page of notes, then the slots."""
+    """The shared memory of one worker: a page with its driver's state, then the slots."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -56,15 +56,15 @@ class SharedBlock:
             raise WorkerLost(f"the worker announced {size_bytes} bytes and wrote {len(data)}")
         return data
 
-    def write_notes(self, notes: bytes) -> None:
-        """Keep up to `NOTES_BYTES - 4` bytes that the next worker of this camera is given."""
-        if len(notes) > NOTES_BYTES - 4:
-            raise ValueError(f"notes of {len(notes)} bytes; {NOTES_BYTES - 4} are allowed")
-        posix.write_at(self.fd, len(notes).to_bytes(4, "little") + notes, 0)
+    def write_state(self, state: bytes) -> None:
+        """Keep the driver's state, which the next worker of this camera is given."""
+        if len(state) > STATE_BYTES - 4:
+            raise ValueError(f"a state of {len(state)} bytes; {STATE_BYTES - 4} are allowed")
+        posix.write_at(self.fd, len(state).to_bytes(4, "little") + state, 0)
 
-    def read_notes(self) -> bytes:
-        """Return what `write_notes` kept last, or nothing."""
-        page = posix.read_at(self.fd, NOTES_BYTES, 0)
+    def read_state(self) -> bytes:
+        """Return what `write_state` kept last, or nothing."""
+        page = posix.read_at(self.fd, STATE_BYTES, 0)
         return page[4 : 4 + int.from_bytes(page[:4], "little")]
 
     def trim(self, slot: int) -> None:
@@ -84,4 +84,4 @@ class SharedBlock:
 
     @staticmethod
     def _offset(slot: int) -> int:
-        return NOTES_BYTES + slot * SLOT_BYTES
+        return STATE_BYTES + slot * SLOT_BYTES

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
@@ -20,14 +20,6 @@ from camsvc.model import errors
 from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker.live import LiveReader
 from camsvc.worker.still import StillWriter
-
-
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    """A shot whose controls are set, and their values from before."""
-
-    shot: Shot
-    before: dict[str, ControlValue]
 
 
 class Commands:
@@ -51,7 +43,10 @@ class Commands:
         self._on_progress = on_progress
         self.driver: Driver | None = None
         self._device: DeviceInfo | None = None
-        self._applied: _Applied | None = None
+        self._applied: Shot | None = None
+        """The shot whose controls are set."""
+        self._before: dict[str, ControlValue] = {}
+        """Their values from before."""
         self._had_device = False
         """Whether the device may have been opened here, if only in part."""
         self._percent: int | None = None
@@ -81,7 +76,8 @@ class Commands:
 
     def run(self, command: object) -> m.Answer:
         """Carry a command out. Raises whatever the driver does."""
-        if self._applied is not None and not self._uses_applied_shot(command):
+        is_awaited = isinstance(command, m.Capture) and command.shot == self._applied
+        if not is_awaited and not isinstance(command, m.Close):  # these do it themselves
             self.restore_controls()
         return self._handlers[type(command)](command)
 
@@ -115,29 +111,21 @@ class Commands:
 
         It may refuse a value that it had itself, on automatic. That does not affect the picture.
         """
-        applied, self._applied = self._applied, None
-        if applied is None or not applied.before:
+        before, self._before, self._applied = self._before, {}, None
+        if not before:
             return
         try:
-            self.opened.set_controls(applied.before)
+            self.opened.set_controls(before)
         except errors.InvalidRequest:
-            for name, value in applied.before.items():
+            for name, value in before.items():
                 try:
                     self.opened.set_controls({name: value})
                 except errors.InvalidRequest as error:
                     sys.stderr.write(f"{name} was not restored after a shot: {error}\n")
 
-    def _uses_applied_shot(self, command: object) -> bool:
-        """Whether a command restores the controls by itself, at the right time."""
-        match command:
-            case m.Capture(shot):
-                return self._applied is not None and shot == self._applied.shot
-            case _:
-                return isinstance(command, m.Close)
-
     def _open(self, command: m.Open) -> m.Answer:
-        state = DriverState(command.notes, self._block.write_notes)
-        self._block.write_notes(command.notes)
+        state = DriverState(command.driver_state, self._block.write_state)
+        self._block.write_state(command.driver_state)
         self._device = None
         self.driver = self._driver_class(command.settings, state)
         self.driver.interrupt = self._interrupt
@@ -229,8 +217,10 @@ class Commands:
             self._live.suspend(driver)
         controls = driver.controls() if shot.controls else []
         wanted = checked(controls, shot.controls)
-        before = {c.name: c.value for c in controls if c.name in wanted and c.value is not None}
-        self._applied = _Applied(shot, before)
+        self._before = {
+            c.name: c.value for c in controls if c.name in wanted and c.value is not None
+        }
+        self._applied = shot
         if wanted:
             driver.set_controls(wanted)
 

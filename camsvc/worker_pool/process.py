@@ -57,7 +57,7 @@ class WorkerProcess:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._killed_for = ""
         self._ended = False
-        self._last_notes = b""
+        self._last_state = b""
         self._taken: list[int] = []
         """Slots of live frames that are to be given back."""
         self._supervision = asyncio.create_task(self._supervise(), name=f"worker {self.pid}")
@@ -92,9 +92,9 @@ class WorkerProcess:
         return not self._killed_for and self._process.returncode is None
 
     @property
-    def notes(self) -> bytes:
+    def driver_state(self) -> bytes:
         """What the driver keeps for the camera's next worker; readable when it has ended, too."""
-        return self._last_notes if self._ended else self._block.read_notes()
+        return self._last_state if self._ended else self._block.read_state()
 
     def attach(self, camera: str, observer: WorkerObserver) -> None:
         """Give it to a camera, whose id its log entries have from now on."""
@@ -185,7 +185,7 @@ class WorkerProcess:
                 steps.callback(self._pipe.close)
                 steps.callback(self._block.close)
                 posix.kill_group(self.pid)  # what its libraries have started
-                self._last_notes = self._block.read_notes()
+                self._last_state = self._block.read_state()
         except Exception:
             self._log.exception("unhandled exception after the end of a worker")
 

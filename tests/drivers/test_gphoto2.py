@@ -367,12 +367,12 @@ async def working(rig: Rig) -> AsyncIterator[WorkerProcess]:
 
 
 async def opened(
-    worker: WorkerProcess, settings: Mapping[str, object], notes: bytes = b""
+    worker: WorkerProcess, settings: Mapping[str, object], state: bytes = b""
 ) -> bytes:
     """Open a camera; return what is to be handed to the next worker."""
     with suppress(DriverError):
-        await worker.call(Open(resolved("gphoto2", **settings), {}, notes), 10)
-    return worker.notes
+        await worker.call(Open(resolved("gphoto2", **settings), {}, state), 10)
+    return worker.driver_state
 
 
 async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
@@ -381,24 +381,24 @@ async def test_what_a_worker_knew_of_its_camera_helps_the_next_to_mend_it(
     """Of two cameras that look alike, the one that it had at that port may be reset."""
     rig, settings = gphoto2_rig, {**gphoto2_rig.settings, "port": None, "serial": SERIALS[1]}
     async with working(rig) as worker:
-        notes = await opened(worker, settings)
+        state = await opened(worker, settings)
     rig.control.fault = Fault.WEDGED
-    for known, resets in ((b"", 0), (notes, 1)):
+    for known, resets in ((b"", 0), (state, 1)):
         async with working(rig) as worker:
             await opened(worker, settings, known)
         assert rig.control.told("resets") == resets
     async with working(rig) as worker:
         assert rig.control.fault is Fault.NONE
-        answer = await worker.call(Open(resolved("gphoto2", **settings), {}, notes), 10)
+        answer = await worker.call(Open(resolved("gphoto2", **settings), {}, state), 10)
     assert answer.device.serial == SERIALS[1]
 
 
 async def test_a_camera_that_stays_disturbed_is_reset_now_and_then(gphoto2_rig: Rig) -> None:
     gphoto2_rig.control.fault = Fault.IO_ERROR
-    notes = b""
+    state = b""
     async with working(gphoto2_rig) as worker:
         for _ in range(11):
-            notes = await opened(worker, gphoto2_rig.settings, notes)
+            state = await opened(worker, gphoto2_rig.settings, state)
     resets = gphoto2_rig.control.told("resets")
     assert resets == 3, "at the first, the sixth and the eleventh opening"
 

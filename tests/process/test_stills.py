@@ -72,13 +72,13 @@ async def camera() -> AsyncIterator[OpenCamera]:
     workers = []
 
     async def start(
-        *, python: str = sys.executable, notes: bytes = b"", **settings: object
+        *, python: str = sys.executable, state: bytes = b"", **settings: object
     ) -> WorkerProcess:
         async with asyncio.timeout(CALL_S):
             worker = await WorkerProcess.start(Launch(BUILTIN["simulated"].driver, python))
         workers.append(worker)
         given = {"width_px": 640, "height_px": 480, "capture_duration_s": 0.0, **settings}
-        await worker.call(m.Open(resolved("simulated", **given), {}, notes), CALL_S)
+        await worker.call(m.Open(resolved("simulated", **given), {}, state), CALL_S)
         return worker
 
     yield start
@@ -244,7 +244,7 @@ async def test_the_shutter_is_counted_for_stills_alone_and_over_restarts(
     assert await value_of(worker, "shutter_actuations") == 1
     worker.kill("to see what is kept")
     await worker.wait_ended()
-    again = await camera(**settings, notes=worker.notes)
+    again = await camera(**settings, state=worker.driver_state)
     answer = await take(again, tmp_path / "3")
     assert answer.image.controls["shutter_actuations"] == 2
 

@@ -45,7 +45,7 @@ class MortalWorker:
     def __init__(self) -> None:
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.observer = WorkerObserver()
-        self.notes = b""
+        self.driver_state = b""
 
     @property
     def gone(self) -> bool:
@@ -73,7 +73,7 @@ class FakeWorker(MortalWorker):
         self._camera = camera
         self.under_way = 0
         self.killed = False
-        self.notes = str(next(self.numbers)).encode()
+        self.driver_state = str(next(self.numbers)).encode()
 
     def send(self, notice: m.Notice) -> None:
         if isinstance(notice, m.Unprepare):

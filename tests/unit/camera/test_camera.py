@@ -278,10 +278,10 @@ def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     assert len(rig.workers) == 1
 
 
-def test_notes_go_from_one_worker_to_the_next(rig: Rig) -> None:
+def test_a_drivers_state_goes_from_one_worker_to_the_next(rig: Rig) -> None:
     rig.script = [WELL, "die"]
     rig.run(rig.camera.capture(Order(Shot())))
-    assert rig.opened[-1].notes == rig.workers[0].notes
+    assert rig.opened[-1].driver_state == rig.workers[0].driver_state
 
 
 def test_an_idle_camera_is_closed_and_opened_again_on_use() -> None:
