@@ -17,22 +17,24 @@ FLAG_MONOTONIC, FLAG_CLOCK_MASK = 0x2000, 0xE000
 FLAG_START_OF_EXPOSURE = 0x10000
 
 CTRL_INTEGER, CTRL_BOOLEAN, CTRL_MENU, CTRL_INTEGER_MENU = 1, 2, 3, 9
-CTRL_DISABLED, CTRL_GRABBED, CTRL_READ_ONLY = 0x1, 0x2, 0x4
-CTRL_INACTIVE, CTRL_WRITE_ONLY = 0x10, 0x40
+CTRL_DISABLED, CTRL_READ_ONLY, CTRL_WRITE_ONLY = 0x1, 0x4, 0x40
 NEXT_CTRL = 0x80000000
 
 _SMALL = ctypes.c_uint8
+
+
+def _words(*names: str) -> tuple[tuple[str, type[c_uint32]], ...]:
+    """Return fields of 32 bits each."""
+    return tuple((name, c_uint32) for name in names)
 
 
 class FormatDescription(Structure):
     """`struct v4l2_fmtdesc`."""
 
     _fields_ = (
-        ("index", c_uint32),
-        ("type", c_uint32),
-        ("flags", c_uint32),
+        *_words("index", "type", "flags"),
         ("description", c_char * 32),
-        ("pixelformat", c_uint32),
+        *_words("pixelformat"),
         ("reserved", c_uint32 * 4),
     )
 
@@ -41,9 +43,7 @@ class FrameSize(Structure):
     """`struct v4l2_frmsizeenum`; of a stepwise one, `numbers` are least, most and step of each."""
 
     _fields_ = (
-        ("index", c_uint32),
-        ("pixel_format", c_uint32),
-        ("type", c_uint32),
+        *_words("index", "pixel_format", "type"),
         ("numbers", c_uint32 * 6),
         ("reserved", c_uint32 * 2),
     )
@@ -53,11 +53,7 @@ class FrameInterval(Structure):
     """`struct v4l2_frmivalenum`; of a discrete one, `numbers` begin with the fraction."""
 
     _fields_ = (
-        ("index", c_uint32),
-        ("pixel_format", c_uint32),
-        ("width", c_uint32),
-        ("height", c_uint32),
-        ("type", c_uint32),
+        *_words("index", "pixel_format", "width", "height", "type"),
         ("numbers", c_uint32 * 6),
         ("reserved", c_uint32 * 2),
     )
@@ -66,14 +62,7 @@ class FrameInterval(Structure):
 class PixelFormat(Structure):
     """`struct v4l2_pix_format`, as far as it is used."""
 
-    _fields_ = (
-        ("width", c_uint32),
-        ("height", c_uint32),
-        ("pixelformat", c_uint32),
-        ("field", c_uint32),
-        ("bytesperline", c_uint32),
-        ("sizeimage", c_uint32),
-    )
+    _fields_ = _words("width", "height", "pixelformat", "field", "bytesperline", "sizeimage")
 
 
 class _FormatUnion(Union):
@@ -85,18 +74,14 @@ class Format(Structure):
     """`struct v4l2_format`."""
 
     _anonymous_ = ("union",)
-    _fields_ = (("type", c_uint32), ("union", _FormatUnion))
+    _fields_ = (*_words("type"), ("union", _FormatUnion))
 
 
 class StreamParameters(Structure):
     """`struct v4l2_streamparm` of a capture."""
 
     _fields_ = (
-        ("type", c_uint32),
-        ("capability", c_uint32),
-        ("capturemode", c_uint32),
-        ("numerator", c_uint32),
-        ("denominator", c_uint32),
+        *_words("type", "capability", "capturemode", "numerator", "denominator"),
         ("raw", _SMALL * 184),
     )
 
@@ -104,13 +89,7 @@ class StreamParameters(Structure):
 class RequestBuffers(Structure):
     """`struct v4l2_requestbuffers`."""
 
-    _fields_ = (
-        ("count", c_uint32),
-        ("type", c_uint32),
-        ("memory", c_uint32),
-        ("capabilities", c_uint32),
-        ("flags", c_uint32),
-    )
+    _fields_ = _words("count", "type", "memory", "capabilities", "flags")
 
 
 class _Location(Union):
@@ -122,18 +101,13 @@ class Buffer(Structure):
 
     _anonymous_ = ("location",)
     _fields_ = (
-        ("index", c_uint32),
-        ("type", c_uint32),
-        ("bytesused", c_uint32),
-        ("flags", c_uint32),
-        ("field", c_uint32),
+        *_words("index", "type", "bytesused", "flags", "field"),
         ("seconds", c_long),
         ("microseconds", c_long),
         ("timecode", c_uint32 * 4),
-        ("sequence", c_uint32),
-        ("memory", c_uint32),
+        *_words("sequence", "memory"),
         ("location", _Location),
-        ("length", c_uint32),
+        *_words("length"),
         ("reserved", c_uint32 * 2),
     )
 
@@ -142,17 +116,13 @@ class QueryControl(Structure):
     """`struct v4l2_query_ext_ctrl`."""
 
     _fields_ = (
-        ("id", c_uint32),
-        ("type", c_uint32),
+        *_words("id", "type"),
         ("name", c_char * 32),
         ("minimum", c_int64),
         ("maximum", c_int64),
         ("step", c_uint64),
         ("default", c_int64),
-        ("flags", c_uint32),
-        ("elem_size", c_uint32),
-        ("elems", c_uint32),
-        ("nr_of_dims", c_uint32),
+        *_words("flags", "elem_size", "elems", "nr_of_dims"),
         ("dims", c_uint32 * 4),
         ("reserved", c_uint32 * 32),
     )
@@ -161,43 +131,37 @@ class QueryControl(Structure):
 class QueryMenu(Structure):
     """`struct v4l2_querymenu`; the `name` of an integer menu's entry is a number of 64 bits."""
 
-    _fields_ = (
-        ("id", c_uint32),
-        ("index", c_uint32),
-        ("name", _SMALL * 32),
-        ("reserved", c_uint32),
-    )
+    _fields_ = (*_words("id", "index"), ("name", _SMALL * 32), *_words("reserved"))
 
 
 class ControlValue(Structure):
     """`struct v4l2_control`."""
 
-    _fields_ = (("id", c_uint32), ("value", c_int32))
+    _fields_ = (*_words("id"), ("value", c_int32))
 
 
-def _request(number: int, structure: type[Structure], direction: int) -> int:
-    return direction << 30 | ctypes.sizeof(structure) << 16 | ord("V") << 8 | number
+def _request(number: int, argument: type[Structure | c_int32], direction: int = 3) -> int:
+    """Return a request's number; `direction` 1 writes the argument only."""
+    return direction << 30 | ctypes.sizeof(argument) << 16 | ord("V") << 8 | number
 
 
-_WRITE, _BOTH = 1, 3
-
-ENUM_FMT = _request(2, FormatDescription, _BOTH)
-G_FMT = _request(4, Format, _BOTH)
-S_FMT = _request(5, Format, _BOTH)
-REQBUFS = _request(8, RequestBuffers, _BOTH)
-QUERYBUF = _request(9, Buffer, _BOTH)
-QBUF = _request(15, Buffer, _BOTH)
-DQBUF = _request(17, Buffer, _BOTH)
-STREAMON = _WRITE << 30 | 4 << 16 | ord("V") << 8 | 18
-STREAMOFF = _WRITE << 30 | 4 << 16 | ord("V") << 8 | 19
-G_PARM = _request(21, StreamParameters, _BOTH)
-S_PARM = _request(22, StreamParameters, _BOTH)
-G_CTRL = _request(27, ControlValue, _BOTH)
-S_CTRL = _request(28, ControlValue, _BOTH)
-QUERYMENU = _request(37, QueryMenu, _BOTH)
-ENUM_FRAMESIZES = _request(74, FrameSize, _BOTH)
-ENUM_FRAMEINTERVALS = _request(75, FrameInterval, _BOTH)
-QUERY_EXT_CTRL = _request(103, QueryControl, _BOTH)
+ENUM_FMT = _request(2, FormatDescription)
+G_FMT = _request(4, Format)
+S_FMT = _request(5, Format)
+REQBUFS = _request(8, RequestBuffers)
+QUERYBUF = _request(9, Buffer)
+QBUF = _request(15, Buffer)
+DQBUF = _request(17, Buffer)
+STREAMON = _request(18, c_int32, 1)
+STREAMOFF = _request(19, c_int32, 1)
+G_PARM = _request(21, StreamParameters)
+S_PARM = _request(22, StreamParameters)
+G_CTRL = _request(27, ControlValue)
+S_CTRL = _request(28, ControlValue)
+QUERYMENU = _request(37, QueryMenu)
+ENUM_FRAMESIZES = _request(74, FrameSize)
+ENUM_FRAMEINTERVALS = _request(75, FrameInterval)
+QUERY_EXT_CTRL = _request(103, QueryControl)
 
 
 def ask(fd: int, request: int, argument: Structure | c_int32) -> bool:
