@@ -18,16 +18,6 @@ _TYPES = {
 }
 
 
-def turn(name: str, value: ControlValue) -> int:
-    """Return when a control is to be set, among others of a webcam: the least first.
-
-    What a mode governs is taken while that is manual: so manual comes before it, automatic after.
-    """
-    if not name.endswith("_mode"):
-        return 1
-    return 0 if value == "manual" else 2
-
-
 def checked(
     controls: Iterable[Control], values: Mapping[str, ControlValue]
 ) -> dict[str, ControlValue]:

@@ -22,8 +22,7 @@ import pytest
 from camsvc.drivers.base import DriverState
 from camsvc.drivers.linux import holders
 from camsvc.drivers.opencv import camera as opencv
-from camsvc.drivers.opencv.camera import OpenCVCamera
-from camsvc.drivers.opencv.controls import PROPERTIES
+from camsvc.drivers.opencv.camera import PROPERTIES, OpenCVCamera
 from camsvc.images.codec import finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
@@ -391,7 +390,7 @@ class ScriptedDevice:
 
 def _name(prop: int) -> str:
     names = ["FRAME_WIDTH", "FRAME_HEIGHT", "FPS", "FOURCC", "BUFFERSIZE", "CONVERT_RGB"]
-    names += [known.prop for known in PROPERTIES]
+    names += PROPERTIES.values()
     return next((n for n in names if getattr(cv2, f"CAP_PROP_{n}") == prop), str(prop))
 
 

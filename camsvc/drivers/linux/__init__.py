@@ -1,1 +1,1 @@
-"""What several drivers ask of Linux: video nodes, holders of a device, kernel log."""
+"""What several drivers ask of Linux: video nodes, webcams, holders of a device, kernel log."""

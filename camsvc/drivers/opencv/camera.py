@@ -21,11 +21,9 @@ import cv2
 import numpy as np
 
 from camsvc.drivers.base import Driver, DriverState
-from camsvc.drivers.controls import turn
-from camsvc.drivers.linux import video_nodes
-from camsvc.drivers.opencv.controls import EXPOSURE, EXPOSURE_MODE, PROPERTIES, Property
+from camsvc.drivers.linux import video_nodes, webcam
 from camsvc.drivers.opencv.source import Source
-from camsvc.model.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
+from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 from camsvc.system import posix
 
@@ -43,6 +41,21 @@ _CATCH_UP_S = 3.0
 
 _USUAL_FPS, _MOST_FPS = 25.0, 1000.0
 """Where the rate is unknown; and what is not a rate but a clock's (90,000)."""
+
+PROPERTIES = {
+    webcam.EXPOSURE_MODE: "AUTO_EXPOSURE",
+    "focus_mode": "AUTOFOCUS",
+    webcam.EXPOSURE: "EXPOSURE",
+    "focus_absolute": "FOCUS",
+    "gain": "GAIN",
+    "brightness": "BRIGHTNESS",
+    "contrast": "CONTRAST",
+    "saturation": "SATURATION",
+    "sharpness": "SHARPNESS",
+}
+"""The controls, with OpenCV's names for them, without CAP_PROP_. V4L2 devices only: elsewhere
+OpenCV does not distinguish a property of the device from one it lacks, and counts exposure in
+powers of two. It reports no ranges: a value is set, read back, and refused when it differs."""
 
 
 def open_capture(source: int | str, backend: int, parameters: Sequence[int]) -> cv2.VideoCapture:
@@ -67,7 +80,8 @@ class OpenCVCamera(Driver):
         self._source = Source(settings)
         self._handle: cv2.VideoCapture | None = None
         self._next_read = 0.0
-        self._properties: dict[int, Property] = {}
+        self._properties: dict[str, int] = {}
+        """The controls, with OpenCV's numbers for them."""
         self._last: npt.NDArray[np.uint8] | None = None
         self._pictures_read = 0
         self._node = ""
@@ -97,8 +111,8 @@ class OpenCVCamera(Driver):
         self._buffers = int(buffers) if 1 <= buffers <= _MOST_BUFFERS else _BUFFERS
         self._live = self._kind == "url" and self._get(cv2.CAP_PROP_FRAME_COUNT) <= 0
         if self._kind == "device" and settings["backend"] == "v4l2":
-            ids = {getattr(cv2, f"CAP_PROP_{known.prop}"): known for known in PROPERTIES}
-            self._properties = {i: known for i, known in ids.items() if self._get(i) != -1}
+            ids = {name: getattr(cv2, f"CAP_PROP_{prop}") for name, prop in PROPERTIES.items()}
+            self._properties = {name: i for name, i in ids.items() if self._get(i) != -1}
         for _ in range(settings["warmup_frames"]):
             self._grab()
         if settings["warmup_frames"] and settings["repeat_limit"]:
@@ -131,7 +145,8 @@ class OpenCVCamera(Driver):
             self._catch_up()
         frame = self._next()
         # Not of live frames: each value costs a request to the device.
-        return replace(frame, exposure_us=self._exposure_us())
+        values = {control.name: control.value for control in self.controls()}
+        return replace(frame, exposure_us=webcam.exposure_us(values.get))
 
     def read(self) -> Frame | None:
         """Return the next frame, at the source's own rate also where it is a file.
@@ -164,7 +179,7 @@ class OpenCVCamera(Driver):
 
     def controls(self) -> list[Control]:
         """Return what the device reports; OpenCV does not know the ranges."""
-        return [known.control(self._get(i)) for i, known in self._properties.items()]
+        return [webcam.known(n).control(self._get(i)) for n, i in self._properties.items()]
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         """Set, and read back what the device made of it.
@@ -172,17 +187,13 @@ class OpenCVCamera(Driver):
         Raises:
             InvalidRequest: the device refused a value, or took another.
         """
-        asked = [(i, k, values[k.name]) for i, k in self._properties.items() if k.name in values]
-        for i, known, wanted in sorted(asked, key=lambda each: turn(each[1].name, each[2])):
-            raw = known.raw(wanted)
-            taken = any(self._open_one.set(i, number) for number in raw)
-            value = known.control(self._get(i)).value
-            if not taken or value != known.control(raw[0]).value:
-                hint = f"; it may need {known.mode} = manual" if known.mode else ""
-                raise InvalidRequest(
-                    f"controls[{known.name}]",
-                    f"{wanted} is not accepted by the device, which stays at {value}{hint}",
-                )
+        for name, wanted in webcam.in_turn(values):
+            known, number = webcam.known(name), self._properties[name]
+            raws = known.raws(wanted)
+            taken = any(self._open_one.set(number, raw) for raw in raws)
+            value = known.control(self._get(number)).value
+            if not taken or value != known.control(raws[0]).value:
+                raise known.refusal(wanted, value)
 
     def health_check(self) -> None:
         """Notice that a device was unplugged, which OpenCV's handle does not say.
@@ -273,12 +284,8 @@ class OpenCVCamera(Driver):
         }
         if is_device:
             details["buffers"] = str(self._buffers)
-            asked = {
-                "size": _size(settings["width_px"], settings["height_px"]),
-                "fps": f"{settings['fps']:g}" if settings["fps"] else "",
-                "fourcc": settings["fourcc"],
-            }
-            details |= {f"{k}_asked": v for k, v in asked.items() if v and v != details[k]}
+            asked = webcam.unfulfilled(settings, details)
+            details |= {f"{key}_asked": value for key, value in asked.items()}
         node = None
         if is_device and sys.platform == "linux":
             node = video_nodes.find(settings["source"])
@@ -366,13 +373,6 @@ class OpenCVCamera(Driver):
                 raise DriverError(f"frames of shape {shape} are not pictures; set another `fourcc`")
         return Frame(acquired_ns, pixels)
 
-    def _exposure_us(self) -> int | None:
-        """Return the exposure; on automatic, devices report the one that was set last."""
-        values = {control.name: control.value for control in self.controls()}
-        exposure = values.get(EXPOSURE)
-        manual = values.get(EXPOSURE_MODE) == "manual"
-        return exposure if manual and isinstance(exposure, int) else None
-
     def _fourcc(self) -> str:
         code = int(self._get(cv2.CAP_PROP_FOURCC))
         return code.to_bytes(4, "little").decode("ascii", "replace") if code > 0 else ""
@@ -392,10 +392,6 @@ def _backend_id(name: str) -> int:
             f"{', '.join(built_in).lower()}"
         )
     return number
-
-
-def _size(width: int | None, height: int | None) -> str:
-    return f"{width}x{height}" if width else ""
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from camsvc.drivers.base import Driver, DriverState
-from camsvc.drivers.linux import holders
+from camsvc.drivers.linux import holders, webcam
 from camsvc.drivers.linux.video_nodes import Node
 from camsvc.drivers.v4l2 import select
-from camsvc.drivers.v4l2.controls import EXPOSURE, EXPOSURE_MODE, DeviceControls
+from camsvc.drivers.v4l2.controls import DeviceControls
 from camsvc.drivers.v4l2.device import Device, Mode, Picture
 from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
 from camsvc.model.errors import DeviceInUse, DriverError
@@ -51,22 +51,15 @@ class V4L2Camera(Driver):
 
     def _configure(self, device: Device, node: Node) -> tuple[Mode, dict[str, str]]:
         """Return what the device gives, and what was asked for where that is something else."""
-        settings = self._settings
-        width, height, fps = settings["width_px"], settings["height_px"], settings["fps"]
-        size = (width, height) if width else None
-        fourcc = settings["fourcc"]
+        settings, fourcc = self._settings, self._settings["fourcc"]
+        width = settings["width_px"]
+        size = (width, settings["height_px"]) if width else None
         try:
-            mode = device.configure("MJPG" if fourcc is None else fourcc, size, fps)
+            mode = device.configure("MJPG" if fourcc is None else fourcc, size, settings["fps"])
             device.start()
         except DeviceInUse as error:
             raise holders.in_use(holders.holders(node.path)) from error
-        asked = {
-            "size": f"{width}x{height}" if size else "",
-            "fps": f"{fps:g}" if fps else "",
-            "fourcc": fourcc or "",
-        }
-        got = {"size": mode.size, "fps": f"{mode.fps:g}", "fourcc": mode.fourcc}
-        return mode, {key: value for key, value in asked.items() if value and value != got[key]}
+        return mode, webcam.unfulfilled(settings, mode.details)
 
     def _info(self, device: Device, node: Node, asked: Mapping[str, str]) -> DeviceInfo:
         mode, offers = self._mode, device.offers()
@@ -82,9 +75,7 @@ class V4L2Camera(Driver):
             # The frame under way is too old by one, the next one may be, then it is on its way.
             expected_capture_s=0.02 + 3 * mode.interval_ns / 1e9,
             details={
-                "size": mode.size,
-                "fps": f"{mode.fps:g}",
-                "fourcc": mode.fourcc,
+                **mode.details,
                 **{f"{key}_asked": value for key, value in asked.items()},
                 "offered": offered,
             },
@@ -106,7 +97,7 @@ class V4L2Camera(Driver):
         while time.monotonic() < give_up:
             picture = self._device.next(self._mode, self._timeout_s)
             if picture is not None and picture.exposed_from_ns >= asked_ns:
-                return self._frame(picture, self._exposure_us())
+                return self._frame(picture, webcam.exposure_us(self._controls.value))
         raise DriverError(
             f"the camera's frames are all older than the request for {self._timeout_s:g} s"
         )
@@ -126,13 +117,6 @@ class V4L2Camera(Driver):
         if self._mode.fourcc in COMPRESSED:
             return Frame(picture.time_ns, None, picture.data, "image/jpeg", exposure_us)
         return Frame(picture.time_ns, pixels(picture.data, self._mode), exposure_us=exposure_us)
-
-    def _exposure_us(self) -> int | None:
-        """Return the exposure; on automatic, devices report the one that was set last."""
-        if self._controls.value(EXPOSURE_MODE) != "manual":
-            return None
-        exposure = self._controls.value(EXPOSURE)
-        return exposure if isinstance(exposure, int) else None
 
     def controls(self) -> list[Control]:
         return self._controls.all()

@@ -1,59 +1,28 @@
-"""A V4L2 device's controls, under the names that all drivers share where there are such.
-
-Where the kernel counts in units of its own, the control is in ours: exposure is given in
-microseconds, not in steps of 100. A switch between automatic and manual is a choice by these names.
-"""
+"""A V4L2 device's controls, under the names that all drivers share where there are such."""
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ctypes import Structure
-from dataclasses import dataclass
+from dataclasses import replace
 
-from camsvc.drivers.controls import turn
+from camsvc.drivers.linux import webcam
 from camsvc.drivers.v4l2 import ioctl as api
 from camsvc.drivers.v4l2.device import Device, failures
-from camsvc.model.errors import DeviceAway, DriverError, InvalidRequest
+from camsvc.model.errors import DeviceAway, DriverError
 from camsvc.model.values import Control, ControlValue
 
-EXPOSURE_MODE, EXPOSURE = "exposure_mode", "exposure_duration_us"
-
-_AUTO, _MANUAL = "auto", "manual"
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a control in addition to what the kernel says.
-
-    `choices` are names for its values, for several values one name, the one to try first in front.
-    `mode` names what must be manual before the device takes a value.
-    """
-
-    name: str
-    scale: int = 1
-    unit: str = ""
-    choices: Mapping[str, Sequence[int]] | None = None
-    mode: str = ""
-
-
-_SWITCH = {_AUTO: (1,), _MANUAL: (0,)}
-_KNOWN = {
-    # Webcams know manual and aperture priority, which is what they call automatic.
-    0x009A0901: _Known(EXPOSURE_MODE, choices={_AUTO: (3, 0), _MANUAL: (1, 2)}),
-    0x009A0902: _Known(EXPOSURE, scale=100, unit="us", mode=EXPOSURE_MODE),
-    0x009A090C: _Known("focus_mode", choices=_SWITCH),
-    # Not focus_distance_diopters: the steps of UVC focus have no known distance.
-    0x009A090A: _Known("focus_absolute", mode="focus_mode"),
-    0x0098090C: _Known("white_balance_mode", choices=_SWITCH),
-    0x0098091A: _Known("white_balance", unit="K", mode="white_balance_mode"),
-    0x00980913: _Known("gain", mode=EXPOSURE_MODE),
+_NAMES = {
+    0x009A0901: webcam.EXPOSURE_MODE,
+    0x009A0902: webcam.EXPOSURE,
+    0x009A090C: "focus_mode",
+    0x009A090A: "focus_absolute",
+    0x0098090C: "white_balance_mode",
+    0x0098091A: "white_balance",
+    0x00980913: "gain",
 }
+"""Those that all drivers share."""
 
-_TYPES = {
-    api.CTRL_INTEGER: "int",
-    api.CTRL_BOOLEAN: "bool",
-    api.CTRL_MENU: "string",
-    api.CTRL_INTEGER_MENU: "string",
-}
+_TYPES = (api.CTRL_INTEGER, api.CTRL_BOOLEAN, api.CTRL_MENU, api.CTRL_INTEGER_MENU)
 _UNUSABLE = api.CTRL_DISABLED | api.CTRL_WRITE_ONLY
 
 
@@ -66,17 +35,18 @@ class DeviceControls:
         Raises:
             DeviceAway, DriverError: it does not answer.
         """
-        self._device = device
-        found = [_Entry(device, query, known) for query, known in _queried(device)]
-        self._entries = sorted(found, key=lambda entry: not entry.is_mode)
+        found = [_Entry(device, query) for query in _queried(device)]
+        self._entries: dict[str, _Entry] = {}
+        for entry in sorted(found, key=lambda entry: not entry.name.endswith("_mode")):
+            self._entries.setdefault(entry.name, entry)
 
     def all(self) -> list[Control]:
         """Return them with their present values."""
-        return [entry.control() for entry in self._entries]
+        return [entry.control() for entry in self._entries.values()]
 
     def value(self, name: str) -> ControlValue | None:
         """Return the present value of a control; None: the device does not have it."""
-        return next((e.control().value for e in self._entries if e.name == name), None)
+        return self._entries[name].control().value if name in self._entries else None
 
     def set(self, values: Mapping[str, ControlValue]) -> None:
         """Set controls, and read back what the device made of it.
@@ -84,49 +54,43 @@ class DeviceControls:
         Raises:
             InvalidRequest: the device refused a value, or took another.
         """
-        wanted = [(entry, values[entry.name]) for entry in self._entries if entry.name in values]
-        for entry, value in sorted(wanted, key=lambda pair: turn(pair[0].name, pair[1])):
-            entry.set(value)
+        for name, value in webcam.in_turn(values):
+            self._entries[name].set(value)
 
 
 class _Entry:
-    def __init__(self, device: Device, query: api.QueryControl, known: _Known) -> None:
-        self._device, self._query, self._known = device, query, known
+    def __init__(self, device: Device, query: api.QueryControl) -> None:
+        self._device, self._query = device, query
+        plain = _plain(query.name.decode(errors="replace"))
+        known = webcam.known(_NAMES[query.id]) if query.id in _NAMES else webcam.Known(plain)
         self.name = known.name
-        self.is_mode = known.name.endswith("_mode")
         menu = query.type in (api.CTRL_MENU, api.CTRL_INTEGER_MENU)
         offered = _menu(device, query) if menu else {}
+        choices = {text: [value] for value, text in offered.items()}
         if known.choices:
             values = offered or range(query.minimum, query.maximum + 1)
             by_name = {n: [v for v in vs if v in values] for n, vs in known.choices.items()}
-            self._choices = {name: found for name, found in by_name.items() if found}
-        else:
-            self._choices = {text: [value] for value, text in offered.items()}
+            choices = {name: found for name, found in by_name.items() if found}
+        self._known = replace(known, choices=choices)
 
     def control(self) -> Control:
         """Return the control with its present value."""
         query, known = self._query, self._known
         raw = self._get()
-        access = "read" if query.flags & api.CTRL_READ_ONLY else "read_write"
-        if self._choices:
-            value = next((name for name, raws in self._choices.items() if raw in raws), None)
-            return Control(self.name, "string", value, allowed=[*self._choices], access=access)
-        if query.type == api.CTRL_BOOLEAN:
-            return Control(self.name, "bool", None if raw is None else bool(raw), access=access)
-        return Control(
-            self.name,
-            "int",
-            None if raw is None else raw * known.scale,
-            minimum=query.minimum * known.scale,
-            maximum=query.maximum * known.scale,
-            increment=max(1, query.step) * known.scale,
-            unit=known.unit,
-            access=access,
-            description="" if known.unit else "In the device's own steps.",
-        )
+        control = known.control(raw)
+        if query.type == api.CTRL_BOOLEAN and not known.choices:
+            control = Control(self.name, "bool", None if raw is None else bool(raw))
+        elif not known.choices:
+            control = replace(
+                control,
+                minimum=query.minimum * known.scale,
+                maximum=query.maximum * known.scale,
+                increment=max(1, query.step) * known.scale,
+            )
+        return replace(control, access="read" if query.flags & api.CTRL_READ_ONLY else "read_write")
 
     def set(self, wanted: ControlValue) -> None:
-        raws = self._choices[str(wanted)] if self._choices else [self._raw(wanted)]
+        raws = self._known.raws(wanted)
         setting = api.ControlValue(id=self._query.id, value=raws[0])
         refused = False
         with failures("set a control"):
@@ -137,13 +101,7 @@ class _Entry:
                 if not refused:
                     raise
         if refused or self._get() not in (None, *raws):
-            value = self.control().value
-            hint = f"; it may need {self._known.mode} = manual" if self._known.mode else ""
-            text = f"{wanted} is not accepted by the device, which stays at {value}{hint}"
-            raise InvalidRequest(f"controls[{self.name}]", text)
-
-    def _raw(self, wanted: ControlValue) -> int:
-        return round(int(wanted) / self._known.scale)
+            raise self._known.refusal(wanted, self.control().value)
 
     def _get(self) -> int | None:
         """Return the present value; None: it is unknown."""
@@ -151,15 +109,13 @@ class _Entry:
         return setting.value if _answers(self._device, api.G_CTRL, setting) else None
 
 
-def _queried(device: Device) -> "list[tuple[api.QueryControl, _Known]]":
+def _queried(device: Device) -> list[api.QueryControl]:
     """Return what can be read of the device's controls; an old driver lists none."""
     found = []
     query = api.QueryControl(id=api.NEXT_CTRL)
     while _answers(device, api.QUERY_EXT_CTRL, query):
         if query.type in _TYPES and not query.flags & _UNUSABLE:
-            name = query.name.decode(errors="replace")
-            known = _KNOWN.get(query.id) or _Known(_plain(name))
-            found.append((query, known))
+            found.append(query)
         query = api.QueryControl(id=query.id | api.NEXT_CTRL)
     return found
 

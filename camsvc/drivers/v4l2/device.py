@@ -40,9 +40,10 @@ class Mode:
     stride: int
 
     @property
-    def size(self) -> str:
-        """Such as 640x480."""
-        return f"{self.width_px}x{self.height_px}"
+    def details(self) -> dict[str, str]:
+        """For people."""
+        size = f"{self.width_px}x{self.height_px}"
+        return {"size": size, "fps": f"{self.fps:g}", "fourcc": self.fourcc}
 
     @property
     def interval_ns(self) -> int:
