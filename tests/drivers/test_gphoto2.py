@@ -17,8 +17,7 @@ from typing import cast
 import gphoto2 as gp
 import pytest
 
-from camsvc.drivers.gphoto2 import attached, connection, survey
-from camsvc.drivers.gphoto2.attached import Attached, Choice, held, resolve
+from camsvc.drivers.gphoto2 import connection, survey, usb
 from camsvc.drivers.gphoto2.camera import GPhoto2Camera
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
@@ -26,6 +25,7 @@ from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.library import Disturbed
 from camsvc.drivers.gphoto2.shot import ReleasedShot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
+from camsvc.drivers.gphoto2.usb import Attached, Choice, held, resolve
 from camsvc.ipc.messages import Open
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 from camsvc.model.options import Launch
@@ -238,7 +238,7 @@ def test_what_is_developed_is_no_raw_file(name: str, mime_type: str) -> None:
 
 
 @pytest.fixture
-def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a system's folder with one camera in it, and a hub that has no serial number."""
     for name, device, serial in (("1-1", 1, ""), ("1-1.2", 7, "000006001234\n")):
         folder = tmp_path / "devices" / name
@@ -248,8 +248,8 @@ def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if serial:
             (folder / "serial").write_text(serial)
     (tmp_path / "devices" / "1-1:1.0").mkdir()
-    monkeypatch.setattr(attached, "_USB_DEVICES", tmp_path / "devices")
-    monkeypatch.setattr(attached, "_USB_NODES", tmp_path / "nodes")
+    monkeypatch.setattr(usb, "_USB_DEVICES", tmp_path / "devices")
+    monkeypatch.setattr(usb, "_USB_NODES", tmp_path / "nodes")
     return tmp_path
 
 
@@ -258,13 +258,13 @@ def usb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [("usb:001,007", "000006001234"), ("usb:001,001", ""), ("usb:002,007", ""), ("ptpip:", "")],
 )
 def test_the_system_knows_a_serial_number_without_opening_the_camera(
-    usb: Path, port: str, serial: str
+    system: Path, port: str, serial: str
 ) -> None:
-    assert attached.system_serial(port) == serial
+    assert usb.system_serial(port) == serial
 
 
-def test_who_holds_a_camera_is_named(usb: Path) -> None:
-    node = usb / "nodes" / "001" / "007"
+def test_who_holds_a_camera_is_named(system: Path) -> None:
+    node = system / "nodes" / "001" / "007"
     node.parent.mkdir(parents=True)
     with node.open("w") as file, subprocess.Popen(["sleep", "60"], stdout=file) as other:
         assert f"sleep (pid {other.pid})" in held("usb:001,007")
@@ -273,31 +273,31 @@ def test_who_holds_a_camera_is_named(usb: Path) -> None:
 
 
 def test_a_camera_that_this_user_may_not_use_is_told_as_such(
-    usb: Path, monkeypatch: pytest.MonkeyPatch
+    system: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = Attached("Nikon DSC D750", "usb:001,007")
-    monkeypatch.setattr(survey, "attached", lambda: [camera])
+    monkeypatch.setattr(usb, "attached", lambda: [camera])
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root
     assert all(finding.ok for finding in survey.findings(Choice())), "there is no such node"
-    node = usb / "nodes" / "001" / "007"
+    node = system / "nodes" / "001" / "007"
     node.parent.mkdir(parents=True)
     node.touch()
     (wrong,) = [finding for finding in survey.findings(Choice()) if not finding.ok]
     assert "may not use the camera: add it to the group `plugdev`" in wrong.text
-    monkeypatch.setattr(connection, "attached", lambda: [camera])
+    monkeypatch.setattr(usb, "attached", lambda: [camera])
     with pytest.raises(DeviceAway) as refused:
         connection.connect(Choice())
     assert str(refused.value) == wrong.text
 
 
 def test_what_else_has_the_folders_of_a_camera_is_none(
-    usb: Path, monkeypatch: pytest.MonkeyPatch
+    system: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = gp.CameraList()
     listed.append("Mass Storage Camera", "disk:/media/card")
     listed.append("Canon EOS R5", "usb:001,007")
     monkeypatch.setattr(gp, "Camera", SimpleNamespace(autodetect=lambda: listed))
-    assert attached.attached() == [Attached("Canon EOS R5", "usb:001,007", "000006001234")]
+    assert usb.attached() == [Attached("Canon EOS R5", "usb:001,007", "000006001234")]
 
 
 ONE = Attached("Canon EOS R5", "usb:001,004")
@@ -353,7 +353,7 @@ def attach(monkeypatch: pytest.MonkeyPatch, cameras: dict[Attached, Body | Drive
         return camera
 
     monkeypatch.setattr(connection, "_serials", {})
-    monkeypatch.setattr(connection, "attached", lambda: list(cameras))
+    monkeypatch.setattr(usb, "attached", lambda: list(cameras))
     monkeypatch.setattr(connection, "_opened", open_one)
 
 
@@ -473,7 +473,7 @@ def test_no_port_is_reset_that_may_be_another_cameras(
     monkeypatch: pytest.MonkeyPatch, choice: Choice, ports: list[str]
 ) -> None:
     reset: list[str] = []
-    monkeypatch.setattr(connection, "attached", lambda: ALL)
+    monkeypatch.setattr(usb, "attached", lambda: ALL)
     monkeypatch.setattr(connection, "reset", reset.append)
     connection.reset_selected(choice)
     assert reset == ports
@@ -486,8 +486,7 @@ def test_what_is_wrong_is_said_once_and_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, choice: Choice
 ) -> None:
     """The doctor leaves out what opening the camera says in the same words."""
-    for module in (survey, connection):
-        monkeypatch.setattr(module, "attached", lambda: ALL)
+    monkeypatch.setattr(usb, "attached", lambda: ALL)
     (wrong,) = [finding for finding in survey.findings(choice) if not finding.ok]
     with pytest.raises((DeviceAway, DriverFault)) as refused:
         connection.connect(choice)
@@ -496,7 +495,7 @@ def test_what_is_wrong_is_said_once_and_says_what_to_do(
 
 
 def test_that_only_opening_tells_two_cameras_apart_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "attached", lambda: [ONE, TWO])
+    monkeypatch.setattr(usb, "attached", lambda: [ONE, TWO])
     last = survey.findings(Choice(serial="77"))[-1]
     assert last.ok
     assert "by opening" in last.text

@@ -22,10 +22,10 @@ except ImportError as error:
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.gphoto2 import connection, library, survey
-from camsvc.drivers.gphoto2.attached import Attached, Choice
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats, aim
 from camsvc.drivers.gphoto2.shot import JPEG, ReleasedShot, drain, frame_of
+from camsvc.drivers.gphoto2.usb import Attached, Choice
 from camsvc.drivers.gphoto2.warnings import warnings
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest, Unsupported
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot

@@ -8,19 +8,9 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.gphoto2.attached import (
-    FORBIDDEN,
-    Attached,
-    Choice,
-    attached,
-    forbidden,
-    held,
-    missing,
-    resolve,
-    same_serial,
-    several,
-)
+from camsvc.drivers.gphoto2 import usb
 from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
+from camsvc.drivers.gphoto2.usb import Attached, Choice
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
 _BACK_S, _LOOK_S = 3.0, 0.1
@@ -39,15 +29,15 @@ def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
         Disturbed, Busy, DriverError: it does not answer.
         DriverFault: the settings fit several.
     """
-    found = attached()
-    certain, possible = resolve(choice, found)
+    found = usb.attached()
+    certain, possible = usb.resolve(choice, found)
     if certain is not None:
         camera = _opened(certain)
         return camera, replace(certain, serial=next(iter(_serials_in(camera)), certain.serial))
     if not possible:
-        raise DeviceAway(missing(choice, found))
+        raise DeviceAway(usb.missing(choice, found))
     if not choice.serial:
-        raise DriverFault(several(choice, possible))
+        raise DriverFault(usb.several(choice, possible))
     failed: list[DriverError | DriverFault] = []
     for each in sorted(possible, key=lambda camera: camera.port != likely):
         if _is_another(each, choice.serial):
@@ -60,7 +50,7 @@ def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
             failed.append(error)
             continue
         _serials[each] = _serials_in(camera)
-        if any(same_serial(choice.serial, serial) for serial in _serials[each]):
+        if any(usb.same_serial(choice.serial, serial) for serial in _serials[each]):
             return camera, replace(each, serial=_serials[each][0])
         disconnect(camera)
     if failed:
@@ -78,7 +68,7 @@ port; until then it is not opened again for another serial number."""
 
 def _is_another(camera: Attached, serial: str) -> bool:
     known = _serials.get(camera, [])
-    return known != [] and not any(same_serial(serial, one) for one in known)
+    return known != [] and not any(usb.same_serial(serial, one) for one in known)
 
 
 def disconnect(camera: Any) -> None:
@@ -115,7 +105,7 @@ def reset_selected(choice: Choice, known: str = "") -> None:
     it is plugged in again, and so has any other camera.
     """
     with contextlib.suppress(DriverError):
-        certain, possible = resolve(choice, attached())
+        certain, possible = usb.resolve(choice, usb.attached())
         for camera in [certain] if certain else possible:
             if len(possible) <= 1 or camera.port == known:
                 reset(camera.port)
@@ -137,8 +127,8 @@ def connect_again(choice: Choice, likely: str) -> tuple[Any, Attached]:
 
 
 def _opened(each: Attached) -> Any:
-    if forbidden(each.port):
-        raise DeviceAway(FORBIDDEN)  # udev sets a new node's rights a moment later
+    if usb.forbidden(each.port):
+        raise DeviceAway(usb.FORBIDDEN)  # udev sets a new node's rights a moment later
     camera = gp.Camera()
     with failures("opening the camera"):
         with _info(each.port) as info:
@@ -147,7 +137,7 @@ def _opened(each: Attached) -> Any:
             camera.init(CONTEXT)
         except gp.GPhoto2Error as error:
             if error.code in CLAIMED:
-                raise DeviceInUse(held(each.port)) from error
+                raise DeviceInUse(usb.held(each.port)) from error
             raise
     return camera
 

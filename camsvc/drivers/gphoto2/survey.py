@@ -5,21 +5,8 @@ from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.gphoto2 import library
-from camsvc.drivers.gphoto2.attached import (
-    FORBIDDEN,
-    Attached,
-    Choice,
-    attached,
-    forbidden,
-    held,
-    listed,
-    missing,
-    resolve,
-    several,
-    system_device,
-    users,
-)
+from camsvc.drivers.gphoto2 import library, usb
+from camsvc.drivers.gphoto2.usb import Attached, Choice
 from camsvc.drivers.linux import kernel_log
 from camsvc.model.errors import DriverError, DriverFault
 from camsvc.model.values import Device, Finding
@@ -37,7 +24,7 @@ def devices(configured: Sequence[Mapping[str, Any]]) -> list[Device]:
     for iolibs, camlibs in folders or [(None, None)]:
         try:
             library.use(iolibs, camlibs)
-            found |= {camera.port: camera for camera in attached()}
+            found |= {camera.port: camera for camera in usb.attached()}
         except (DriverError, DriverFault) as error:
             failed.append(error)
     if failed and not found:
@@ -51,7 +38,7 @@ def devices(configured: Sequence[Mapping[str, Any]]) -> list[Device]:
 def selects(settings: Mapping[str, Any], found: Device) -> bool:
     """Whether settings name a device, or fit it while no other of its model is attached."""
     choice, camera = Choice.of(settings), Attached(found.model, found.address, found.serial)
-    certain, possible = resolve(choice, [camera])
+    certain, possible = usb.resolve(choice, [camera])
     if choice.port or (choice.serial and certain):
         return bool(certain or possible)
     alone = "port" not in found.settings
@@ -78,19 +65,19 @@ def findings(choice: Choice) -> list[Finding]:
     """
     version = gp.gp_library_version(gp.GP_VERSION_SHORT)[0]
     found = [Finding(True, f"libgphoto2 {version}")]
-    cameras = attached()
-    certain, possible = resolve(choice, cameras)
+    cameras = usb.attached()
+    certain, possible = usb.resolve(choice, cameras)
     if len(possible) > 1:
         if not choice.serial:
-            return [*found, Finding(False, several(choice, possible))]
-        return [*found, Finding(True, f"distinguished by opening them: {listed(possible)}")]
+            return [*found, Finding(False, usb.several(choice, possible))]
+        return [*found, Finding(True, f"distinguished by opening them: {usb.listed(possible)}")]
     camera = certain or next(iter(possible), None)
     if camera is None:
-        return [*found, Finding(False, missing(choice, cameras))]
+        return [*found, Finding(False, usb.missing(choice, cameras))]
     found.append(Finding(True, f"attached: {camera.model} at {camera.port}"))
-    if forbidden(camera.port):
-        found.append(Finding(False, FORBIDDEN))
-    if users(camera.port):
-        found.append(Finding(False, held(camera.port)))
-    device = system_device(camera.port)
+    if usb.forbidden(camera.port):
+        found.append(Finding(False, usb.FORBIDDEN))
+    if usb.users(camera.port):
+        found.append(Finding(False, usb.held(camera.port)))
+    device = usb.system_device(camera.port)
     return [*found, *(kernel_log.findings(device.name) if device else ())]

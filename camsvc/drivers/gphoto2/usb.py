@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ class Choice:
     @property
     def given(self) -> dict[str, str]:
         """The keys of the settings that are not empty."""
-        keys = {"model": self.model, "serial": self.serial, "port": self.port}
-        return {key: value for key, value in keys.items() if value}
+        return {key: value for key, value in asdict(self).items() if value}
 
     def __str__(self) -> str:
         return ", ".join(f"{key} = {value!r}" for key, value in self.given.items()) or "any"
@@ -65,15 +63,9 @@ def resolve(choice: Choice, cameras: list[Attached]) -> tuple[Attached | None, l
     A serial number of the USB confirms, and never excludes: many cameras have none there, or
     another one than they report when they are open.
     """
-    fitting = [
-        camera
-        for camera in cameras
-        if choice.model.lower() in camera.model.lower() and choice.port in ("", camera.port)
-    ]
-    if choice.serial:
-        exact = [camera for camera in fitting if same_serial(choice.serial, camera.serial)]
-    else:
-        exact = fitting
+    model = choice.model.lower()
+    fitting = [c for c in cameras if model in c.model.lower() and choice.port in ("", c.port)]
+    exact = [c for c in fitting if not choice.serial or same_serial(choice.serial, c.serial)]
     return (exact[0], []) if len(exact) == 1 else (None, exact or fitting)
 
 
@@ -108,18 +100,17 @@ FORBIDDEN = (
 def forbidden(port: str) -> bool:
     """Whether this user may not use the camera at a port, which the library calls an I/O error."""
     node = _node(port)
-    return node is not None and node.exists() and not os.access(node, os.R_OK | os.W_OK)
+    return node.exists() and not (node.is_dir() or os.access(node, os.R_OK | os.W_OK))
 
 
 def users(port: str) -> list[holders.Program]:
     """Return the programs that have the camera at a port open."""
-    node = _node(port)
-    return holders.holders(node) if node else []
+    return holders.holders(_node(port))
 
 
-def _node(port: str) -> Path | None:
-    numbers = _numbers(port)
-    return _USB_NODES / "/".join(numbers) if numbers else None
+def _node(port: str) -> Path:
+    """Return the device's node at a USB port, "usb:BUS,DEVICE" with three digits each."""
+    return _USB_NODES / port.removeprefix("usb:").replace(",", "/")
 
 
 def held(port: str) -> str:
@@ -138,21 +129,12 @@ def same_serial(one: str, other: str) -> bool:
     return one.lstrip("0").lower() == other.lstrip("0").lower()
 
 
-def _numbers(port: str) -> tuple[str, str] | None:
-    """Return bus and device of a USB port, with three digits each."""
-    match = re.fullmatch(r"usb:(\d{3}),(\d{3})", port)
-    return (match[1], match[2]) if match else None
-
-
 def system_device(port: str) -> Path | None:
     """Return where the system describes the USB device at a port; None where it has none."""
-    numbers = _numbers(port)
-    if numbers is None or not _USB_DEVICES.is_dir():
-        return None
-    for device in _USB_DEVICES.iterdir():
+    for device in _USB_DEVICES.iterdir() if _USB_DEVICES.is_dir() else ():
         with contextlib.suppress(OSError, ValueError):
-            found = [int((device / name).read_text()) for name in ("busnum", "devnum")]
-            if found == [int(number) for number in numbers]:
+            bus, number = (int((device / name).read_text()) for name in ("busnum", "devnum"))
+            if port == f"usb:{bus:03},{number:03}":
                 return device
     return None
 
