@@ -183,20 +183,16 @@ class GPhoto2Camera(Driver):
         while self._fetched:
             with contextlib.suppress(gp.GPhoto2Error):  # a camera that refuses keeps it
                 self._open_one.file_delete(*self._fetched.pop(0))
-        now = time.monotonic()
-        exposure_us = self._controls.exposure_us
-        if self._info is None:
+        before, now = self._info, time.monotonic()
+        if before is None:
             raise DriverError("the camera is not open")
-        info = replace(self._info, exposure_us=exposure_us)
+        self._info = replace(before, exposure_us=self._controls.exposure_us)
         battery = self._controls.value("batterylevel")
         if now >= self._look_at or battery != self._battery:
             warned = warnings(self._camera, self._controls, self._largest_kb)
-            info = replace(info, warnings=warned)
+            self._info = replace(self._info, warnings=warned)
             self._look_at, self._battery = now + _LOOK_S, battery
-        if info == self._info:
-            return None
-        self._info = info
-        return info
+        return self._info if self._info != before else None
 
     def recover(self) -> None:
         """Connect again, with the controls that were set; reset the USB port if it was disturbed.

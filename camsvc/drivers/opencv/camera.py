@@ -22,7 +22,7 @@ import numpy as np
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.linux import video_nodes, webcam
-from camsvc.drivers.opencv.source import Source
+from camsvc.drivers.opencv import source
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 from camsvc.system import posix
@@ -58,11 +58,9 @@ OpenCV does not distinguish a property of the device from one it lacks, and coun
 powers of two. It reports no ranges: a value is set, read back, and refused when it differs."""
 
 
-def open_capture(source: int | str, backend: int, parameters: Sequence[int]) -> cv2.VideoCapture:
+def open_capture(number_or_path: Any, backend: int, parameters: Sequence[int]) -> cv2.VideoCapture:
     """Open a source. `parameters` are CAP_PROP numbers, each followed by its value."""
-    if isinstance(source, int):
-        return cv2.VideoCapture(source, backend, parameters)
-    return cv2.VideoCapture(source, backend, parameters)
+    return cv2.VideoCapture(number_or_path, backend, parameters)
 
 
 class OpenCVCamera(Driver):
@@ -77,7 +75,6 @@ class OpenCVCamera(Driver):
     def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
         self._settings = settings
         self._kind: str = settings["kind"]
-        self._source = Source(settings)
         self._handle: cv2.VideoCapture | None = None
         self._next_read = 0.0
         self._properties: dict[str, int] = {}
@@ -229,7 +226,7 @@ class OpenCVCamera(Driver):
     @classmethod
     def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say whether the source is there, may be used, and is held by another program."""
-        return Source(settings).findings()
+        return source.findings(settings)
 
     @property
     def _open_one(self) -> cv2.VideoCapture:
@@ -242,19 +239,18 @@ class OpenCVCamera(Driver):
 
     def _open_handle(self) -> None:
         settings = self._settings
-        self._source.check()
+        source.check(settings)
         backend = _backend_id(settings["backend"])
         parameters: list[int] = []
         if self._kind == "url" and settings["backend"] == "ffmpeg":
-            milliseconds = math.ceil(settings["read_timeout_s"] * 1000)
-            parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds]
-            parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+            wait_ms = math.ceil(settings["read_timeout_s"] * 1000)
             # Each further thread of the decoder would hold one more frame back.
-            parameters += [cv2.CAP_PROP_N_THREADS, 1]
+            parameters = [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait_ms]
+            parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait_ms]
         with _opencv_errors():
             self._handle = open_capture(settings["source"], backend, parameters)
         if not self._handle.isOpened():
-            raise self._source.closed()
+            raise source.closed(settings)
         self._pictures_read = 0
 
     def _configure(self) -> None:

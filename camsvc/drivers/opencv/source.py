@@ -14,61 +14,60 @@ from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Finding
 
 
-class Source:
-    """What a camera's settings say to read from."""
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuse what is plainly not there.
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._source: int | str = settings["source"]
-        self._kind: str = settings["kind"]
-        self._timeout_s: float = settings["read_timeout_s"]
+    Raises:
+        DriverFault: the file does not exist, is a folder, or may not be read.
+        DeviceAway: the device is not attached, or may not be used.
+    """
+    if settings["kind"] == "file":
+        _check_file(Path(settings["source"]))
+    elif path := _node(settings):
+        _check_device(path)
 
-    def check(self) -> None:
-        """Refuse what is plainly not there.
 
-        Raises:
-            DriverFault: the file does not exist, is a folder, or may not be read.
-            DeviceAway: the device is not attached, or may not be used.
-        """
-        if self._kind == "file":
-            _check_file(Path(str(self._source)))
-        elif self._kind == "device" and sys.platform == "linux":
-            _check_device(video_nodes.device_path(self._source))
+def _node(settings: Mapping[str, Any]) -> Path | None:
+    """Return the path of the source's device node; None: it has none."""
+    is_node = settings["kind"] == "device" and sys.platform == "linux"
+    return video_nodes.device_path(settings["source"]) if is_node else None
 
-    def findings(self) -> list[Finding]:
-        """Return what can be seen of the source without opening it, for an operator."""
-        try:
-            self.check()
-        except (DriverError, DriverFault) as error:
-            return [Finding(False, str(error))]
-        if self._kind != "device" or sys.platform != "linux":
-            return []
-        path = video_nodes.device_path(self._source)
-        node = video_nodes.find(self._source)
-        found = [Finding(True, f"attached: {node.name} at {node.path}")] if node else []
-        return found + holders.holding(path)
 
-    def closed(self) -> Exception:
-        """Return the error of a source that did not open, with what to look at."""
-        match self._kind:
-            case "file":
-                return DriverFault(
-                    "the file of the settings' `source` cannot be read as a video: it is cut off, "
-                    "of an unknown format, or not a video at all"
-                )
-            case "url":
-                return DriverError(
-                    "the stream of the settings' `source` did not open within "
-                    f"{self._timeout_s:g} s: check its address, user and password, and that "
-                    "it is being sent"
-                )
-        if sys.platform == "linux" and (
-            held := holders.holders(video_nodes.device_path(self._source))
-        ):
-            return holders.in_use(held)
-        return DriverError(
-            "the camera of the settings' `source` did not open: another program may hold it (only "
-            "one can), or it is not attached, or it gives no format that OpenCV reads"
-        )
+def findings(settings: Mapping[str, Any]) -> list[Finding]:
+    """Return what can be seen of the source without opening it, for an operator."""
+    try:
+        check(settings)
+    except (DriverError, DriverFault) as error:
+        return [Finding(False, str(error))]
+    path = _node(settings)
+    if path is None:
+        return []
+    node = video_nodes.find(settings["source"])
+    found = [Finding(True, f"attached: {node.name} at {node.path}")] if node else []
+    return found + holders.holding(path)
+
+
+def closed(settings: Mapping[str, Any]) -> Exception:
+    """Return the error of a source that did not open, with what to look at."""
+    match settings["kind"]:
+        case "file":
+            return DriverFault(
+                "the file of the settings' `source` cannot be read as a video: it is cut off, of "
+                "an unknown format, or not a video at all"
+            )
+        case "url":
+            return DriverError(
+                "the stream of the settings' `source` did not open within "
+                f"{settings['read_timeout_s']:g} s: check its address, user and password, and that "
+                "it is being sent"
+            )
+    path = _node(settings)
+    if path and (held := holders.holders(path)):
+        return holders.in_use(held)
+    return DriverError(
+        "the camera of the settings' `source` did not open: another program may hold it (only one "
+        "can), or it is not attached, or it gives no format that OpenCV reads"
+    )
 
 
 def _check_file(path: Path) -> None:

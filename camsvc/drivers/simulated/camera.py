@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from camsvc.drivers.base import Driver, DriverState
@@ -135,15 +136,7 @@ class SimulatedCamera(Driver):
         return self._damaged(self._paint(time.time_ns(), exposure_us), kind)
 
     def controls(self) -> list[Control]:
-        return [
-            Control(
-                **{
-                    **{name: getattr(control, name) for name in Control.__slots__},
-                    "value": self._values[control.name],
-                }
-            )
-            for control in CONTROLS
-        ]
+        return [replace(control, value=self._values[control.name]) for control in CONTROLS]
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
         self._call("set_controls")

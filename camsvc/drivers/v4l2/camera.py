@@ -4,18 +4,19 @@ Unlike the `opencv` driver it knows when a frame was taken, which formats, rates
 device has, who holds it, and whether it is still there; see ADR 23. MJPG is passed on untouched.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from camsvc.drivers.base import Driver, DriverState
-from camsvc.drivers.linux import holders, webcam
+from camsvc.drivers.linux import holders, kernel_log, video_nodes, webcam
 from camsvc.drivers.linux.video_nodes import Node
-from camsvc.drivers.v4l2 import select
 from camsvc.drivers.v4l2.controls import DeviceControls
 from camsvc.drivers.v4l2.device import Device, Mode, Picture
 from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
-from camsvc.model.errors import DeviceInUse, DriverError
+from camsvc.drivers.v4l2.select import resolve
+from camsvc.model.errors import DeviceInUse, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Finding, Frame, Shot
 from camsvc.model.values import Device as Found
 
@@ -41,7 +42,7 @@ class V4L2Camera(Driver):
             DeviceAway: it is not attached, another program has it, or it delivers no frame.
             DriverFault: the settings select several devices, or one of another kind.
         """
-        node = select.resolve(self._settings)
+        node = resolve(self._settings)
         self._open = device = Device(node.path, self.interrupt)
         self._mode, asked = self._configure(device, node)
         self._controls = DeviceControls(device)
@@ -152,14 +153,34 @@ class V4L2Camera(Driver):
     @classmethod
     def discover(cls, configured: Sequence[Mapping[str, Any]] = ()) -> list[Found]:
         """List the devices that can capture, each by its serial number where no other has it."""
-        return select.list_devices()
+        nodes = video_nodes.nodes()
+        serials = [node.serial for node in nodes]
+
+        def selecting(node: Node) -> dict[str, str | int]:
+            alone = node.serial and serials.count(node.serial) == 1
+            return {"serial": node.serial} if alone else {"device": node.address}
+
+        return [Found(n.address, n.name, n.name, n.serial, selecting(n)) for n in nodes]
 
     @classmethod
     def selects(cls, settings: Mapping[str, Any], device: Found) -> bool:
-        """Whether settings select this device, by any of its names."""
-        return select.matches(settings, device)
+        """Whether settings select this device: by its serial number, or a path that leads to it."""
+        if settings["serial"] is not None:
+            return bool(settings["serial"] == device.serial)
+        path = video_nodes.device_path(settings["device"])
+        return os.path.realpath(path) == os.path.realpath(device.address)
 
     @classmethod
     def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say whether the device is there, may be used, is held, and what the kernel says of it."""
-        return select.findings(settings)
+        try:
+            node = resolve(settings)
+        except (DriverError, DriverFault) as error:
+            return [Finding(False, str(error))]
+        known = f"{node.name} at {node.path}" + (f", serial {node.serial}" if node.serial else "")
+        address = video_nodes.usb_address(node)
+        return [
+            Finding(True, f"attached: {known}"),
+            *holders.holding(node.path),
+            *(kernel_log.findings(address) if address else ()),
+        ]

@@ -28,6 +28,11 @@ _SLICE_S = 0.05
 _UNPLUGGED_S, _LOOK_S = 0.3, 0.02
 """Transfers fail first when a device is unplugged, and only then the kernel takes its node away."""
 
+FORBIDDEN = (
+    "the service's user may not use the camera: add it to the group that owns the device (usually "
+    "`video`)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Mode:
@@ -304,9 +309,6 @@ def failures(what: str) -> Iterator[None]:
             case errno.EBUSY:
                 raise DeviceInUse("another program uses the camera") from error
             case errno.EACCES | errno.EPERM:
-                raise DeviceAway(
-                    "the service's user may not use the camera: add it to the group that owns the "
-                    "device (usually `video`)"
-                ) from error
+                raise DeviceAway(FORBIDDEN) from error
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise DriverError(f"the camera did not {what}: {error.strerror} ({name})") from error

@@ -1,4 +1,4 @@
-"""Which V4L2 device the settings select, and what can be seen of it without opening it.
+"""Which V4L2 device the settings select.
 
 `device` is an index or a path, where /dev/v4l/by-id and by-path last whatever is plugged in when;
 `serial` is the serial number that a USB camera reports, wherever it is plugged in.
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camsvc.drivers.linux import holders, kernel_log, video_nodes
+from camsvc.drivers.linux import video_nodes
 from camsvc.drivers.linux.video_nodes import Node
-from camsvc.model.errors import DeviceAway, DriverError, DriverFault
-from camsvc.model.values import Device, Finding
+from camsvc.drivers.v4l2.device import FORBIDDEN
+from camsvc.model.errors import DeviceAway, DriverFault
 
 
 def resolve(settings: Mapping[str, Any]) -> Node:
@@ -30,10 +30,7 @@ def resolve(settings: Mapping[str, Any]) -> Node:
         )
     if not os.access(node.path, os.R_OK | os.W_OK):
         # Temporary: udev sets a new node's rights a moment after it is there.
-        raise DeviceAway(
-            "the service's user may not use the camera: add it to the group that owns the device "
-            "(usually `video`)"
-        )
+        raise DeviceAway(FORBIDDEN)
     return node
 
 
@@ -50,44 +47,3 @@ def _by_serial(serial: str) -> Node | None:
 def _device_of(node: Node) -> str:
     """Return the USB interface's folder: a camera has nodes for several kinds of data."""
     return os.path.realpath(Path("/sys/class/video4linux") / Path(node.path).name / "device")
-
-
-def list_devices() -> list[Device]:
-    """List the devices that can capture, each by its serial number where no other has it."""
-    nodes = video_nodes.nodes()
-    serials = [node.serial for node in nodes]
-    return [
-        Device(
-            node.address,
-            node.name,
-            node.name,
-            node.serial,
-            {"serial": node.serial}
-            if node.serial and serials.count(node.serial) == 1
-            else {"device": node.address},
-        )
-        for node in nodes
-    ]
-
-
-def matches(settings: Mapping[str, Any], device: Device) -> bool:
-    """Whether settings select a device: by its serial number, or by any path that leads to it."""
-    if settings["serial"] is not None:
-        return bool(settings["serial"] == device.serial)
-    path = video_nodes.device_path(settings["device"])
-    return os.path.realpath(path) == os.path.realpath(device.address)
-
-
-def findings(settings: Mapping[str, Any]) -> list[Finding]:
-    """Say what can be seen of the device without opening it, for an operator."""
-    try:
-        node = resolve(settings)
-    except (DriverError, DriverFault) as error:
-        return [Finding(False, str(error))]
-    known = f"{node.name} at {node.path}" + (f", serial {node.serial}" if node.serial else "")
-    address = video_nodes.usb_address(node)
-    return [
-        Finding(True, f"attached: {known}"),
-        *holders.holding(node.path),
-        *(kernel_log.findings(address) if address else ()),
-    ]
