@@ -11,15 +11,9 @@ from typing import Any
 
 import gphoto2 as gp
 
+from camsvc.drivers.gphoto2 import library
 from camsvc.drivers.gphoto2.controls import ControlTree
-from camsvc.drivers.gphoto2.library import (
-    CONTEXT,
-    REFUSED,
-    Busy,
-    Disturbed,
-    contents,
-    failures,
-)
+from camsvc.drivers.gphoto2.library import CONTEXT, Busy, Disturbed, failures
 from camsvc.model.errors import DriverError
 from camsvc.model.values import File, Frame
 
@@ -113,7 +107,7 @@ class ReleasedShot:
             self._controls.act("bulb", False)
 
     def _trigger(self) -> None:
-        refused = f"{REFUSED}, usually because it cannot focus"
+        refused = f"{library.REFUSED}, usually because it cannot focus"
         with failures("releasing the shutter", refused=refused):
             self._camera.trigger_capture(CONTEXT)
 
@@ -168,7 +162,7 @@ class ReleasedShot:
             )
 
     def _fetch(self, folder: str, name: str) -> File:
-        data = contents(self._camera.file_get(folder, name, gp.GP_FILE_TYPE_NORMAL))
+        data = library.contents(self._camera.file_get(folder, name, gp.GP_FILE_TYPE_NORMAL))
         suffix = PurePosixPath(name).suffix.lower()
         return File(name, _MIME_TYPES.get(suffix, "application/octet-stream"), data)
 

@@ -68,10 +68,15 @@ def device_path(source: int | str, dev: Path = _DEV) -> Path:
     return dev / f"video{source}" if isinstance(source, int) else Path(source)
 
 
+def interface(node: Node) -> Path:
+    """Return the system's folder of a node's interface: a device may have several nodes of one."""
+    return Path(os.path.realpath(_SYSFS / Path(node.path).name / "device"))
+
+
 def usb_address(node: Node) -> str:
     """Return where on the USB a node's device is, such as "1-1.4"; "" if it is elsewhere."""
-    interface = Path(os.path.realpath(_SYSFS / Path(node.path).name / "device"))
-    return interface.parent.name if (interface.parent / "busnum").exists() else ""
+    device = interface(node).parent
+    return device.name if (device / "busnum").exists() else ""
 
 
 def can_capture(capability: bytes) -> bool:

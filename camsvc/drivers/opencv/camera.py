@@ -146,12 +146,7 @@ class OpenCVCamera(Driver):
         return replace(frame, exposure_us=webcam.exposure_us(values.get))
 
     def read(self) -> Frame | None:
-        """Return the next frame, at the source's own rate also where it is a file.
-
-        Raises:
-            DriverError: no frame comes, it is empty, or it is the last one over and over.
-            DriverFault: the file ended, and is not to loop.
-        """
+        """Return the next frame, at the source's own rate also where it is a file."""
         if self._kind == "file":
             now = time.monotonic()
             due = max(self._next_read + 1 / self._fps, now)
@@ -193,16 +188,11 @@ class OpenCVCamera(Driver):
                 raise known.refusal(wanted, value)
 
     def health_check(self) -> None:
-        """Notice that a device was unplugged, which OpenCV's handle does not say.
-
-        Raises:
-            DeviceAway: it was.
-        """
+        """Notice that a device was unplugged, which OpenCV's handle does not say."""
         if self._node and not os.path.exists(self._node):
             raise DeviceAway("the camera was unplugged")
 
     def close(self) -> None:
-        """Release the device."""
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.release()

@@ -13,17 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from camsvc.drivers.base import Driver, DriverState
-from camsvc.drivers.picamera2 import modes, nodes, pixels
+from camsvc.drivers.picamera2 import library, modes, nodes, pixels
 from camsvc.drivers.picamera2.clock import acquired_ns
 from camsvc.drivers.picamera2.controls import FOCUS_MODE, PiControls
-from camsvc.drivers.picamera2.library import (
-    PiCamera,
-    Request,
-    attached,
-    library_errors,
-    mapped,
-    versions,
-)
+from camsvc.drivers.picamera2.library import PiCamera, Request, library_errors
 from camsvc.drivers.picamera2.modes import LIVE, STILL
 from camsvc.drivers.picamera2.select import resolve
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
@@ -66,7 +59,7 @@ class Picamera2Camera(Driver):
             DriverFault: the settings select several cameras, or one whose picture format is not
                 that of a camera module.
         """
-        found = resolve(self._settings["source"], attached())
+        found = resolve(self._settings["source"], library.attached())
         self._camera = camera = PiCamera(found["Num"])
         with library_errors("making the camera's configurations"):
             self._configurations = modes.asked(self._settings, camera.library)
@@ -172,14 +165,14 @@ class Picamera2Camera(Driver):
         """List the camera modules; webcams are the v4l2 driver's."""
         return [
             Device(about["Id"], about["Model"], about["Model"], "", {"source": about["Id"]})
-            for about in attached()
+            for about in library.attached()
             if "/usb" not in about["Id"]
         ]
 
     @classmethod
     def selects(cls, settings: Mapping[str, Any], device: Device) -> bool:
         try:
-            found = resolve(settings["source"], attached())
+            found = resolve(settings["source"], library.attached())
         except (DeviceAway, DriverFault):
             return False
         return bool(found["Id"] == device.address)
@@ -187,12 +180,12 @@ class Picamera2Camera(Driver):
     @classmethod
     def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say what libcamera sees, what this user may not open, and who has a camera open."""
-        cameras = attached()
+        cameras = library.attached()
         try:
             found = resolve(settings["source"], cameras)
         except (DeviceAway, DriverFault) as error:
             return [Finding(False, str(error), "Is the cable in?"), *nodes.forbidden()]
-        seen = Finding(True, f"attached: {found['Model']}; {versions()}")
+        seen = Finding(True, f"attached: {found['Model']}; {library.versions()}")
         return [seen, *nodes.forbidden(), *nodes.in_use(alone=len(cameras) == 1)]
 
     @property
@@ -272,7 +265,7 @@ class Picamera2Camera(Driver):
             if image_format == "RAW":
                 return Frame(**known, encoded=_dng(request), mime_type=_DNG)
             about = request.config[stream]
-            with mapped(request, stream) as array:
+            with library.mapped(request, stream) as array:
                 own = pixels.bgr(array, about["format"], about["size"])
         return Frame(**known, pixels=own)
 

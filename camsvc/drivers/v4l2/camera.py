@@ -104,12 +104,6 @@ class V4L2Camera(Driver):
         )
 
     def read(self) -> Frame | None:
-        """Return the next frame.
-
-        Raises:
-            DeviceAway: the device was unplugged, or is silent.
-            DriverError: the frame is not whole.
-        """
         silence_s = max(_SILENCE_S, _SILENT_FRAMES * self._mode.interval_ns / 1e9)
         picture = self._device.next(self._mode, min(silence_s, self._timeout_s), hurried=True)
         return None if picture is None else self._frame(picture)
@@ -123,23 +117,12 @@ class V4L2Camera(Driver):
         return self._controls.all()
 
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
-        """Set, and read back what the device made of it.
-
-        Raises:
-            InvalidRequest: the device refused a value, or took another.
-        """
         self._controls.set(values)
 
     def health_check(self) -> None:
-        """Notice that the device was unplugged.
-
-        Raises:
-            DeviceAway: it was.
-        """
         self._device.check()
 
     def close(self) -> None:
-        """Give the device back."""
         device, self._open = self._open, None
         if device is not None:
             device.close()

@@ -6,7 +6,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from camsvc.drivers.linux import video_nodes
@@ -36,14 +35,9 @@ def resolve(settings: Mapping[str, Any]) -> Node:
 
 def _by_serial(serial: str) -> Node | None:
     nodes = [node for node in video_nodes.nodes() if node.serial == serial]
-    if len({_device_of(node) for node in nodes}) > 1:
+    if len(set(map(video_nodes.interface, nodes))) > 1:
         raise DriverFault(
             f"{len(nodes)} cameras have the serial number {serial!r}: select one by where it is "
             "plugged in, with `device` and a name of /dev/v4l/by-path"
         )
     return nodes[0] if nodes else None
-
-
-def _device_of(node: Node) -> str:
-    """Return the USB interface's folder: a camera has nodes for several kinds of data."""
-    return os.path.realpath(Path("/sys/class/video4linux") / Path(node.path).name / "device")
