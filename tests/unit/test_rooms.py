@@ -28,7 +28,7 @@ PLANTED = [
     ("A worker imports the standard library", "camsvc/worker/loop.py", "structlog"),
     ("A worker imports the standard library", "camsvc/drivers/v4l2/camera.py", "gphoto2"),
     ("A worker imports the standard library", "camsvc/model/errors.py", "camsvc.config.settings"),
-    ("What runs in a worker", "camsvc/drivers/v4l2/select.py", "camsvc.drivers.v4l2.settings"),
+    ("What runs in a worker", "camsvc/drivers/v4l2/device.py", "camsvc.drivers.v4l2.settings"),
     ("Drivers know nothing", "camsvc/drivers/v4l2/camera.py", "camsvc.drivers.opencv.source"),
     ("Only api and the faces", "camsvc/storage/retention.py", "camapi.v1.camera_pb2"),
     ("Only grpc_server imports gRPC", "camsvc/storage/thumbnails.py", "grpc"),

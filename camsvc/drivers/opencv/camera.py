@@ -272,9 +272,7 @@ class OpenCVCamera(Driver):
             details["buffers"] = str(self._buffers)
             asked = webcam.unfulfilled(settings, details)
             details |= {f"{key}_asked": value for key, value in asked.items()}
-        node = None
-        if is_device and sys.platform == "linux":
-            node = video_nodes.find(settings["source"])
+        node = video_nodes.find(settings["source"]) if self._node else None
         # A device's buffer is dropped first; a live stream's next frame, and one more, awaited.
         frames = self._buffers + 2 if is_device else 2 if self._live else 0
         return DeviceInfo(

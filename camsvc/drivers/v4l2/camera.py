@@ -13,10 +13,9 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.linux import holders, kernel_log, video_nodes, webcam
 from camsvc.drivers.linux.video_nodes import Node
 from camsvc.drivers.v4l2.controls import DeviceControls
-from camsvc.drivers.v4l2.device import Device, Mode, Picture
+from camsvc.drivers.v4l2.device import FORBIDDEN, Device, Mode, Picture
 from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
-from camsvc.drivers.v4l2.select import resolve
-from camsvc.model.errors import DeviceInUse, DriverError, DriverFault
+from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Finding, Frame, Shot
 from camsvc.model.values import Device as Found
 
@@ -42,7 +41,7 @@ class V4L2Camera(Driver):
             DeviceAway: it is not attached, another program has it, or it delivers no frame.
             DriverFault: the settings select several devices, or one of another kind.
         """
-        node = resolve(self._settings)
+        node = _resolve(self._settings)
         self._open = device = Device(node.path, self.interrupt)
         self._mode, asked = self._configure(device, node)
         self._controls = DeviceControls(device)
@@ -157,7 +156,7 @@ class V4L2Camera(Driver):
     def diagnose(cls, settings: Mapping[str, Any]) -> list[Finding]:
         """Say whether the device is there, may be used, is held, and what the kernel says of it."""
         try:
-            node = resolve(settings)
+            node = _resolve(settings)
         except (DriverError, DriverFault) as error:
             return [Finding(False, str(error))]
         known = f"{node.name} at {node.path}" + (f", serial {node.serial}" if node.serial else "")
@@ -167,3 +166,35 @@ class V4L2Camera(Driver):
             *holders.holding(node.path),
             *(kernel_log.findings(address) if address else ()),
         ]
+
+
+def _resolve(settings: Mapping[str, Any]) -> Node:
+    """Return the device that the settings select.
+
+    `device` is an index or a path, where /dev/v4l/by-id and by-path last whatever is plugged in
+    when; `serial` is the serial number that a USB camera reports, wherever it is plugged in.
+
+    Raises:
+        DeviceAway: it is not attached, or may not be used (yet).
+        DriverFault: the settings select more than one.
+    """
+    device, serial = settings["device"], settings["serial"]
+    node = video_nodes.find(device) if serial is None else _by_serial(serial)
+    if node is None:
+        raise DeviceAway(
+            "no camera is attached that the settings select; `camsvc discover` lists those that are"
+        )
+    if not os.access(node.path, os.R_OK | os.W_OK):
+        # Temporary: udev sets a new node's rights a moment after it is there.
+        raise DeviceAway(FORBIDDEN)
+    return node
+
+
+def _by_serial(serial: str) -> Node | None:
+    nodes = [node for node in video_nodes.nodes() if node.serial == serial]
+    if len(set(map(video_nodes.interface, nodes))) > 1:
+        raise DriverFault(
+            f"{len(nodes)} cameras have the serial number {serial!r}: select one by where it is "
+            "plugged in, with `device` and a name of /dev/v4l/by-path"
+        )
+    return nodes[0] if nodes else None
