@@ -6,7 +6,6 @@ answer is of the type that its command names.
 
 import asyncio
 import itertools
-from collections.abc import Sequence
 from typing import Any, cast
 
 from camsvc.ipc import codec
@@ -61,12 +60,6 @@ class WorkerPipe:
         """Send what is not answered."""
         self._write(0, notice)
 
-    def release(self, slots: Sequence[int]) -> None:
-        """Give slots of the shared memory back to the worker."""
-        given_back = [slot for slot in slots if slot != NO_SLOT]
-        if given_back:
-            self.send(m.Release(given_back))
-
     async def receive(self) -> m.Started | m.Event | None:
         """Hand answers to their calls until something comes unasked; None at the pipe's end.
 
@@ -112,8 +105,8 @@ class WorkerPipe:
             )
         waiting = self._pending.get(message_id)
         if waiting is None or waiting.done():
-            if isinstance(answer, m.Captured):  # who called has left
-                self.release([answer.image.slot])
+            if isinstance(answer, m.Captured) and answer.image.slot != NO_SLOT:
+                self.send(m.Release([answer.image.slot]))  # who called has left
         elif isinstance(answer, m.Failed):
             waiting.set_exception(error_of(answer))
         else:

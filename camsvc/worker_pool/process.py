@@ -131,7 +131,7 @@ class WorkerProcess:
         try:
             return self._block.read(image.slot, image.size_bytes)
         finally:
-            self._pipe.release([image.slot])
+            self.send(m.Release([image.slot]))
 
     def take_live(self, images: Sequence[m.SharedImage]) -> list[bytes]:
         """Copy the pictures of a live frame out of the shared memory and give their slots back.
@@ -144,7 +144,7 @@ class WorkerProcess:
             return [self._block.read(image.slot, image.size_bytes) for image in images]
         finally:
             if len(self._taken) >= _RELEASED_TOGETHER:
-                self._pipe.release(self._taken)
+                self.send(m.Release(self._taken))
                 self._taken = []
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
