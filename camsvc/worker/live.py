@@ -104,29 +104,26 @@ class LiveReader:
             self._skipped += 1
             self._newest_ns = frame.acquisition_time_ns
             return
-        taken: list[int] = []
+        started = time.perf_counter()
+        slots = sorted(self._free)[: len(outputs)]
+        self._free -= set(slots)
         try:
-            self._send(self._encoded(frame, outputs, taken))
+            images = [
+                self._encoded(frame, output, variants, slot)
+                for slot, (output, variants) in zip(slots, outputs.items(), strict=True)
+            ]
+            encode_s = time.perf_counter() - started
+            self._send(m.SharedFrame(frame.acquisition_time_ns, images, encode_s, self._skipped))
         except Exception:
-            self.release(taken)
+            self.release(slots)
             raise
         self._skipped = 0
         self._newest_ns = frame.acquisition_time_ns
 
     def _encoded(
-        self, frame: Frame, outputs: dict[codec.Output, list[LiveVariant]], taken: list[int]
-    ) -> m.SharedFrame:
-        """Encode a frame into slots; `taken` names those, whatever happens."""
-        started = time.perf_counter()
-        images = []
-        for output, variants in outputs.items():
-            data = codec.render(frame, output)
-            slot = min(self._free)
-            self._free.discard(slot)
-            taken.append(slot)
-            self._block.write(slot, data)
-            ids = [variant.id for variant in variants]
-            size = (output.width_px, output.height_px)
-            images.append(m.SharedImage(ids, slot, len(data), codec.JPEG, *size))
-        encode_s = time.perf_counter() - started
-        return m.SharedFrame(frame.acquisition_time_ns, images, encode_s, self._skipped)
+        self, frame: Frame, output: codec.Output, variants: list[LiveVariant], slot: int
+    ) -> m.SharedImage:
+        data = codec.render(frame, output)
+        self._block.write(slot, data)
+        ids = [variant.id for variant in variants]
+        return m.SharedImage(ids, slot, len(data), codec.JPEG, output.width_px, output.height_px)
