@@ -38,18 +38,21 @@ def _checked(known: Mapping[str, Control], name: str, value: ControlValue) -> Co
         raise Unsupported(f"control {name!r} is unknown to this camera; it has: {names}")
     if control.access == "read":
         raise Unsupported(f"control {name!r} is read-only")
-    field = f"controls[{name}]"
-    value = _typed(control, field, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidRequest(field, f"{value} is not a finite number; {_allowed(control)}")
-    if isinstance(value, int | float) and not _in_range(control, value):
-        raise InvalidRequest(field, f"{value} is out of range; {_allowed(control)}")
-    if control.allowed and value not in control.allowed:
-        raise InvalidRequest(field, f"{value!r} is not a choice; {_allowed(control)}")
-    return value
+    typed = _typed(control, value)
+    if typed is None:
+        wrong = f"{value!r} has the wrong type"
+    elif isinstance(typed, float) and not math.isfinite(typed):
+        wrong = f"{typed} is not a finite number"
+    elif isinstance(typed, int | float) and not _in_range(control, typed):
+        wrong = f"{typed} is out of range"
+    elif control.allowed and typed not in control.allowed:
+        wrong = f"{typed!r} is not a choice"
+    else:
+        return typed
+    raise InvalidRequest(f"controls[{name}]", f"{wrong}; {_allowed(control)}")
 
 
-def _typed(control: Control, field: str, value: ControlValue) -> ControlValue:
+def _typed(control: Control, value: ControlValue) -> ControlValue | None:
     """Integers serve as floats, and floats without a fraction as integers; nothing else bends."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match control.type:
@@ -61,7 +64,7 @@ def _typed(control: Control, field: str, value: ControlValue) -> ControlValue:
             return value
         case "string" if isinstance(value, str):
             return value
-    raise InvalidRequest(field, f"{value!r} has the wrong type; {_allowed(control)}")
+    return None
 
 
 def _in_range(control: Control, value: float) -> bool:

@@ -25,14 +25,13 @@ class WorkerPipe:
     def __init__(self, stream: Stream) -> None:
         self._reader, self._writer = stream
         self._ids = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._unanswered: dict[int, m.Command[Any]] = {}
-        """Those of `_pending`, and those that nobody waits for any more."""
+        self._unanswered: dict[int, tuple[m.Command[Any], asyncio.Future[Any]]] = {}
+        """Commands, and what their callers wait for; it is done where nobody waits any more."""
 
     @property
     def busy(self) -> bool:
         """Whether a call waits for its answer."""
-        return bool(self._pending)
+        return any(not waiting.done() for _, waiting in self._unanswered.values())
 
     async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
         """Send a command and return its answer.
@@ -44,8 +43,7 @@ class WorkerPipe:
         """
         message_id = next(self._ids)
         waiting: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
-        self._pending[message_id] = waiting
-        self._unanswered[message_id] = command
+        self._unanswered[message_id] = command, waiting
         try:
             self._write(message_id, command)
             async with asyncio.timeout(timeout_s):
@@ -54,7 +52,7 @@ class WorkerPipe:
             what = type(command).__name__
             raise WorkerTimeout(f"{what} was not answered within {timeout_s:.3g} s") from None
         finally:
-            self._pending.pop(message_id, None)
+            waiting.cancel()
 
     def send(self, notice: m.Notice) -> None:
         """Send what is not answered."""
@@ -80,7 +78,7 @@ class WorkerPipe:
 
     def fail(self, why: str) -> None:
         """End every call that waits: the worker is lost."""
-        for waiting in self._pending.values():
+        for _, waiting in self._unanswered.values():
             if not waiting.done():
                 waiting.set_exception(WorkerLost(why))
                 waiting.exception()  # nobody may be waiting any more
@@ -95,16 +93,16 @@ class WorkerPipe:
             self._writer.write(codec.encode(m.Envelope(message_id, cast(m.FromService, message))))
 
     def _answer(self, message_id: int, answer: m.Answer | m.FromService) -> None:
-        command = self._unanswered.pop(message_id, None)
-        if command is None:
+        if message_id not in self._unanswered:
             raise ProtocolViolation(f"{type(answer).__name__} answers no command")
+        command, waiting = self._unanswered[message_id]
         if not isinstance(answer, m.Failed | command.answer_type()):
             raise ProtocolViolation(
                 f"{type(answer).__name__} does not answer {type(command).__name__}; "
                 f"allowed: {command.answer_type().__name__}, Failed"
             )
-        waiting = self._pending.get(message_id)
-        if waiting is None or waiting.done():
+        del self._unanswered[message_id]
+        if waiting.done():
             if isinstance(answer, m.Captured) and answer.image.slot != NO_SLOT:
                 self.send(m.Release([answer.image.slot]))  # who called has left
         elif isinstance(answer, m.Failed):
