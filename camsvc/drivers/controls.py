@@ -10,12 +10,7 @@ from collections.abc import Iterable, Mapping
 from camsvc.model.errors import InvalidRequest, Unsupported
 from camsvc.model.values import Control, ControlValue
 
-_TYPES = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "string": "text",
-}
+_TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"}
 
 
 def checked(

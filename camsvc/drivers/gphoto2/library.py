@@ -48,10 +48,7 @@ _MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
         "the camera has no room for another picture: change or empty its card",
     ),
     gp.GP_ERROR_CORRUPTED_DATA: (DriverError, "the camera sent damaged data"),
-    gp.GP_ERROR_NOT_SUPPORTED: (
-        DriverFault,
-        "libgphoto2 cannot do this with this model of camera",
-    ),
+    gp.GP_ERROR_NOT_SUPPORTED: (DriverFault, "libgphoto2 cannot do this with this model of camera"),
     gp.GP_ERROR_LIBRARY: (
         DriverFault,
         "libgphoto2 misses a part of itself: set the camera's `iolibs` and `camlibs` to the "

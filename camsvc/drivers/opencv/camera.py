@@ -247,14 +247,15 @@ class OpenCVCamera(Driver):
         """Ask for what the settings want. The order is V4L2's: a new format resets the rest."""
         settings, handle = self._settings, self._open_one
         handle.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        if settings["fourcc"]:
-            code = int.from_bytes(settings["fourcc"].encode(), "little")
-            handle.set(cv2.CAP_PROP_FOURCC, code)
-        if settings["width_px"]:  # V4L2 takes a width with its height only
-            handle.set(cv2.CAP_PROP_FRAME_WIDTH, settings["width_px"])
-            handle.set(cv2.CAP_PROP_FRAME_HEIGHT, settings["height_px"])
-        if settings["fps"]:
-            handle.set(cv2.CAP_PROP_FPS, settings["fps"])
+        asked = {
+            cv2.CAP_PROP_FOURCC: int.from_bytes(settings["fourcc"].encode(), "little"),
+            cv2.CAP_PROP_FRAME_WIDTH: settings["width_px"],  # V4L2 takes it with its height only
+            cv2.CAP_PROP_FRAME_HEIGHT: settings["height_px"],
+            cv2.CAP_PROP_FPS: settings["fps"],
+        }
+        for prop, value in asked.items():
+            if value:
+                handle.set(prop, value)
         if settings["backend"] == "v4l2" and self._fourcc() in ("MJPG", "JPEG"):
             handle.set(cv2.CAP_PROP_CONVERT_RGB, 0)
 
@@ -347,15 +348,14 @@ class OpenCVCamera(Driver):
     def _frame(self, acquired_ns: int, data: "npt.NDArray[np.uint8]") -> Frame:
         match data.shape:
             case (1, *_):  # a JPEG as it came from the device
-                file = data.tobytes()
-                return Frame(acquired_ns, None, file, "image/jpeg")
+                return Frame(acquired_ns, None, data.tobytes(), "image/jpeg")
             case (_, _, 3):
-                pixels = data
+                return Frame(acquired_ns, data)
             case (_, _) | (_, _, 1):
-                pixels = np.asarray(cv2.cvtColor(data, cv2.COLOR_GRAY2BGR), np.uint8)
+                grey = cv2.cvtColor(data, cv2.COLOR_GRAY2BGR)
+                return Frame(acquired_ns, np.asarray(grey, np.uint8))
             case shape:
                 raise DriverError(f"frames of shape {shape} are not pictures; set another `fourcc`")
-        return Frame(acquired_ns, pixels)
 
     def _fourcc(self) -> str:
         code = int(self._get(cv2.CAP_PROP_FOURCC))

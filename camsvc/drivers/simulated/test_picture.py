@@ -39,11 +39,7 @@ class TestPicture:
         offset = (number * 7) % self._width
         pixels = self._background[:, offset : offset + self._width].copy()
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time_ns // 10**9))
-        lines = [
-            f"frame {number}",
-            f"{moment}.{time_ns // 10**6 % 1000:03d} UTC",
-            caption,
-        ]
+        lines = [f"frame {number}", f"{moment}.{time_ns // 10**6 % 1000:03d} UTC", caption]
         scale = self._width / 640
         for index, line in enumerate(lines, start=1):
             at = (round(16 * scale), round(32 * scale * index))
