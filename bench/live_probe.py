@@ -40,8 +40,8 @@ def _is_worker_memory(fd: str) -> bool:
 async def main(config: str, listen: str, data_dir: str) -> None:
     """Serve, and answer on the standard streams."""
     settings = load(Path(config), listen=listen, data_dir=data_dir)
-    logs.configure(settings.service.log_format, settings.service.log_level)
-    await asyncio.gather(app.serve(settings), _answer())
+    log = logs.configure(settings.service.log_format, settings.service.log_level)
+    await asyncio.gather(app.serve(settings, log), _answer())
 
 
 async def _answer() -> None:

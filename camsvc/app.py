@@ -15,6 +15,7 @@ from camsvc.config.settings import Settings
 from camsvc.fleet import Fleet
 from camsvc.grpc_server.health import Health
 from camsvc.grpc_server.server import Server
+from camsvc.logs import LogWriter
 from camsvc.metrics import serve_metrics
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
@@ -27,7 +28,7 @@ _log = structlog.get_logger()
 _FORCED_EXIT_CODE = 130
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, log: LogWriter) -> None:
     """Serve until SIGTERM or Ctrl-C, then let captures under way end within the grace.
 
     Raises:
@@ -41,7 +42,7 @@ async def serve(settings: Settings) -> None:
         min_age_s=settings.retention.min_age_s,
     )
     try:
-        await Service(settings, archive).run()
+        await Service(settings, archive, log).run()
     finally:
         await archive.close()
 
@@ -49,7 +50,7 @@ async def serve(settings: Settings) -> None:
 class Service:
     """The cameras, their server, and the tasks in the background. Building it starts nothing."""
 
-    def __init__(self, settings: Settings, archive: Archive) -> None:
+    def __init__(self, settings: Settings, archive: Archive, log: LogWriter) -> None:
         self._settings = settings.service
         self._cameras = settings.cameras
         self._pool = WorkerPool()
@@ -69,7 +70,8 @@ class Service:
         retention = Retention(archive, settings.retention)
         self._background: dict[str, Callable[[], Awaitable[None]]] = {"retention": retention.run}
         if listen := settings.service.metrics_listen:
-            self._background["metrics"] = partial(serve_metrics, self._fleet, archive, listen)
+            metrics = partial(serve_metrics, self._fleet, archive, log, listen)
+            self._background["metrics"] = metrics
 
     async def run(self) -> None:
         """Serve until a signal asks to stop.

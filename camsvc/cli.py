@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -64,8 +64,9 @@ def serve(
     from camsvc.storage.archive import ArchiveError  # noqa: PLC0415
 
     settings = _load(config, listen=listen, data_dir=data_dir)
+    log = _configure_logs(settings)
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, log))
     except AddressInUse as error:
         _fail(
             f"cannot listen on {error}: the address is in use or not this machine's; "
@@ -98,6 +99,7 @@ def discover(config: ConfigOption = None) -> None:
     from camsvc.admin import doctor  # noqa: PLC0415
 
     settings = _load(config)
+    _configure_logs(settings)
     asyncio.run(doctor.discover(settings, _out))
 
 
@@ -112,6 +114,7 @@ def doctor_command(
     from camsvc.admin import doctor  # noqa: PLC0415
 
     settings = _load(config)
+    _configure_logs(settings)
     known = [c.id for c in settings.cameras]
     if camera is not None and camera not in known:
         _fail(f"camera {camera!r} is not configured; configured are: {', '.join(known)}")
@@ -121,19 +124,21 @@ def doctor_command(
 
 
 def _load(config: Path | None, **service: Any) -> Settings:
-    """Read the settings and set the logs up; end the command when they are wrong."""
+    """Read the settings; end the command when they are wrong."""
     try:
-        settings = load(config, **service)
+        return load(config, **service)
     except SettingsError as error:
         _fail(str(error))
-    logs.configure(settings.service.log_format, settings.service.log_level)
-    return settings
+
+
+def _configure_logs(settings: Settings) -> logs.LogWriter:
+    return logs.configure(settings.service.log_format, settings.service.log_level)
 
 
 def _say(text: str) -> None:
     _out.print(text, highlight=False, soft_wrap=True)
 
 
-def _fail(message: str, code: int = _BAD_SETTINGS) -> Any:
+def _fail(message: str, code: int = _BAD_SETTINGS) -> NoReturn:
     _err.print(f"[bold red]camsvc:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)

@@ -1,14 +1,95 @@
-"""Structured logs: for people on a terminal, as JSON lines elsewhere."""
+"""Structured logs: for people on a terminal, as JSON lines elsewhere.
 
+Whoever reads the log can neither stop nor fail the service: lines are written by a thread of their
+own, and those that find no room, or no reader, are lost and counted.
+"""
+
+import atexit
+import io
 import logging
+import os
+import queue
 import sys
+import threading
+from typing import TYPE_CHECKING
 
 import structlog
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
-def configure(log_format: str, level: str) -> None:
-    """Set structlog up. `log_format` is "auto", "console" or "json"; logs go to stderr."""
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+_PENDING_LINES = 4096
+"""Some seconds of the busiest service; what a reader that stops leaves behind in memory."""
+
+_LAST_LINES_S = 1.0
+"""How long the end of the process waits for the last lines to be written."""
+
+
+class LogWriter(io.RawIOBase):
+    """Takes lines without ever waiting or raising, and writes them to a file descriptor."""
+
+    name = "log"
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._lines: queue.Queue[bytes | None] = queue.Queue(_PENDING_LINES)
+        self._count = threading.Lock()
+        self._is_torn = False
+        self.lost = 0
+        """How many lines were lost so far."""
+        self._lost_reported = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, line: "ReadableBuffer", /) -> int:
+        """Take a whole line (on any thread)."""
+        data = bytes(line)
+        try:
+            self._lines.put_nowait(data)
+        except queue.Full:
+            self._lose()
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what is pending, if that can be done soon."""
+        try:
+            self._lines.put(None, timeout=_LAST_LINES_S)
+        except queue.Full:
+            return
+        self._thread.join(_LAST_LINES_S)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._write_whole(line)
+            except OSError:  # the reader is gone, or its disk is full
+                self._lose()
+                continue
+            lost = self.lost - self._lost_reported
+            if lost:
+                self._lost_reported += lost
+                structlog.get_logger().warning("log lines lost", count=lost)
+
+    def _write_whole(self, line: bytes) -> None:
+        left = b"\n" + line if self._is_torn else line
+        while left:
+            written = os.write(self._fd, left)
+            self._is_torn = written < len(left)
+            left = left[written:]
+
+    def _lose(self) -> None:
+        with self._count:
+            self.lost += 1
+
+
+def configure(log_format: str, level: str) -> LogWriter:
+    """Set structlog up; logs go to stderr. `log_format` is "auto", "console" or "json"."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    as_json = log_format == "json" or (log_format == "auto" and not on_terminal)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -17,11 +98,17 @@ def configure(log_format: str, level: str) -> None:
     if as_json:
         shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
-        shared += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        shared += [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+    # Without stderr, a file opened next would get its number.
+    fd = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
+    writer = LogWriter(fd)
+    atexit.register(writer.finish)
+    text = io.TextIOWrapper(writer, "utf-8", "backslashreplace", write_through=True)
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(text),
     )
+    return writer

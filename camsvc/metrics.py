@@ -5,7 +5,6 @@ event loop, which owns those counts; only the HTTP is on a thread of its own.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from camsvc.camera.view import CameraView
 from camsvc.fleet import Fleet
+from camsvc.logs import LogWriter
 from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
 
@@ -117,9 +117,16 @@ _LABELLED: dict[str, tuple[type[Family], str, str, Callable[[CameraView], dict[s
 class FleetCollector(Collector):
     """Reads a fleet's counts, and its archive's, at each scrape."""
 
-    def __init__(self, fleet: Fleet, archive: Archive, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        archive: Archive,
+        log: LogWriter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self._fleet = fleet
         self._archive = archive
+        self._log = log
         self._loop = loop
 
     def describe(self) -> Iterable[Metric]:
@@ -128,9 +135,8 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics as they are now (on the thread of the HTTP server)."""
-        done: concurrent.futures.Future[list[Metric]] = concurrent.futures.Future()
-        self._loop.call_soon_threadsafe(lambda: done.set_result(list(self._read())))
-        return [*done.result(_SCRAPE_S), *self._disk()]
+        read = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
+        return [*read.result(_SCRAPE_S), *self._disk()]
 
     def _disk(self) -> Iterator[Metric]:
         with contextlib.suppress(OSError):
@@ -140,7 +146,15 @@ class FleetCollector(Collector):
                 self._archive.space.free_bytes(),
             )
 
-    def _read(self) -> Iterator[Metric]:
+    async def _read(self) -> list[Metric]:
+        return [*self._of_service(), *self._of_cameras()]
+
+    def _of_service(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "camsvc_log_lines_lost",
+            "Lines of the log that nobody took in time.",
+            self._log.lost,
+        )
         for name, (text, read) in _STORAGE.items():
             yield GaugeMetricFamily(name, text, read(self._archive))
         yield CounterMetricFamily(
@@ -148,6 +162,8 @@ class FleetCollector(Collector):
             "Events dropped because too many writes waited for room on the disk.",
             self._archive.queue.dropped_writes,
         )
+
+    def _of_cameras(self) -> Iterator[Metric]:
         views = self._fleet.views()
         for kind, metrics in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
             for name, (text, count) in metrics.items():
@@ -163,7 +179,7 @@ class FleetCollector(Collector):
             yield family
 
 
-async def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
+async def serve_metrics(fleet: Fleet, archive: Archive, log: LogWriter, listen: str) -> None:
     """Serve the metrics until the process ends; call on the event loop that owns the fleet.
 
     Where `listen` cannot be bound, the log says so, and the cameras are served all the same.
@@ -172,7 +188,7 @@ async def serve_metrics(fleet: Fleet, archive: Archive, listen: str) -> None:
         RuntimeError: the server's thread has ended by itself.
     """
     registry = CollectorRegistry()
-    registry.register(FleetCollector(fleet, archive, asyncio.get_running_loop()))
+    registry.register(FleetCollector(fleet, archive, log, asyncio.get_running_loop()))
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
     host, _, port = listen.rpartition(":")

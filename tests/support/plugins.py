@@ -5,6 +5,7 @@ Settings: `driver = "plugins:Name"`, and this folder in the `PYTHONPATH` of `env
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,16 @@ class EncodedCamera(Driver):
 
     def close(self) -> None:
         pass
+
+
+class TalkativeCamera(EncodedCamera):
+    """Its library writes a few hundred lines to stderr for each picture."""
+
+    name = "talkative"
+
+    def capture(self, shot: Shot) -> Frame:
+        print("one line of many\n" * 300, end="", file=sys.stderr)
+        return super().capture(shot)
 
 
 class PluggedCamera(EncodedCamera):

@@ -37,11 +37,14 @@ class Service:
         listen: str = "127.0.0.1:0",
         entering: Sequence[str] = (),
         start_s: float = START_S,
+        log_path: Path | None = None,
+        stderr: int | None = None,
     ) -> None:
         """Write the settings; those of `[service]` come first in them.
 
         `entering` is a command that runs the service, which it is followed by; `start_s` is how
-        long it may take to serve.
+        long it may take to serve. Its log is read at `log_path`; `stderr` is a descriptor through
+        which it gets there, else the service writes there itself.
         """
         self._config = folder / "camsvc.toml"
         self._config.write_text(
@@ -49,7 +52,8 @@ class Service:
             + settings
         )
         self.data_dir = folder / "data"
-        self._log_path = folder / "service.log"
+        self._log_path = log_path or folder / "service.log"
+        self._stderr = stderr
         self._retries = retries
         self._listen = listen
         self._entering = entering
@@ -59,12 +63,12 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self.started_at = time.monotonic()
-        with self._log_path.open("wb") as log:
+        with self._log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(*self._entering, sys.executable, "-m", "camsvc", "serve"),
                 *("--config", str(self._config)),
                 *("--listen", self._listen, "--data-dir", str(self.data_dir)),
-                stderr=log,
+                stderr=log if self._stderr is None else self._stderr,
                 stdin=asyncio.subprocess.DEVNULL,
             )
         self.ps = psutil.Process(self._process.pid)
@@ -154,9 +158,9 @@ class Service:
         return self._log_path.read_text(errors="replace")
 
     def log(self) -> list[dict[str, str]]:
-        """Return the log's whole JSON lines."""
+        """Return the log's whole JSON lines; a disk that is full breaks some."""
         lines = self.log_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return [json.loads(line) for line in lines if line[:1] + line[-1:] == "{}"]
 
     async def logged(self, event: str, count: int = 1) -> dict[str, str]:
         """Wait until an event has been logged `count` times; the caller bounds the wait."""

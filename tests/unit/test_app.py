@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from camsvc import app, metrics, tasks
 from camsvc.config import settings
+from camsvc.logs import LogWriter
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
 from tests.support.waiting import until, workers_gone
@@ -54,7 +55,8 @@ async def serving(folder: Path) -> AsyncIterator[Archive]:
     any_port = "127.0.0.1:0"
     loaded = settings.load(None, listen=any_port, metrics_listen=any_port, data_dir=folder)
     archive = await Archive.open(folder)
-    running = asyncio.create_task(app.Service(loaded, archive).run())
+    log = LogWriter(os.open(os.devnull, os.O_WRONLY))
+    running = asyncio.create_task(app.Service(loaded, archive, log).run())
     try:
         yield archive
     finally:
@@ -63,6 +65,7 @@ async def serving(folder: Path) -> AsyncIterator[Archive]:
         await asyncio.wait([running], timeout=BOUND_S)
         await workers_gone(within_s=BOUND_S)
         await archive.close()
+        log.finish()
         assert running.exception() is None
 
 
