@@ -89,7 +89,8 @@ class GPhoto2Camera(Driver):
             DriverError: it does not answer. Its USB port was reset then, the first time and now
                 and then: a worker that was killed in the middle of a transfer leaves cameras that
                 need it.
-            DriverFault: the settings name a format that it does not have, or fit several cameras.
+            DriverFault: the settings name a format that it does not have, or fit several cameras;
+                or libgphoto2 misses a part of itself, where the camera was never open.
         """
         library.use(self._settings["iolibs"], self._settings["camlibs"])
         choice = Choice.of(self._settings)
@@ -97,6 +98,10 @@ class GPhoto2Camera(Driver):
         self._port, failed = known.get("port", ""), known.get("failed", 0)
         try:
             return self._begin(*connection.connect(choice, self._port))
+        except library.PartMissing as error:
+            if not self._port:
+                raise DriverFault(str(error)) from error
+            raise
         except library.Disturbed:
             self._release()
             if failed % _OPENINGS_PER_RESET == 0:

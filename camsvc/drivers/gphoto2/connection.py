@@ -13,6 +13,9 @@ from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
 from camsvc.drivers.gphoto2.usb import Attached, Choice
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 
+_SAME_S = 10.0
+"""How long a camera at a port is taken for the one that was opened there."""
+
 _BACK_S, _LOOK_S = 3.0, 0.1
 """How long a camera may take to be back after its port was reset, and how often to check."""
 
@@ -30,6 +33,7 @@ def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
         DriverFault: the settings fit several.
     """
     found = usb.attached()
+    _forget_all_but(found)
     certain, possible = usb.resolve(choice, found)
     if certain is not None:
         camera = _opened(certain)
@@ -49,25 +53,32 @@ def connect(choice: Choice, likely: str = "") -> tuple[Any, Attached]:
                 error = type(error)(f"{each.model} at {each.port}, which may be the one: {error}")
             failed.append(error)
             continue
-        _serials[each] = _serials_in(camera)
-        if any(usb.same_serial(choice.serial, serial) for serial in _serials[each]):
-            return camera, replace(each, serial=_serials[each][0])
+        serials = _serials_in(camera)
+        _serials[each] = time.monotonic(), serials
+        if any(usb.same_serial(choice.serial, serial) for serial in serials):
+            return camera, replace(each, serial=serials[0])
         disconnect(camera)
     if failed:
         raise failed[0]
     raise DeviceAway(
         f"no camera has the serial number {choice.serial!r} of the settings; attached: "
-        + ", ".join(", ".join(_serials[each]) or "unknown" for each in possible)
+        + ", ".join(", ".join(_serials[each][1]) or "unknown" for each in possible)
     )
 
 
-_serials: dict[Attached, list[str]] = {}
-"""The serial numbers of cameras that were opened here. One that is plugged in again has another
-port; until then it is not opened again for another serial number."""
+_serials: dict[Attached, tuple[float, list[str]]] = {}
+"""The serial numbers of cameras that were opened here, and when. They are not opened again for
+another serial number, as long as they are likely to be the same: ports are used again."""
+
+
+def _forget_all_but(found: list[Attached]) -> None:
+    old = time.monotonic() - _SAME_S
+    for camera in [c for c, (at, _) in _serials.items() if c not in found or at < old]:
+        del _serials[camera]
 
 
 def _is_another(camera: Attached, serial: str) -> bool:
-    known = _serials.get(camera, [])
+    _, known = _serials.get(camera, (0.0, []))
     return known != [] and not any(usb.same_serial(serial, one) for one in known)
 
 

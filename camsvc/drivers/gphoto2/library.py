@@ -29,6 +29,10 @@ class Busy(DriverError):
     """The camera does something else, such as writing the last picture to its card."""
 
 
+class PartMissing(DriverError):
+    """It could not load a part of itself, or says so of a camera that is being switched off."""
+
+
 _GONE = DeviceAway, "the camera is gone: it was unplugged or switched off, or has fallen asleep"
 _DISTURBED = Disturbed, "the connection to the camera is disturbed"
 _MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
@@ -50,7 +54,7 @@ _MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
     gp.GP_ERROR_CORRUPTED_DATA: (DriverError, "the camera sent damaged data"),
     gp.GP_ERROR_NOT_SUPPORTED: (DriverFault, "libgphoto2 cannot do this with this model of camera"),
     gp.GP_ERROR_LIBRARY: (
-        DriverFault,
+        PartMissing,
         "libgphoto2 misses a part of itself: set the camera's `iolibs` and `camlibs` to the "
         "folders of its port and camera libraries, or to none",
     ),
@@ -103,7 +107,8 @@ def failures(doing: str, refused: str = REFUSED) -> Iterator[None]:
         DeviceAway: the camera is gone.
         Disturbed: the connection to it is.
         Busy: it does something else.
-        DriverError: what else may pass; `refused` says what an error is that has no meaning.
+        PartMissing, DriverError: what else may pass; `refused` says what an error is that has no
+            meaning.
         DriverFault: what only a person can fix, in the settings or by another camera.
     """
     _said.clear()
