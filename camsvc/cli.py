@@ -62,11 +62,13 @@ def serve(
     from camsvc.app import serve as run  # noqa: PLC0415
     from camsvc.grpc_server.server import AddressInUse  # noqa: PLC0415 - gRPC only where it is needed
     from camsvc.storage.archive import ArchiveError  # noqa: PLC0415
+    from camsvc.system.event_loop import PausableLoop  # noqa: PLC0415
 
     settings = _load(config, listen=listen, data_dir=data_dir)
     log = _configure_logs(settings)
     try:
-        asyncio.run(run(settings, log))
+        with asyncio.Runner(loop_factory=PausableLoop) as runner:
+            runner.run(run(settings, log))
     except AddressInUse as error:
         _fail(
             f"cannot listen on {error}: the address is in use or not this machine's; "
