@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import inspect
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from tests.support.service import Service, worker_memory
 GONE_S = 20.0
 """How long processes may take to go after the test."""
 
+ENDING_S = 5.0
+"""How long tasks that are about to end may take, such as gRPC's for a call that was refused."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 StartService = Callable[..., Awaitable[Service]]
@@ -30,6 +34,14 @@ StartService = Callable[..., Awaitable[Service]]
 def pytest_xdist_auto_num_workers() -> int:
     """Run more tests at a time than there are cores: most wait for processes, or for a time-out."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard, here and in what is started, also in a run in the background.
+
+    A shell has such a run ignore it, and what a process ignores its children do, too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,6 +86,8 @@ async def _no_task_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=ENDING_S)
     assert not left, f"tasks left behind: {left}"
 
 

@@ -63,7 +63,9 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self.started_at = time.monotonic()
-        with self._log_path.open("ab") as log:
+        if self._stderr is None:
+            self._log_path.write_bytes(b"")
+        with self._log_path.open("ab") as log:  # what breaks on a full disk goes on at the end
             self._process = await asyncio.create_subprocess_exec(
                 *(*self._entering, sys.executable, "-m", "camsvc", "serve"),
                 *("--config", str(self._config)),

@@ -57,6 +57,14 @@ def test_a_heartbeat_comes_each_second_while_frames_do_not_flow_and_none_while_t
     assert all(gap == pytest.approx(1, abs=0.01) for gap in gaps)
 
 
+def test_a_status_comes_within_a_second_when_frames_stop(flowing: LiveRig) -> None:
+    (watching,) = flowing.watching
+    said = len(watching.statuses)
+    flowing.wait(1.05)
+    (status,) = watching.statuses[said:]
+    assert (status.state, status.reason) == (LiveState.LIVE, "no frame came for 1.0 s")
+
+
 def test_a_frame_that_was_not_fetched_gives_way_to_the_newest_and_is_counted(
     flowing: LiveRig,
 ) -> None:
@@ -94,19 +102,20 @@ def test_a_status_makes_what_was_not_fetched_before_it_history(flowing: LiveRig)
         slow.fetch()
 
 
-def test_a_still_pauses_and_then_frames_go_on_with_statistics_afresh(flowing: LiveRig) -> None:
+def test_a_still_pauses_and_then_frames_go_on(flowing: LiveRig) -> None:
     (watching,) = flowing.watching
     seen = watching.frames[-1]
-    assert flowing.view.live.frames == FPS
+    assert flowing.view.live.frames_total == FPS
     flowing.begin(flowing.camera.capture(Order(Shot())))
     status = watching.statuses[-1]
     assert (status.state, status.reason) == (LiveState.PAUSED, "a still is being taken")
     assert status.last_frame_ns == seen.acquisition_time_ns
     flowing.wait(0.2)
-    assert flowing.view.live.frames == 0
+    assert flowing.view.live.frames_total == FPS
+    assert flowing.view.live.fps == 0
     flowing.flow(0.5)
     assert watching.states == ["STARTING", "LIVE", "PAUSED", "LIVE"]
-    assert flowing.view.live.frames == FPS / 2
+    assert flowing.view.live.frames_total == FPS * 1.5
     assert watching.frames[-1].sequence == seen.sequence + FPS / 2
 
 
@@ -201,6 +210,43 @@ def test_the_time_of_a_still_or_a_control_does_not_count_as_a_stall(
     assert flowing.workers == 1
 
 
+@pytest.mark.parametrize("every_s", [0.2, 0.5, 1.0, 3.0])
+def test_stills_in_between_do_not_hide_that_live_view_is_dead(
+    flowing: LiveRig, every_s: float
+) -> None:
+    """The end of a still is no sign of life of live view."""
+    flowing.command_s = 0.1
+    died_at = flowing.loop.time()
+    while "RECOVERING" not in flowing.watching[0].states:
+        flowing.begin(flowing.camera.capture(Order(Shot())))
+        flowing.wait(every_s)
+        assert flowing.loop.time() - died_at < 2 * STALL_S + 2 * every_s, "never noticed"
+    (at,) = [
+        at
+        for at, item in flowing.watching[0].items
+        if isinstance(item, LiveStatus) and item.state is LiveState.RECOVERING
+    ][:1]
+    assert at - died_at <= STALL_S + 1.0
+
+
+def test_a_live_view_that_stills_leave_no_time_for_is_given_some(flowing: LiveRig) -> None:
+    """Its first frame comes later than the next still: it is no stall, and viewers see some."""
+    flowing.command_s, first_frame_s = 0.1, 0.2
+    seen = len(flowing.watching[0].frames)
+    for _ in range(60):
+        task = flowing.begin(flowing.camera.capture(Order(Shot())))
+        waited_s = 0.0
+        while not task.done():
+            flowing.wait(0.05)
+            waited_s += 0.05
+            if not task.done() and waited_s >= 0.1 + first_frame_s:
+                flowing.frame()  # the still has given way to it
+        flowing.wait(0.05)
+    assert flowing.workers == 1
+    assert "RECOVERING" not in flowing.watching[0].states
+    assert len(flowing.watching[0].frames) >= seen + 3
+
+
 def test_the_time_while_nobody_watches_does_not_count_as_a_stall(flowing: LiveRig) -> None:
     flowing.watching[0].leave()
     flowing.wait(10 * STALL_S)
@@ -222,7 +268,7 @@ def test_frames_read_before_the_camera_was_lost_are_not_taken_for_its_return(
     assert flowing.view.state is State.RECOVERING
     count = len(watching.frames)
     image = m.SharedImage([1], 0, 7, "image/jpeg", 1, 1)
-    flowing.deliver(m.SharedFrame(int(2e18), [image], 0.001, 0))
+    flowing.deliver(m.SharedFrame(int(2e18), [image], 0.001, 0, 0))
     assert len(watching.frames) == count
     assert watching.states[-1] == "RECOVERING"
     assert all(gap <= 1.01 for gap in heartbeats(flowing, 3))
