@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from camsvc.camera.view import CameraView
 from camsvc.fleet import Fleet
 from camsvc.logs import LogWriter
+from camsvc.model.health import Health
 from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
 
@@ -41,6 +42,10 @@ _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
     "camsvc_live_variants": (
         "Sizes and qualities in which live frames are encoded.",
         lambda v: v.live.variants,
+    ),
+    "camsvc_consecutive_failures": (
+        "Failures since the camera last worked.",
+        lambda v: v.failures,
     ),
     "camsvc_live_fps": ("Live frames per second.", lambda v: v.live.fps),
 }
@@ -70,6 +75,10 @@ _COUNTERS: dict[str, tuple[str, Callable[[CameraView], float]]] = {
         "Live frames that viewers were too slow for.",
         lambda v: v.live.dropped_total,
     ),
+    "camsvc_live_frames_bad": (
+        "Live frames that could not be used.",
+        lambda v: v.live.bad_total,
+    ),
     "camsvc_live_frames_skipped": (
         "Live frames that the service was too slow for.",
         lambda v: v.live.skipped_total,
@@ -87,6 +96,12 @@ _LABELLED: dict[str, tuple[type[Family], str, str, Callable[[CameraView], dict[s
         "1 for the state the camera is in.",
         "state",
         lambda v: {state.value: state is v.state for state in State},
+    ),
+    "camsvc_camera_health": (
+        GaugeMetricFamily,
+        "1 for how well the camera works.",
+        "health",
+        lambda v: {health.value: health is v.health for health in Health},
     ),
     "camsvc_captures": (
         CounterMetricFamily,

@@ -119,6 +119,9 @@ def camera(view: CameraView) -> pb.Camera:
         active_capture=_active(view.active) if view.active else None,
         warnings=device.warnings if device else (),
         capabilities=_capabilities(device) if device else None,
+        health=pb.Camera.Health.Value(f"HEALTH_{view.health.value}"),
+        worker_pid=view.worker_pid,
+        details=device.details if device else {},
     )
 
 
@@ -180,12 +183,13 @@ def _statistics(view: CameraView) -> pb.CameraStatistics:
     captures, live = view.captures, view.live
     return pb.CameraStatistics(
         live_viewers=live.viewers,
-        frames=live.frames,
+        frames=live.frames_total,
+        bad_frames=live.bad_total,
         fps=live.fps,
         captures_succeeded=captures.captures_succeeded,
         captures_failed=captures.captures_failed,
         captures_rejected=captures.captures_rejected,
-        consecutive_failures=captures.consecutive_failures,
+        consecutive_failures=view.failures,
         recoveries=[_recovery(*item) for item in view.recoveries.items() if item[1].count],
         last_frame_time=known_time(live.last_frame_ns),
     )

@@ -33,24 +33,29 @@ class Attempts:
         """Do a call's work, as often as the settings allow and it is wanted.
 
         Raises:
-            CameraUnavailable: all attempts failed.
+            CameraUnavailable: all attempts failed, or the camera is away.
             CameraFaulted: an operator must act.
             Unsupported, InvalidRequest, StorageFull: by the work; the camera is well.
         """
-        supervisor, failure = self._supervisor, "nothing"
-        while call.attempts < self._options.attempts and call.is_wanted:
+        supervisor, options = self._supervisor, self._options
+        next_at, failure = 0.0, "nothing"
+        while call.attempts < options.attempts and call.is_wanted:
             call.attempts += 1
-            call.on_attempt()
             try:
-                worker = await supervisor.ready()
+                await self._live.let_frame_come()
+                worker = await supervisor.ready(next_at)
+                call.on_attempt()
                 return await self._once(call, work, worker)
             except TimeoutError:
-                failure = f"it was not open within {self._options.open_timeout_s:g} s"
+                failure = f"it was not open within {options.open_timeout_s:g} s, its open_timeout_s"
             except DriverFault as fault:
                 raise supervisor.refusal() from fault
             except CameraLost as error:
                 failure = str(error)
                 call.recoveries += 1
+            next_at = _now() + min(
+                call.attempts * options.attempt_pause_s, options.open_timeout_s / 2
+            )
             call.on_attempt_failed(
                 supervisor.unavailable(f"failed in attempt {call.attempts}: {failure}")
             )
@@ -86,9 +91,13 @@ class Attempts:
             self._live.resume()
         supervisor.confirm_working()
         if ticket.is_capture:
-            seconds = asyncio.get_running_loop().time() - attempt.called
+            seconds = _now() - attempt.called
             self._times.add(max(0.0, seconds - ticket.extra_s))
         return result
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class ControlCall(Call[list[Control]]):

@@ -42,6 +42,10 @@ class Attempt:
             async with asyncio.timeout(None) as self._timeout:
                 self.limit()
                 return await self.worker.call(command, self._timeout_s)
+        except WorkerTimeout as error:
+            raise WorkerTimeout(
+                f"{error}, the camera's attempt_timeout_s and the exposure"
+            ) from None
         except TimeoutError:
             raise WorkerTimeout("an earlier call did not finish in time") from None
         except asyncio.CancelledError:

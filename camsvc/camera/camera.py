@@ -34,6 +34,7 @@ from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.fingerprint import fingerprint
+from camsvc.model.health import Health
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control, ControlValue
@@ -213,6 +214,9 @@ class Camera:
             queued=self._queue.waiting,
             active=self._active(),
             worst_case_s=self._worst_case_s(),
+            failures=supervisor.failures,
+            health=Health.of(supervisor.failures),
+            worker_pid=supervisor.worker_pid,
             captures=dataclasses.replace(self._statistics),
             recoveries={s: dataclasses.replace(c) for s, c in supervisor.steps.statistics.items()},
             worker_starts=supervisor.worker_starts,

@@ -5,33 +5,35 @@ import time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.view import CaptureStatistics
-from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull
+from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull, StorageFull
 from camsvc.model.lifecycle import State
 from camsvc.model.records import EventRecord, EventType, Failure
 
 
 class CameraEvents(CameraObserver):
-    """One camera's events that belong to no capture: each outage and its end once."""
+    """One camera's events that belong to no capture: why it is lost, and that it is back."""
 
     def __init__(self, camera: str, archive: CaptureArchive, statistics: CaptureStatistics) -> None:
         self._camera = camera
         self._archive = archive
         self._statistics = statistics
-        self._unavailable = False
+        self._cause = ""
+        """Why the camera is not there, as it was noted last; empty: it is there."""
 
     def on_unavailable(self, error: CameraServiceError) -> None:
-        if not self._unavailable:
-            self._unavailable = True
+        if str(error) != self._cause:
+            self._cause = str(error)
             self._note(EventType.CAMERA_UNAVAILABLE, error)
 
     def on_state_changed(self, camera: str, state: State) -> None:
-        if self._unavailable and state is State.READY:
-            self._unavailable = False
+        if self._cause and state is State.READY:
+            self._cause = ""
             self._note(EventType.CAMERA_AVAILABLE)
 
     def on_rejected(self, error: CameraServiceError, request_id: str) -> None:
-        self._statistics.captures_rejected += 1
-        self._statistics.captures_busy += isinstance(error, CameraBusy | QueueFull)
+        busy = isinstance(error, CameraBusy | QueueFull)
+        self._statistics.captures_busy += busy
+        self._statistics.captures_rejected += busy or isinstance(error, StorageFull)
         self._note(EventType.REJECTED, error, request_id)
 
     def _note(

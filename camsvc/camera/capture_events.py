@@ -121,7 +121,6 @@ class CaptureEvents:
         self._record = await self._archive.succeed(record, staged)
         self._statistics.captures_succeeded += 1
         self._statistics.capture_s_total += _now() - self._ticket.entered
-        self._statistics.consecutive_failures = 0
         return self._record
 
     def failed(self, call: Call[Any], error: CameraServiceError) -> "asyncio.Future[None]":
@@ -134,7 +133,6 @@ class CaptureEvents:
         # A fault of the request is no failure of the camera.
         if not in_queue and not isinstance(error, InvalidRequest | Unsupported):
             self._statistics.captures_failed += 1
-            self._statistics.consecutive_failures += 1
         return self._archive.end(self._record)
 
     def _so_far(self, call: Call[Any]) -> CaptureRecord:

@@ -35,7 +35,7 @@ class IdleTimer(CameraObserver):
     def _close_if_idle(self) -> None:
         if not self._queue.empty or self._live.watched:
             return
-        if self._supervisor.state in (State.OPENING, State.RECOVERING):
+        if self._supervisor.state in (State.OPENING, State.AWAY, State.RECOVERING):
             self.on_use_ended()  # its client has left before it was ready
         else:
             self._supervisor.close_idle()

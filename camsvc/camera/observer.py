@@ -2,6 +2,7 @@
 
 from camsvc.live.ports import CameraFrame
 from camsvc.model.errors import CameraServiceError
+from camsvc.model.health import Health
 from camsvc.model.lifecycle import State
 
 
@@ -13,6 +14,9 @@ class CameraObserver:
 
     def on_state_changed(self, camera: str, state: State) -> None:
         """The camera is in another state."""
+
+    def on_health_changed(self, camera: str, health: Health) -> None:
+        """The camera fails more often in a row than before, or works again."""
 
     def on_unavailable(self, error: CameraServiceError) -> None:
         """The camera does not come back soon: it has to be waited for, or needs an operator."""

@@ -56,12 +56,13 @@ class RecoverySteps:
 
         `now` is in seconds, of a monotonic clock.
 
-        A device that never opened cannot be recovered softly. One that is away is waited for, and
-        whatever else may be wrong with it begins with the first step.
+        A device that never opened cannot be recovered softly. One that seems to be away is looked
+        for at once, then again and again, and whatever else may be wrong with it begins with the
+        first step.
         """
         if isinstance(error, DeviceAway):
             self.reset()
-            return Step.BACK_OFF, AWAY_S
+            return (Step.REOPEN, 0.0) if device_open else (Step.BACK_OFF, AWAY_S)
         if self._failing_since is None:
             self._failing_since = now
         process_lost = isinstance(error, WorkerLost | WorkerTimeout)

@@ -24,10 +24,12 @@ from camsvc.model.errors import (
     CameraLost,
     CameraServiceError,
     CameraUnavailable,
+    DeviceAway,
     DriverFault,
     WorkerLost,
     WorkerTimeout,
 )
+from camsvc.model.health import Health
 from camsvc.model.lifecycle import Event, State
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import recovery_s
@@ -54,6 +56,8 @@ class Supervisor:
         self.controls = dict(options.controls)
         """What is set after each opening."""
         self.steps = RecoverySteps()
+        self.failures = 0
+        """How often it failed since it last worked."""
         self._slot = WorkerSlot(
             options, take_worker, self.controls, observers, self._on_worker_ended
         )
@@ -69,26 +73,34 @@ class Supervisor:
         return self._slot.device
 
     @property
+    def worker_pid(self) -> int:
+        """The worker's process; 0: there is none."""
+        return self._slot.worker.pid if self._slot.worker is not None else 0
+
+    @property
     def worker_starts(self) -> int:
         """How many workers have been asked to open the device."""
         return self._slot.starts
 
     # For the calls of the camera.
 
-    async def ready(self) -> CameraWorker:
-        """Wait until the camera is ready, opening it when it is closed.
+    async def ready(self, not_before: float = 0.0) -> CameraWorker:
+        """Wait until the camera is ready, and until `not_before`; open it when it is closed.
+
+        `not_before` is in the event loop's time, and counts as a part of the open time-out.
 
         Raises:
             CameraFaulted: it needs an operator.
+            CameraUnavailable: it is away.
             TimeoutError: it was not ready within its open time-out.
         """
         async with asyncio.timeout(self._options.open_timeout_s):
+            await asyncio.sleep(not_before - asyncio.get_running_loop().time())
             while True:
                 changed, worker = self._changed, self._slot.worker
                 if self.state is State.READY and worker is not None:
                     return worker
-                if self.state is State.FAULTED:
-                    raise self.refusal()
+                self._raise_if_lasting()
                 self.open()
                 await changed.wait()
 
@@ -111,7 +123,7 @@ class Supervisor:
         if isinstance(error, DriverFault):
             self._fault_camera(error)
             return
-        self._note_loss(error)
+        self._note_cause(error)
         if isinstance(error, WorkerTimeout):
             self._slot.drop("its driver hangs", dump_stack=True)
         elif isinstance(error, WorkerLost):
@@ -121,20 +133,26 @@ class Supervisor:
     def confirm_working(self) -> None:
         """The camera works: the next failure begins with the first recovery step."""
         self.steps.reset()
+        self._count_failures(0)
 
     def raise_if_unavailable(self) -> None:
-        """Refuse at once while the camera is faulted or only waits for its next try.
+        """Refuse at once while the camera is faulted, away, or only waits for its next try.
 
         Raises:
             CameraFaulted, CameraUnavailable: it is.
         """
-        if self.state is State.FAULTED:
-            raise self.refusal()
+        self._raise_if_lasting()
         left_s = self._retry_at - asyncio.get_running_loop().time()
         if self.state is State.RECOVERING and left_s > 0:
             raise self.unavailable(
                 f"is recovering; the next try is in {left_s:.1f} s ({self.fault})"
             )
+
+    def _raise_if_lasting(self) -> None:
+        if self.state is State.FAULTED:
+            raise self.refusal()
+        if self.state is State.AWAY:
+            raise self.unavailable(f"is away: {self.fault}")
 
     def refusal(self) -> CameraFaulted:
         """Return the error of a faulted camera."""
@@ -258,8 +276,8 @@ class Supervisor:
         try:
             await self._slot.replace()
         except CameraLost as error:
-            self._note_loss(error)
-            self._apply(Event.LOST)
+            self._note_cause(error)
+            self._apply(Event.AWAY if isinstance(error, DeviceAway) else Event.LOST)
             await self._recover(error, device_open=False)
         else:
             self._apply(Event.OPENED)
@@ -273,14 +291,18 @@ class Supervisor:
             started = loop.time()
             self._retry_at = started + delay_s
             if step is Step.BACK_OFF:
-                self._report_unavailable(self.unavailable(f"is away: {error}"))
+                how = "is away" if self.state is State.AWAY else "is recovering"
+                self._report_unavailable(self.unavailable(f"{how}: {error}"))
             try:
                 await asyncio.sleep(delay_s)
                 await self._take(step, error)
             except CameraLost as next_error:
                 self.steps.record(step, loop.time() - started)
                 error = next_error
-                self.fault = CameraUnavailable(str(error))
+                self._note_cause(error)
+                away = isinstance(error, DeviceAway)
+                if away is not (self.state is State.AWAY):
+                    self._apply(Event.AWAY if away else Event.LOST)
                 device_open = device_open and step is Step.SOFT_RETRY
             else:
                 duration_s = loop.time() - started
@@ -305,9 +327,20 @@ class Supervisor:
         if self.state is State.READY:  # otherwise the call under way fails by it
             self.on_worker_failed(worker, WorkerLost("the worker ended while the camera was idle"))
 
-    def _note_loss(self, error: CameraLost) -> None:
+    def _note_cause(self, error: CameraLost) -> None:
+        """Note why the camera is not there; each change of it is one line of the log."""
+        if self.fault is None or str(error) != str(self.fault):
+            self._log.warning("camera lost", error=str(error))
         self.fault = CameraUnavailable(str(error))
-        self._log.warning("camera lost", error=str(error))
+        if not isinstance(error, DeviceAway):
+            self._count_failures(self.failures + 1)
+
+    def _count_failures(self, failures: int) -> None:
+        before, self.failures = Health.of(self.failures), failures
+        if (now := Health.of(failures)) is not before:
+            self._log.warning("camera health changed", health=now.value, failures=failures)
+            for observer in self._observers:
+                observer.on_health_changed(self._options.id, now)
 
     def _fault_camera(self, fault: DriverFault) -> None:
         self.fault = CameraFaulted(str(fault))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from camsvc.camera.recovery import Step, StepStatistics
 from camsvc.live.statistics import LiveStatistics
 from camsvc.model.errors import CameraServiceError
+from camsvc.model.health import Health
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo
 
@@ -21,7 +22,6 @@ class CaptureStatistics:
     captures_busy: int = 0
     """Those of the rejected that found the camera busy, or its queue full."""
     capture_s_total: float = 0.0
-    consecutive_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class CameraView:
     """Captures that wait behind the one under way."""
     active: ActiveCapture | None
     worst_case_s: float
+    failures: int
+    """How often it failed since it last worked."""
+    health: Health
+    worker_pid: int
+    """0: it has no worker."""
     captures: CaptureStatistics
     recoveries: Mapping[Step, StepStatistics]
     worker_starts: int

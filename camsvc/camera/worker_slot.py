@@ -26,6 +26,10 @@ _GONE_S = 1.0
 """How long a killed worker may take to go before the next one tries to open the device, which the
 other may still hold. In the middle of a kernel call it may go later, or never."""
 
+_OPEN_FACTOR, _OPEN_S, _FULL_OPENING = 3.0, 2.0, 4
+"""A device whose opening hung is tried again with so many times what it took before, and so much
+more, so that it is soon back once it can be opened. Each fourth try has the whole time again."""
+
 _log = structlog.get_logger()
 
 
@@ -53,6 +57,10 @@ class WorkerSlot:
         """What was opened last."""
         self.starts = 0
         """How many workers have been asked to open the device."""
+        self._open_s: float | None = None
+        """What the last opening that succeeded took."""
+        self._failed_openings = 0
+        """In a row."""
         self._driver_state = b""
         self._dropped: CameraWorker | None = None
         """The one before, whose process may not have gone yet."""
@@ -121,12 +129,24 @@ class WorkerSlot:
         """
         options, controls = self._options, dict(self._controls)
         command = m.Open(dict(options.driver_settings), controls, self._driver_state)
+        begun, limit_s = _now(), self._open_limit_s
+        self._failed_openings += 1
         try:
-            self.device = (await worker.call(command, options.open_timeout_s)).device
-        except WorkerTimeout:
+            self.device = (await worker.call(command, limit_s)).device
+        except WorkerTimeout as error:
             if worker is self.worker:
                 self.drop("its driver hangs in open", dump_stack=True)
-            raise
+            full = limit_s == options.open_timeout_s
+            whose = "the camera's open_timeout_s" if full else "much longer than before"
+            raise WorkerTimeout(f"{error}, {whose}") from None
+        self._open_s, self._failed_openings = _now() - begun, 0
+
+    @property
+    def _open_limit_s(self) -> float:
+        full_s = self._options.open_timeout_s
+        if self._open_s is None or self._failed_openings % _FULL_OPENING == 0:
+            return full_s
+        return min(full_s, _OPEN_FACTOR * self._open_s + _OPEN_S)
 
     async def _close(self, worker: CameraWorker) -> None:
         try:
@@ -138,6 +158,10 @@ class WorkerSlot:
         finally:
             self._driver_state = worker.driver_state
             worker.kill("the camera was closed")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class _Reports(WorkerObserver):
@@ -159,7 +183,9 @@ class _Reports(WorkerObserver):
             EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
             for i, data in zip(frame.images, pictures, strict=True)
         ]
-        taken = CameraFrame(frame.acquisition_time_ns, images, frame.encode_s, frame.skipped)
+        taken = CameraFrame(
+            frame.acquisition_time_ns, images, frame.encode_s, frame.skipped, frame.bad
+        )
         for observer in self._slot.observers:
             observer.on_live_frame(taken)
 

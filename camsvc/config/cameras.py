@@ -64,6 +64,11 @@ class CameraSettings(Table):
     attempts: Annotated[Count, Field(ge=1, le=10)] = Field(
         3, description="how often a capture is tried before it fails"
     )
+    # A driver that is ill for a moment ("Failed to queue buffer") is so for some 0.6 s.
+    attempt_pause_s: SecondsOrZero = Field(
+        0.25,
+        description="seconds before the second attempt, twice that before the third, ...",
+    )
     # Twenty times what a slow network camera takes; an exposure asked for is added.
     attempt_timeout_s: Seconds = Field(10.0, description="seconds that one attempt may take")
     # A webcam opens in 0.3 s, a camera behind a weak network or PTP in several.

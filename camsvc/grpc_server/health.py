@@ -14,12 +14,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from camsvc.api.service import DESCRIPTOR
 from camsvc.camera.observer import CameraObserver
+from camsvc.model import health as camera_health
 from camsvc.model.lifecycle import State
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Response = health_pb2.HealthCheckResponse
 
-_NOT_SERVING = (State.RECOVERING, State.FAULTED)
+_CRITICAL = camera_health.Health.CRITICAL
+
+_NOT_SERVING = (State.AWAY, State.RECOVERING, State.FAULTED)
 
 
 class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no types
@@ -28,13 +31,23 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
     def __init__(self, cameras: Iterable[str]) -> None:
         names = ("", DESCRIPTOR.full_name, *map(_name, cameras))
         self._statuses: dict[str, int] = dict.fromkeys(names, Response.SERVING)
+        self._states: dict[str, State] = {}
+        self._critical: set[str] = set()
         self._stopping = False
         self._changed = asyncio.Event()
 
     def on_state_changed(self, camera: str, state: State) -> None:
-        """Note the state of a camera; without effect once the service stops."""
+        self._states[camera] = state
+        self._update(camera)
+
+    def on_health_changed(self, camera: str, health: camera_health.Health) -> None:
+        (self._critical.add if health is _CRITICAL else self._critical.discard)(camera)
+        self._update(camera)
+
+    def _update(self, camera: str) -> None:
+        """Note whether a camera serves; without effect once the service stops."""
         if not self._stopping:
-            serves = state not in _NOT_SERVING
+            serves = self._states.get(camera) not in _NOT_SERVING and camera not in self._critical
             self._statuses[_name(camera)] = Response.SERVING if serves else Response.NOT_SERVING
             self._wake()
 

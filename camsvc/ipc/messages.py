@@ -143,13 +143,15 @@ class Progress:
 class SharedFrame:
     """A live frame in the shared memory, in the encodings of all variants; they took `encode_s`.
 
-    `skipped` frames before it were read and not encoded: the service had not freed its slots.
+    `skipped` frames before it were read and not encoded: the service had not freed its slots;
+    `bad` ones could not be used.
     """
 
     acquisition_time_ns: UnixTimeNs
     images: list[SharedImage]
     encode_s: Seconds
     skipped: Count
+    bad: Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class LiveFeed:
         self._heartbeat_at = 0.0
         self._fault: CameraServiceError | None = None
         self._watchdog: asyncio.Task[None] | None = None
+        self._frame_came = asyncio.Event()
 
     @property
     def watched(self) -> bool:
@@ -101,12 +102,12 @@ class LiveFeed:
             if not self._viewers:
                 if self._watchdog is not None:
                     self._watchdog.cancel()
-                self.statistics.reset_rates()
+                self.statistics.reset_rate()
 
     def _start(self) -> None:
         self._state = LiveState.STARTING
         self._plan_heartbeat()
-        self._stall.progress()
+        self._stall.begin()
         name = f"{self._camera} live"
         self._watchdog = asyncio.create_task(keep_running(name, self._watch), name=name)
         self._source.open()
@@ -140,6 +141,20 @@ class LiveFeed:
                 f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
                 metadata={"camera": self._camera},
             ) from None
+
+    async def let_frame_come(self) -> None:
+        """Give the camera time for a frame, where viewers have had none between its commands.
+
+        That may delay a command once per stall time-out; if no frame comes, live view is dead.
+        """
+        if not (self._viewers and self._source.state is State.READY and self._stall.starved):
+            return
+        self._frame_came.clear()
+        try:
+            async with asyncio.timeout(self._stall.chance_s):
+                await self._frame_came.wait()
+        except TimeoutError:
+            self._end_stall()
 
     def pause(self) -> None:
         """The camera has a command to carry out: no frames until `resume`."""
@@ -189,8 +204,9 @@ class LiveFeed:
         match state:
             case State.READY:
                 # Nothing is live before the first frame; a still or a recovery reset the count.
-                self.statistics.reset_rates()
-                self._stall.progress()
+                self.statistics.reset_rate()
+                if self._state in (LiveState.STARTING, LiveState.RECOVERING):
+                    self._stall.begin()
                 if (unsupported := self._unsupported()) is None:
                     self._update_worker()
                 else:
@@ -199,7 +215,7 @@ class LiveFeed:
             case State.CAPTURING:
                 if device is None or not device.capture_during_live_view:
                     self._become(LiveState.PAUSED)
-            case State.RECOVERING:
+            case State.AWAY | State.RECOVERING:
                 self._become(LiveState.RECOVERING)
             case State.FAULTED:
                 self._become(LiveState.OFFLINE)
@@ -241,9 +257,11 @@ class LiveFeed:
                     viewer.offer(shown, paced=viewer.encoding in paced)
 
     def _count(self, frame: CameraFrame) -> None:
-        self._stall.progress()
+        self._stall.frame_came()
+        self._frame_came.set()
+        self._plan_heartbeat()
         self._sequence += 1 + frame.skipped
-        self.statistics.count(frame.acquisition_time_ns, frame.encode_s, frame.skipped)
+        self.statistics.count(frame)
         if frame.skipped:
             for viewer in self._viewers:
                 viewer.dropped += frame.skipped
@@ -268,11 +286,15 @@ class LiveFeed:
             LiveState.STARTING: "waiting for the first frame"
             if source.state is State.READY
             else "the camera is being opened",
-            LiveState.LIVE: "",
+            LiveState.LIVE: ""
+            if self._stall.silent_s < HEARTBEAT_S
+            else f"no frame came for {self._stall.silent_s:.1f} s",
             LiveState.PAUSED: "a still is being taken"
             if source.state is State.CAPTURING
             else "the camera carries out another call",
-            LiveState.RECOVERING: f"the camera is recovering: {self._fault}",
+            LiveState.RECOVERING: f"the camera is away: {self._fault}"
+            if source.state is State.AWAY
+            else f"the camera is recovering: {self._fault}",
             LiveState.OFFLINE: f"the camera needs an operator: {self._fault}",
         }[self._state]
         failing = self._state in (LiveState.RECOVERING, LiveState.OFFLINE)
@@ -284,17 +306,18 @@ class LiveFeed:
         loop = asyncio.get_running_loop()
         while True:
             interval_s = min(HEARTBEAT_S, self._stall.timeout_s) / 4
-            if self._state is not LiveState.LIVE:
-                interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
+            interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
             await asyncio.sleep(interval_s)
             if self._stall.stalled and self._source.state is State.READY:
-                why = f"no live frame came within {self._stall.timeout_s:g} s"
-                self._source.on_live_failed(WorkerTimeout(why))
-            elif self._state is LiveState.LIVE:
-                if self._stall.silent:  # a call lasts: the driver does one thing at a time
-                    self._become(LiveState.PAUSED)
+                self._end_stall()
+            elif self._state is LiveState.LIVE and self._stall.busy and self._stall.silent:
+                self._become(LiveState.PAUSED)  # a call lasts: the driver does one thing at a time
             elif loop.time() >= self._heartbeat_at:
                 self._become(self._state)
+
+    def _end_stall(self) -> None:
+        why = f"no live frame came within {self._stall.timeout_s:g} s, the stall_timeout_s"
+        self._source.on_live_failed(WorkerTimeout(why))
 
     def _plan_heartbeat(self) -> None:
         self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S

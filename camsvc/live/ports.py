@@ -25,13 +25,14 @@ class CameraFrame:
     """One frame as the camera delivers it, in each encoding that is wanted.
 
     `acquisition_time_ns` is Unix time, `encode_s` what encoding took; `skipped` frames before it
-    were read and not encoded.
+    were read and not encoded, `bad` ones could not be used.
     """
 
     acquisition_time_ns: int
     images: Sequence[EncodedImage]
     encode_s: float
     skipped: int
+    bad: int
 
 
 class LiveSource(Protocol):

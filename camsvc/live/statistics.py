@@ -5,12 +5,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from camsvc.live.ports import CameraFrame
+
 _FPS_WINDOW_S = 3.0
 
 
 @dataclass(slots=True)
 class LiveStatistics:
-    """`frames` and `fps` restart after each still and each recovery, the totals never.
+    """`fps` restarts after each still and each recovery, the totals never.
 
     `last_frame_ns` is Unix time, 0 before the first frame.
     """
@@ -19,23 +21,24 @@ class LiveStatistics:
     """Streams that are open."""
     variants: int = 0
     """Ways in which frames are encoded now."""
-    frames: int = 0
     last_frame_ns: int = 0
     frames_total: int = 0
     sent_total: int = 0
     """Frames that viewers have fetched."""
     dropped_total: int = 0
     skipped_total: int = 0
+    bad_total: int = 0
+    """Frames that could not be used."""
     encode_s_total: float = 0.0
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=256))
 
-    def count(self, acquisition_time_ns: int, encode_s: float, skipped: int) -> None:
-        """Count a frame, and those that the worker skipped before it."""
-        self.frames += 1
+    def count(self, frame: CameraFrame) -> None:
+        """Count a frame, and those before it that the worker skipped or could not use."""
         self.frames_total += 1
-        self.skipped_total += skipped
-        self.encode_s_total += encode_s
-        self.last_frame_ns = acquisition_time_ns
+        self.skipped_total += frame.skipped
+        self.bad_total += frame.bad
+        self.encode_s_total += frame.encode_s
+        self.last_frame_ns = frame.acquisition_time_ns
         self._arrivals.append(time.monotonic())
 
     @property
@@ -49,7 +52,6 @@ class LiveStatistics:
         """Return a copy, which stays as it is."""
         return replace(self, _arrivals=self._arrivals.copy())
 
-    def reset_rates(self) -> None:
-        """Restart `frames` and the rate."""
-        self.frames = 0
+    def reset_rate(self) -> None:
+        """Restart the rate."""
         self._arrivals.clear()

@@ -14,6 +14,8 @@ class State(Enum):
     OPENING = "OPENING"
     READY = "READY"
     CAPTURING = "CAPTURING"
+    AWAY = "AWAY"
+    """The device is not there, or another program has it; it is looked for once a second."""
     RECOVERING = "RECOVERING"
     """Something failed; one recovery step after the other is taken until the camera is back."""
     FAULTED = "FAULTED"
@@ -27,6 +29,7 @@ class Event(Enum):
     OPENED = "opened"
     CAPTURE = "capture"
     CAPTURED = "captured"
+    AWAY = "away"
     LOST = "lost"
     RECOVERED = "recovered"
     FAULT = "fault"
@@ -38,6 +41,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.CLOSED: {Event.OPEN: State.OPENING, Event.RESET: State.OPENING},
     State.OPENING: {
         Event.OPENED: State.READY,
+        Event.AWAY: State.AWAY,
         Event.LOST: State.RECOVERING,
         Event.FAULT: State.FAULTED,
         Event.RESET: State.OPENING,
@@ -56,8 +60,16 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.FAULT: State.FAULTED,
         Event.CLOSE: State.CLOSED,
     },
+    State.AWAY: {
+        Event.RECOVERED: State.READY,
+        Event.LOST: State.RECOVERING,
+        Event.FAULT: State.FAULTED,
+        Event.RESET: State.OPENING,
+        Event.CLOSE: State.CLOSED,
+    },
     State.RECOVERING: {
         Event.RECOVERED: State.READY,
+        Event.AWAY: State.AWAY,
         Event.FAULT: State.FAULTED,
         Event.RESET: State.OPENING,
         Event.CLOSE: State.CLOSED,

@@ -16,6 +16,7 @@ class CameraOptions:
     driver_settings: Mapping[str, object]
     controls: Mapping[str, ControlValue]
     attempts: int
+    attempt_pause_s: float
     attempt_timeout_s: float
     open_timeout_s: float
     queue_limit: int

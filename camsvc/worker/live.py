@@ -39,6 +39,8 @@ class LiveReader:
         self._free = set(LIVE_SLOTS)
         self._started = False
         self._bad = 0
+        self._bad_before = 0
+        """Bad ones since the last frame that was handed over."""
         self._skipped = 0
         self._newest_ns = 0
 
@@ -85,6 +87,7 @@ class LiveReader:
                 self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
+            self._bad_before += 1
             failed = failure(error)
             if not isinstance(error, _HOPELESS):
                 if self._bad < _BAD_FRAMES:
@@ -113,11 +116,12 @@ class LiveReader:
                 for slot, (output, variants) in zip(slots, outputs.items(), strict=True)
             ]
             encode_s = time.perf_counter() - started
-            self._send(m.SharedFrame(frame.acquisition_time_ns, images, encode_s, self._skipped))
+            acquired_ns, bad = frame.acquisition_time_ns, self._bad_before
+            self._send(m.SharedFrame(acquired_ns, images, encode_s, self._skipped, bad))
         except Exception:
             self.release(slots)
             raise
-        self._skipped = 0
+        self._skipped = self._bad_before = 0
         self._newest_ns = frame.acquisition_time_ns
 
     def _encoded(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -11,6 +12,9 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
 
 from tests.conftest import StartService
+from tests.process.test_metrics import scrape
+from tests.rpc.test_health import NOT_SERVING, SERVING
+from tests.rpc.test_health import status as health
 from tests.support import plugins
 from tests.support.pictures import assert_fresh, number
 from tests.support.scenes import HANGS, camera, fault
@@ -25,6 +29,11 @@ DISCONNECTED_S = 3.0
 FAULTS = [*HANGS, "crash", "exit", "error", "corrupt", "stale", "slow"]
 
 Step = pb.RecoveryStatistics
+GOOD, WARNING, CRITICAL = (
+    pb.Camera.HEALTH_GOOD,
+    pb.Camera.HEALTH_WARNING,
+    pb.Camera.HEALTH_CRITICAL,
+)
 
 
 def struck(kind: str, on: str = "capture", at: int = 2, **keys: Any) -> str:
@@ -33,7 +42,7 @@ def struck(kind: str, on: str = "capture", at: int = 2, **keys: Any) -> str:
     return camera(faults=[fault(kind, on, at)], **{**known, **keys})
 
 
-async def failed(call: "asyncio.Future[api.CaptureResponse]") -> RpcErrorInfo:
+async def failed(call: Awaitable[api.CaptureResponse]) -> RpcErrorInfo:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return error_info(caught.value)
@@ -68,19 +77,53 @@ async def test_the_same_call_succeeds_at_its_second_attempt(
 
 
 @pytest.mark.timed
-async def test_a_camera_disconnected_for_3_s_is_back_within_one_call(
-    start_service: StartService,
-) -> None:
-    """Its attempts fail at once while it is away: the ladder's back-off outlasts it."""
+async def test_a_camera_disconnected_for_3_s(start_service: StartService) -> None:
+    """The call that meets it is refused with the cause, and the camera found when it is back."""
     service = await start_service(struck("disconnect"))
     seen = number(await service.capture())
-    asked_ns = time.time_ns()
     with timing() as took:
-        response = await service.capture()
+        info = await failed(service.capture())
+        assert info.reason == "CAMERA_UNAVAILABLE"
+        assert "simulated disconnection" in info.message
+        await service.wait_for_state(pb.Camera.STATE_READY)
     assert took.s > DISCONNECTED_S
     took.assert_within(DISCONNECTED_S + 1.5 + OPEN_S)
-    assert_fresh(response, asked_ns=asked_ns, newer_than=seen)
+    asked_ns = time.time_ns()
+    assert_fresh(await service.capture(), asked_ns=asked_ns, newer_than=seen)
     assert Step.RUNG_BACK_OFF in await rungs(service)
+
+
+async def test_a_driver_that_is_ill_for_a_moment_costs_no_capture(
+    start_service: StartService,
+) -> None:
+    """Nor a client without retries of its own: the attempts have growing pauses in between."""
+    options = {"ill_s": "0.6"}
+    service = await start_service(
+        camera("ill", driver="plugins:IllCamera", env=plugins.ENV, options=options)
+    )
+    assert (await service.capture("ill")).capture.attempts == 3
+
+
+async def test_a_camera_that_fails_again_and_again_is_not_called_healthy(
+    start_service: StartService,
+) -> None:
+    """Though it is READY after each failure."""
+    service = await start_service(
+        camera("ill", driver="plugins:IllCamera", env=plugins.ENV, attempts=1, options={})
+        + camera("well")
+    )
+    seen = []
+    for _ in range(5):
+        await failed(service.capture("ill"))
+        await service.wait_for_state(pb.Camera.STATE_READY, "ill")
+        shown = (await service.camera("ill")).camera
+        seen.append((shown.statistics.consecutive_failures, shown.health))
+    assert seen == [(1, GOOD), (2, GOOD), (3, WARNING), (4, WARNING), (5, CRITICAL)]
+    assert await health(service, "camera/ill") == NOT_SERVING
+    assert await health(service, "camera/well") == SERVING
+    samples = await scrape(service)
+    assert samples["camsvc_consecutive_failures", frozenset({"camera": "ill"}.items())] == 5
+    assert shown.worker_pid in {worker.pid for worker in service.workers()}
 
 
 async def test_a_worker_that_itself_holds_its_device_is_replaced(
@@ -105,7 +148,7 @@ async def test_a_permanent_fault_says_what_to_do_and_reset_brings_the_camera_bac
     service = await start_service(struck("permanent"))
     seen = number(await service.capture())
     for _ in range(2):
-        info = await failed(service.capture())  # type: ignore[arg-type]
+        info = await failed(service.capture())
         assert (info.code, info.reason) == (
             grpc.StatusCode.FAILED_PRECONDITION,
             "CAMERA_FAULTED",
@@ -129,7 +172,7 @@ async def test_a_deadline_of_1_s_is_kept_and_the_next_capture_succeeds(
     service = await start_service(struck(kind, attempt_timeout_s=10.0))
     seen = number(await service.capture())
     with timing() as took:
-        info = await failed(service.capture(timeout=1))  # type: ignore[arg-type]
+        info = await failed(service.capture(timeout=1))
     asked_ns = time.time_ns()
     response = await service.capture()
     assert info.code == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -148,14 +191,14 @@ async def test_without_a_deadline_a_call_ends_within_the_published_worst_case(
     )
     worst_s = (await service.camera()).camera.worst_case_capture_duration.ToTimedelta()
     with timing() as took:
-        info = await failed(service.capture(timeout=None))  # type: ignore[arg-type]
+        info = await failed(service.capture(timeout=None))
     took.assert_within(worst_s.total_seconds())
     assert (info.code, info.reason) == (grpc.StatusCode.UNAVAILABLE, "CAMERA_UNAVAILABLE")
     assert "2 of 2 attempts" in info.message
     assert info.metadata["attempts"] == "2"
     assert info.retry_delay_s
     statistics = (await service.camera()).camera.statistics
-    assert (statistics.captures_failed, statistics.consecutive_failures) == (1, 1)
+    assert (statistics.captures_failed, statistics.consecutive_failures) == (1, 2)
 
 
 @pytest.mark.parametrize("kind", [*HANGS, "crash", "exit", "error"])
@@ -178,7 +221,7 @@ async def test_a_permanent_fault_while_opening_refuses_and_reset_brings_the_came
     start_service: StartService,
 ) -> None:
     service = await start_service(struck("permanent", on="open", at=1))
-    info = await failed(service.capture())  # type: ignore[arg-type]
+    info = await failed(service.capture())
     assert info.reason == "CAMERA_FAULTED"
     assert "reset the camera" in info.message
     await service.stub.ResetCamera(api.ResetCameraRequest(camera="sim0"), timeout=CALL_S)

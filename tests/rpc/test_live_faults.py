@@ -52,7 +52,7 @@ async def test_viewers_are_told_that_it_recovers_and_then_see_it_again(
     async with Watcher(service) as watcher, Watcher(service, max_fps=5) as other:
         await watcher.until_state(Status.STATE_RECOVERING)
         last = watcher.frames[-1]
-        (told,) = [m for m in watcher.messages if m.status and m.status.HasField("error")]
+        told = next(m for m in watcher.messages if m.status and m.status.HasField("error"))
         await watcher.until_frames(20, within_s=15)
         await other.until_frames(2)
     assert told.status is not None
@@ -147,7 +147,7 @@ async def test_a_still_pauses_live_view_only_where_the_camera_cannot_do_both(
     assert_numbers_rise(watcher.frames)
 
 
-async def test_frames_and_their_statistics_begin_afresh_after_a_still(
+async def test_the_rate_begins_afresh_after_a_still_and_the_count_goes_on(
     start_service: StartService,
 ) -> None:
     service = await start_service(camera())
@@ -161,8 +161,9 @@ async def test_frames_and_their_statistics_begin_afresh_after_a_still(
         frames += await watcher.until_frames(5)
     gaps = gaps_s(frames)
     assert before.frames >= 40
-    assert 10 <= after.frames <= frames[-1].sequence - seen
-    assert after.fps == pytest.approx(len(gaps) / sum(gaps), rel=0.2), "the pause does not count"
+    assert before.frames + 10 <= after.frames <= before.frames + frames[-1].sequence - seen
+    # As frames arrive, which on a busy machine may be several at once.
+    assert after.fps >= 0.8 * len(gaps) / sum(gaps), "the pause does not count"
 
 
 async def test_three_stills_in_quick_succession_leave_live_view_alive_30_times(

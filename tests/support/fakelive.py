@@ -221,7 +221,7 @@ class LiveRig:
             for slot, variant in enumerate(worker.reading)
         ]
         time_ns = self.now_ns() - int(age_s * 1e9)
-        self.deliver(m.SharedFrame(time_ns, images, 0.001, skipped))
+        self.deliver(m.SharedFrame(time_ns, images, 0.001, skipped, 0))
 
     def deliver(self, event: m.LiveEvent) -> None:
         """Let the worker say something about live frames."""

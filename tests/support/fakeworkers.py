@@ -47,6 +47,8 @@ class MortalWorker:
         self.observer = WorkerObserver()
         self.driver_state = b""
 
+    pid = 1
+
     @property
     def gone(self) -> bool:
         return self._gone.done()

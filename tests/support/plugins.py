@@ -71,8 +71,25 @@ class TalkativeCamera(EncodedCamera):
         return super().capture(shot)
 
 
+class IllCamera(EncodedCamera):
+    """Fails from its first capture on for `ill_s` seconds, or for good; its live view is well."""
+
+    name = "ill"
+    since: float | None = None
+
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
+        self._ill_s = float(str(settings.get("ill_s", "inf")))
+
+    def capture(self, shot: Shot) -> Frame:
+        IllCamera.since = IllCamera.since or time.monotonic()
+        if time.monotonic() - IllCamera.since < self._ill_s:
+            raise DriverError("Failed to queue buffer")
+        return super().capture(shot)
+
+
 class PluggedCamera(EncodedCamera):
-    """Is attached while the file of its setting `plug` exists."""
+    """Is attached while the file of its setting `plug` exists; one beside it may say why not."""
 
     name = "plugged"
 
@@ -84,13 +101,18 @@ class PluggedCamera(EncodedCamera):
         self.health_check()
         return super().open()
 
+    def capture(self, shot: Shot) -> Frame:
+        self.health_check()
+        return super().capture(shot)
+
     def read(self) -> Frame:
         self.health_check()
         return super().read()
 
     def health_check(self) -> None:
         if not self._plug.exists():
-            raise DeviceAway("it is unplugged")
+            cause = self._plug.with_suffix(".cause")
+            raise DeviceAway(cause.read_text() if cause.exists() else "it is unplugged")
 
 
 class KeepingCamera(EncodedCamera):

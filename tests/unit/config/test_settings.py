@@ -61,6 +61,7 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
         "attempts": 3,
         "attempt_timeout_s": 10,
         "open_timeout_s": 15,
+        "attempt_pause_s": 0.25,
         "stall_timeout_s": 2,
         "queue_limit": 16,
         "max_viewers": 64,

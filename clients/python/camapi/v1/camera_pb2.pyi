@@ -61,6 +61,10 @@ class Camera(_message.Message):
         """A permanent failure: the service has stopped trying. `fault` says what an operator has to do;
         ResetCamera tries again.
         """
+        STATE_AWAY: Camera._State.ValueType  # 7
+        """The device is not attached, does not answer, or another program has it. The service looks for
+        it once a second; calls are refused at once, with the cause in `fault`.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """The state of a camera."""
@@ -81,6 +85,57 @@ class Camera(_message.Message):
     """A permanent failure: the service has stopped trying. `fault` says what an operator has to do;
     ResetCamera tries again.
     """
+    STATE_AWAY: Camera.State.ValueType  # 7
+    """The device is not attached, does not answer, or another program has it. The service looks for
+    it once a second; calls are refused at once, with the cause in `fault`.
+    """
+
+    class _Health:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _HealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Camera._Health.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HEALTH_UNSPECIFIED: Camera._Health.ValueType  # 0
+        """Never sent."""
+        HEALTH_GOOD: Camera._Health.ValueType  # 1
+        """It works: 0 to 2 failures in a row."""
+        HEALTH_WARNING: Camera._Health.ValueType  # 2
+        """3 or 4 failures in a row. Calls are still tried."""
+        HEALTH_CRITICAL: Camera._Health.ValueType  # 3
+        """5 failures in a row or more. Calls are still tried; grpc.health.v1 says NOT_SERVING."""
+
+    class Health(_Health, metaclass=_HealthEnumTypeWrapper):
+        """How well a camera works, by how often it failed in a row: `statistics.consecutive_failures`."""
+
+    HEALTH_UNSPECIFIED: Camera.Health.ValueType  # 0
+    """Never sent."""
+    HEALTH_GOOD: Camera.Health.ValueType  # 1
+    """It works: 0 to 2 failures in a row."""
+    HEALTH_WARNING: Camera.Health.ValueType  # 2
+    """3 or 4 failures in a row. Calls are still tried."""
+    HEALTH_CRITICAL: Camera.Health.ValueType  # 3
+    """5 failures in a row or more. Calls are still tried; grpc.health.v1 says NOT_SERVING."""
+
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     CAMERA_FIELD_NUMBER: _builtins.int
     DRIVER_FIELD_NUMBER: _builtins.int
@@ -94,6 +149,9 @@ class Camera(_message.Message):
     WORST_CASE_CAPTURE_DURATION_FIELD_NUMBER: _builtins.int
     STATISTICS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    WORKER_PID_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """The camera's id, from the settings: `[a-z][a-z0-9-]{0,62}`. Unique in the service."""
     driver: _builtins.str
@@ -104,13 +162,17 @@ class Camera(_message.Message):
     """The camera's state."""
     queued_captures: _builtins.int
     """How many captures wait in the queue (`busy_policy` WAIT), without the active one."""
+    health: Global___Camera.Health.ValueType
+    """How well it works, whatever its state is."""
+    worker_pid: _builtins.int
+    """The id of the process that serves the device, as the service's machine has it. 0: none."""
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
         """When `state` was entered."""
 
     @_builtins.property
     def fault(self) -> _status_pb2.Status:
-        """Why the camera is RECOVERING or FAULTED. Unset in every other state."""
+        """Why the camera is AWAY, RECOVERING or FAULTED. Unset in every other state."""
 
     @_builtins.property
     def active_capture(self) -> Global___ActiveCapture:
@@ -137,6 +199,12 @@ class Camera(_message.Message):
         "battery at 9 %" or "memory card full". Empty: nothing.
         """
 
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the driver opened, by its own names, such as "backend", "format" or "fps". For people:
+        names and values are not part of the contract. Empty until the device was opened once.
+        """
+
     def __init__(
         self,
         *,
@@ -152,10 +220,13 @@ class Camera(_message.Message):
         worst_case_capture_duration: _duration_pb2.Duration | None = ...,
         statistics: Global___CameraStatistics | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        health: Global___Camera.Health.ValueType = ...,
+        worker_pid: _builtins.int = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_capture", b"active_capture", "capabilities", b"capabilities", "fault", b"fault", "state_time", b"state_time", "statistics", b"statistics", "worst_case_capture_duration", b"worst_case_capture_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_capture", b"active_capture", "camera", b"camera", "capabilities", b"capabilities", "driver", b"driver", "fault", b"fault", "model", b"model", "queued_captures", b"queued_captures", "state", b"state", "state_time", b"state_time", "statistics", b"statistics", "warnings", b"warnings", "worst_case_capture_duration", b"worst_case_capture_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_capture", b"active_capture", "camera", b"camera", "capabilities", b"capabilities", "details", b"details", "driver", b"driver", "fault", b"fault", "health", b"health", "model", b"model", "queued_captures", b"queued_captures", "state", b"state", "state_time", b"state_time", "statistics", b"statistics", "warnings", b"warnings", "worker_pid", b"worker_pid", "worst_case_capture_duration", b"worst_case_capture_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,6 +355,7 @@ class CameraStatistics(_message.Message):
     LAST_FRAME_TIME_FIELD_NUMBER: _builtins.int
     CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
     RECOVERIES_FIELD_NUMBER: _builtins.int
+    BAD_FRAMES_FIELD_NUMBER: _builtins.int
     captures_succeeded: _builtins.int
     """Captures that ended SUCCEEDED."""
     captures_failed: _builtins.int
@@ -293,11 +365,15 @@ class CameraStatistics(_message.Message):
     live_viewers: _builtins.int
     """LiveView streams open now."""
     frames: _builtins.int
-    """Live frames read from the camera."""
+    """Live frames read from the camera, without `bad_frames`."""
     fps: _builtins.float
     """Live frames read per second, over the last few seconds. 0 while nobody watches."""
     consecutive_failures: _builtins.int
-    """Captures that FAILED since the last one that SUCCEEDED."""
+    """How often the camera failed since it last gave a still, or live view for a while: attempts,
+    live reading and recovery steps. A camera that is AWAY does not fail by that.
+    """
+    bad_frames: _builtins.int
+    """Live frames that could not be used: damaged, repeated, or not delivered."""
     @_builtins.property
     def last_frame_time(self) -> _timestamp_pb2.Timestamp:
         """Acquisition time of the newest live frame. Unset: none so far."""
@@ -318,10 +394,11 @@ class CameraStatistics(_message.Message):
         last_frame_time: _timestamp_pb2.Timestamp | None = ...,
         consecutive_failures: _builtins.int = ...,
         recoveries: _abc.Iterable[Global___RecoveryStatistics] | None = ...,
+        bad_frames: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_frame_time", b"last_frame_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captures_failed", b"captures_failed", "captures_rejected", b"captures_rejected", "captures_succeeded", b"captures_succeeded", "consecutive_failures", b"consecutive_failures", "fps", b"fps", "frames", b"frames", "last_frame_time", b"last_frame_time", "live_viewers", b"live_viewers", "recoveries", b"recoveries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_frames", b"bad_frames", "captures_failed", b"captures_failed", "captures_rejected", b"captures_rejected", "captures_succeeded", b"captures_succeeded", "consecutive_failures", b"consecutive_failures", "fps", b"fps", "frames", b"frames", "last_frame_time", b"last_frame_time", "live_viewers", b"live_viewers", "recoveries", b"recoveries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1044,8 +1121,8 @@ Global___LiveFrame: _TypeAlias = LiveFrame  # noqa: Y015
 
 @_typing.final
 class LiveStatus(_message.Message):
-    """The state of the live view. Sent at every change, and repeated once a second while it is not
-    LIVE.
+    """The state of the live view. Sent at every change, and repeated once a second while no frames
+    flow.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1100,8 +1177,8 @@ class LiveStatus(_message.Message):
     state: Global___LiveStatus.State.ValueType
     """What the viewer may expect."""
     reason: _builtins.str
-    """Why, in a few words for people, such as "a still is being taken". Empty for LIVE. Not to be
-    parsed.
+    """Why, in a few words for people, such as "a still is being taken". Empty for LIVE, unless the next
+    frame is late. Not to be parsed.
     """
     @_builtins.property
     def last_frame_time(self) -> _timestamp_pb2.Timestamp:
@@ -1163,8 +1240,8 @@ class CaptureEvent(_message.Message):
         TYPE_CANCELLED: CaptureEvent._Type.ValueType  # 9
         """The capture ended before there was a picture. `error` says why."""
         TYPE_CAMERA_UNAVAILABLE: CaptureEvent._Type.ValueType  # 10
-        """The camera itself was lost, such as unplugged, or failed for good. Sent once, with or without
-        a capture under way. `error` says why.
+        """The camera itself was lost, such as unplugged, or failed for good. Sent once for each cause,
+        with or without a capture under way. `error` says why.
         """
         TYPE_CAMERA_AVAILABLE: CaptureEvent._Type.ValueType  # 11
         """The camera that was lost is back. Sent once."""
@@ -1193,8 +1270,8 @@ class CaptureEvent(_message.Message):
     TYPE_CANCELLED: CaptureEvent.Type.ValueType  # 9
     """The capture ended before there was a picture. `error` says why."""
     TYPE_CAMERA_UNAVAILABLE: CaptureEvent.Type.ValueType  # 10
-    """The camera itself was lost, such as unplugged, or failed for good. Sent once, with or without
-    a capture under way. `error` says why.
+    """The camera itself was lost, such as unplugged, or failed for good. Sent once for each cause,
+    with or without a capture under way. `error` says why.
     """
     TYPE_CAMERA_AVAILABLE: CaptureEvent.Type.ValueType  # 11
     """The camera that was lost is back. Sent once."""

@@ -125,8 +125,11 @@ def _details(camera: pb.Camera) -> Text:
                 else None
             ),
             "waiting": str(camera.queued_captures) if camera.queued_captures else None,
+            "health": _health(camera),
             "model": escape(camera.model),
             "driver": escape(camera.driver),
+            "process": str(camera.worker_pid) if camera.worker_pid else None,
+            **{escape(name): escape(value) for name, value in sorted(camera.details.items())},
             "stills": ", ".join(formats),
             "sizes": ", ".join(f"{s.width_px} x {s.height_px}" for s in able.sizes),
             "live view": _live(able) if known else None,
@@ -137,11 +140,16 @@ def _details(camera: pb.Camera) -> Text:
             ),
             "live": (
                 f"{statistics.live_viewers} viewers, {statistics.fps:.1f} fps, "
-                f"{statistics.frames} frames so far"
+                f"{statistics.frames} frames so far, {statistics.bad_frames} bad"
             ),
             "recoveries": ", ".join(_recovery(entry) for entry in statistics.recoveries),
         }
     )
+
+
+def _health(camera: pb.Camera) -> str:
+    health = pb.Camera.Health.Name(camera.health).removeprefix("HEALTH_").lower()
+    return f"{health}, {camera.statistics.consecutive_failures} failures in a row"
 
 
 def _live(able: pb.CameraCapabilities) -> str:
