@@ -185,7 +185,7 @@ async def full(scene: Scene) -> None:
 async def away(scene: Scene) -> None:
     if "timeout_s" in scene.row:  # the first to ask opens the camera, and waits for that
         scene.start(scene.other.capture(CAMERA))
-        await wait_for_state(scene, pb.Camera.STATE_RECOVERING)
+        await wait_for_state(scene, pb.Camera.STATE_AWAY)
 
 
 async def faulted(scene: Scene) -> None:

@@ -166,18 +166,16 @@ async def test_a_camera_that_writes_its_last_picture_is_waited_for(
 async def test_a_camera_that_another_program_has(start_camera: StartCamera, rig: Rig) -> None:
     rig.control.fault = Fault.CLAIMED
     service = await start_camera()
-    waiting = asyncio.create_task(service.capture(DSLR))
-
-    async def told() -> bool:
-        fault = (await shown(service)).fault.message
-        return "another program has the camera" in fault and "gvfs-gphoto2-volume" in fault
-
     async with other_untouched(service):
-        await until(told, "the camera's fault says who has it, and what to do")
+        refused = await refusal(service.capture(DSLR))
+        for said in (refused.message, (await shown(service)).fault.message):
+            assert "another program has the camera" in said
+            assert "gvfs-gphoto2-volume" in said
         back = Back(service)
         rig.control.fault = Fault.NONE
-        await waiting
+        await service.wait_for_state(pb.Camera.STATE_READY, DSLR)
         back.assert_within(BACK_S)
+        await service.capture(DSLR)
 
 
 async def test_live_view_that_the_library_asks_for_without_end(

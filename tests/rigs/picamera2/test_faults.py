@@ -16,6 +16,7 @@ from tests.conftest import StartService
 from tests.rigs.back import Back
 from tests.rigs.picamera2.rig import Fault, RigCamera
 from tests.support import endurance
+from tests.support.history import refusal
 from tests.support.live import Status, Watcher
 from tests.support.scenes import camera
 from tests.support.service import Service
@@ -293,16 +294,17 @@ async def test_a_camera_that_another_program_holds_is_told_as_such_and_opens_whe
     service = await start_service(both(pi_cameras, attempts=3))
     await service.capture("well")
     async with held_by_another(pi_cameras[0]) as holder, nothing_of_it_at(service, "well"):
-        capture = asyncio.create_task(service.capture("ill"))
-        await service.logged("camera lost")
+        refused = await refusal(service.capture("ill"))
         shown = (await service.camera("ill")).camera
-        assert "another program holds the camera" in shown.fault.message
-        await service.wait_for_state(pb.Camera.STATE_RECOVERING, "ill")
+        assert shown.state == pb.Camera.STATE_AWAY
+        for said in (refused.message, shown.fault.message):
+            assert "another program holds the camera" in said
         holder.kill()
         await holder.wait()
         back = Back(service)
-        assert (await capture).capture.state == pb.Capture.STATE_SUCCEEDED
+        await service.wait_for_state(pb.Camera.STATE_READY, "ill")
         back.assert_within(BACK_S)
+        assert (await service.capture("ill")).capture.state == pb.Capture.STATE_SUCCEEDED
 
 
 async def test_without_picamera2_the_camera_says_how_to_install_it(

@@ -186,7 +186,7 @@ async def test_the_loss_of_an_idle_camera_is_noticed_and_its_return(
     await service.capture("b", timeout=START_S)
     assert (await service.camera("b")).camera.state == pb.Camera.STATE_READY
     await asyncio.to_thread(neighbour.unplug)
-    await service.wait_for_state(pb.Camera.STATE_RECOVERING, "b")
+    await service.wait_for_state(pb.Camera.STATE_AWAY, "b")
     assert "unplugged" in (await service.camera("b")).camera.fault.message
     neighbour.do("plug")
     neighbour.plugged = True
