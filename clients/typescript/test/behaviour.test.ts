@@ -170,9 +170,9 @@ const HAPPENS: Record<string, (scene: Scene) => Promise<void>> = {
   },
   away: async (scene) => {
     if (scene.row.timeout_s === undefined) return;
-    // The first to ask opens the camera, and waits for that.
+    // The first to ask opens the camera.
     scene.other.capture(CAMERA).catch(() => {});
-    await scene.state(api.Camera_State.RECOVERING);
+    await scene.state(api.Camera_State.AWAY);
   },
   faulted: async (scene) => {
     await assert.rejects(scene.other.capture(CAMERA), api.isFaulted); // opens it, which takes time

@@ -26,7 +26,7 @@ err = Console(stderr=True, highlight=False)
 _STATE_STYLES = {
     **dict.fromkeys(("ready", "succeeded", "live"), "green"),
     **dict.fromkeys(("opening", "capturing"), "cyan"),
-    **dict.fromkeys(("recovering", "rejected", "cancelled"), "yellow"),
+    **dict.fromkeys(("away", "recovering", "rejected", "cancelled"), "yellow"),
     **dict.fromkeys(("faulted", "failed", "unreachable", "offline"), "bold red"),
 }
 

@@ -19,6 +19,7 @@ const LIVE: Record<State, Live> = {
   [State.RECOVERING]: "recovering",
   [State.OFFLINE]: "offline",
 };
+const DOWN = [Camera_State.AWAY, Camera_State.RECOVERING, Camera_State.FAULTED];
 const LOOK_MS = 2000;
 
 /** Since when the service cannot be reached; all pages share one, and see the same. */
@@ -124,7 +125,7 @@ export class Condition {
   /** When that began: a page that came later sees the time before it, too. */
   #began(): number {
     const { state, stateTime } = this.#camera ?? {};
-    const down = state === Camera_State.RECOVERING || state === Camera_State.FAULTED;
+    const down = state !== undefined && DOWN.includes(state);
     const known = ["recovering", "offline"].includes(this.#live) && down && stateTime;
     if (known) return msOf(stateTime);
     return this.#live === "unreachable" ? (this.outage.since ?? this.#since) : this.#since;
