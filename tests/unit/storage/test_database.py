@@ -24,6 +24,7 @@ from camsvc.storage import queries as rows
 from camsvc.storage.database import Database
 from camsvc.storage.schema import UnusableDatabase
 
+LIMIT_BYTES, ONE_WRITE_BYTES = 8 << 20, 1 << 20
 BOUND_S = 20.0
 
 
@@ -268,14 +269,18 @@ async def test_the_log_stays_bounded_while_there_is_always_a_reader(rig: Rig) ->
         db.execute("INSERT OR REPLACE INTO meta VALUES ('fill', randomblob(250000))")
 
     largest = 0
-    async with asyncio.TaskGroup() as group:
-        for _ in range(3):
-            group.create_task(read())
-        for _ in range(200):
-            await rig.journal.write(fill)
-            largest = max(largest, log.stat().st_size)
-        done.set()
-    assert largest < 16 << 20, "of 50 MB that were written"
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(read())
+            for _ in range(200):
+                await rig.journal.write(fill)
+                largest = max(largest, log.stat().st_size)
+            done.set()
+    # On a busy machine a reader may keep its connection for too long now and then.
+    postponed = sum(entry["event"] == "journal checkpoint postponed" for entry in logs)
+    assert postponed <= 2, "of 50 MB that were written"
+    assert largest < (postponed + 1) * LIMIT_BYTES + ONE_WRITE_BYTES
 
 
 async def test_closing_lets_queued_writes_end_and_leaves_one_file(rig: Rig) -> None:
