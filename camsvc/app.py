@@ -19,6 +19,7 @@ from camsvc.logs import LogWriter
 from camsvc.metrics import serve_metrics
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
+from camsvc.storage.trusted_clock import TrustedClock
 from camsvc.system import posix
 from camsvc.tasks import keep_running
 from camsvc.worker_pool.pool import WorkerPool
@@ -67,8 +68,13 @@ class Service:
         self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
         service = CameraService(self._fleet, archive, settings.service.inline_limit_bytes)
         self._server = Server(service, health, settings.service.listen)
-        retention = Retention(archive, settings.retention)
-        self._background: dict[str, Callable[[], Awaitable[None]]] = {"retention": retention.run}
+        floors = archive.age_floors
+        clock = TrustedClock(floors[-1][1] if floors else 0)
+        retention = Retention(archive, settings.retention, clock)
+        self._background: dict[str, Callable[[], Awaitable[None]]] = {
+            "clock": clock.watch,
+            "retention": retention.run,
+        }
         if listen := settings.service.metrics_listen:
             metrics = partial(serve_metrics, self._fleet, archive, log, listen)
             self._background["metrics"] = metrics

@@ -7,15 +7,16 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 from camsvc.model.errors import CameraBusy, CaptureNotFound
 from camsvc.model.records import CaptureRecord, CaptureState, Filter
 from camsvc.model.retry_hint import RUNNING_CAPTURE_S
-from camsvc.storage import event_queries
+from camsvc.storage import age_queries, event_queries
 from camsvc.storage import queries as rows
+from camsvc.storage.age_floors import Floor
 from camsvc.storage.capture_store import CaptureStore
 from camsvc.storage.database import DISK_ERRORS, Database
 from camsvc.storage.deletion import Deletion
@@ -37,12 +38,24 @@ class ArchiveError(Exception):
 class Archive:
     """The data folder. Make one with `open`. Methods must be called on the event loop."""
 
-    def __init__(self, captures: CaptureStore, events: EventFeed, lock: int) -> None:
+    def __init__(
+        self,
+        captures: CaptureStore,
+        events: EventFeed,
+        lock: int,
+        *,
+        age_floors: Sequence[Floor],
+        first_number: int,
+    ) -> None:
         self.captures = captures
         """What the cameras need of it."""
         self.events = events
         self.queue = captures.queue
         self.space = captures.space
+        self.age_floors = age_floors
+        """Those that were kept when this was opened."""
+        self.first_number = first_number
+        """The newest capture's when this was opened."""
         self._store = captures.store
         self._database = captures.database
         self._deletion = captures.deletion
@@ -72,6 +85,9 @@ class Archive:
         database, lock = await asyncio.to_thread(_open_folder, store, folder)
         space = DiskSpace(store, database, reserve_bytes)
         try:
+            floors, number = await database.read(
+                lambda db: (age_queries.floors(db), age_queries.last_number(db))
+            )
             await database.write(lambda db: reconcile(db, store))
             _, last_sequence = await database.read(event_queries.event_span)
             await space.refresh()
@@ -91,7 +107,7 @@ class Archive:
             deletion=Deletion(store, queue),
             protected=Protected(min_age_s),
         )
-        return cls(captures, events, lock)
+        return cls(captures, events, lock, age_floors=floors, first_number=number)
 
     async def close(self) -> None:
         """Let what is being written end, then close everything."""
@@ -140,22 +156,23 @@ class Archive:
     async def prune(
         self,
         *,
-        before_time_ns: int | None = None,
+        before: tuple[int, int] | None = None,
         excess_bytes: float = 0,
         without_label: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> int:
         """Delete up to `limit` of the oldest captures; return how many went.
 
-        Those created before a time, or as many as free `excess_bytes`; never one that is protected
-        (see `protected`), nor one with that label (of that value, or with "" of any).
+        Those created before a time and before the capture of a number, or as many as free
+        `excess_bytes`; never one that is protected (see `protected`), nor one with that label (of
+        that value, or with "" of any).
         """
         if self._protected.everything:
             return 0
         oldest = await self._database.read(
             lambda db: rows.oldest(
                 db,
-                before_time_ns=before_time_ns,
+                before=before,
                 without_label=without_label,
                 without=self._protected.ids(),
                 limit=limit,
@@ -165,7 +182,7 @@ class Archive:
         protected = set(self._protected.ids())
         chosen: list[CaptureRecord] = []
         for record in oldest:
-            if before_time_ns is None and excess_bytes <= 0:
+            if before is None and excess_bytes <= 0:
                 break
             if record.capture_id not in protected:
                 chosen.append(record)
@@ -174,12 +191,31 @@ class Archive:
         await self.space.refresh()
         return len(chosen)
 
-    async def trim_events(self, *, before_time_ns: int | None, keep: int, limit: int = 1000) -> int:
-        """Delete up to `limit` of the oldest events; return how many went."""
+    async def first_created(self, *, since_ns: int, until_ns: int) -> int | None:
+        """Return the lowest number of a capture created between two times; None: there is none."""
+        return await self._database.read(
+            lambda db: age_queries.first_created(db, since_ns=since_ns, until_ns=until_ns)
+        )
+
+    async def last_number(self) -> int:
+        """Return the number of the newest capture that there ever was; 0: there was none."""
+        return await self._database.read(age_queries.last_number)
+
+    async def keep_age_floors(self, floors: Sequence[Floor]) -> None:
+        """Keep what is known of ages, for the next start."""
+        await self._database.write(lambda db: age_queries.keep_floors(db, floors))
+
+    async def trim_events(
+        self, *, before_time_ns: int | None, keep: int, young: int, limit: int = 1000
+    ) -> int:
+        """Delete up to `limit` of the oldest events; return how many went.
+
+        Those from the sequence `young` on are not old, whatever their times say.
+        """
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
             gone = event_queries.trim_events(
-                db, before_time_ns=before_time_ns, keep=keep, limit=limit
+                db, before_time_ns=before_time_ns, keep=keep, limit=limit, young=young
             )
             return gone, event_queries.event_span(db)[0]
 

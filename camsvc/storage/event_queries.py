@@ -69,17 +69,25 @@ def event_span(db: Connection) -> tuple[int, int]:
     return (last + 1 if first is None else first), last
 
 
-def trim_events(db: Connection, *, before_time_ns: int | None, keep: int | None, limit: int) -> int:
+def trim_events(
+    db: Connection,
+    *,
+    before_time_ns: int | None,
+    keep: int | None,
+    limit: int,
+    young: int = _LARGEST,
+) -> int:
     """Delete the oldest events, `limit` at most, and return how many.
 
     An event goes when more than `keep` are left, or when it and all before it are older than
-    `before_time_ns`. None stands for no bound.
+    `before_time_ns`. None stands for no bound. Those from the sequence `young` on are not old,
+    whatever their times say.
     """
     first, last = event_span(db)
     until = first - 1 if keep is None else last - keep
     if before_time_ns is not None:
-        (young,) = db.execute(_FIRST_YOUNG, (limit, before_time_ns)).fetchone()
-        until = max(until, last if young is None else young - 1)
+        (first_young,) = db.execute(_FIRST_YOUNG, (limit, before_time_ns)).fetchone()
+        until = max(until, min(last if first_young is None else first_young - 1, young - 1))
     until = min(until, first + limit - 1)
     db.execute("DELETE FROM event_gaps WHERE last_missing <= ?", (until,))
     return db.execute("DELETE FROM events WHERE sequence <= ?", (until,)).rowcount

@@ -1,20 +1,26 @@
 """What is kept for how long: captures by age and by size, events by age and by number.
 
-The oldest go first. What is protected stays (see `protected`), and so do captures with the pinned
-label.
+The oldest go first, which are those that came first. What is protected stays (see `protected`), and
+so do captures with the pinned label.
+
+Age is a matter of labels from a clock that may have been wrong then, and of one that may be wrong
+now. So a capture goes by age only when its label is too old by the `TrustedClock`, and it neither
+came after one that is not, nor after a moment of which that is known (`age_floors`).
 """
 
 import asyncio
 import contextlib
 import math
 import sqlite3
-import time
 from typing import Protocol
 
 import structlog
 
+from camsvc.model.clock import Moment
 from camsvc.model.errors import StorageFull
+from camsvc.storage.age_floors import AgeFloors
 from camsvc.storage.archive import Archive
+from camsvc.storage.trusted_clock import TrustedClock
 
 _log = structlog.get_logger()
 
@@ -27,6 +33,9 @@ _AGAIN_S = 1.0
 _LOOKS_PER_MIN_AGE = 10
 
 _DAY_NS = 86_400 * 10**9
+_NO_NUMBER = 2**63 - 1
+_KEEP_NS = 600 * 10**9
+"""How often what is known of ages is written down, for the next start."""
 
 
 class RetentionPolicy(Protocol):
@@ -48,9 +57,19 @@ class Retention:
     """Enforces the settings on an archive, for as long as `run` runs."""
 
     def __init__(
-        self, archive: Archive, settings: RetentionPolicy, interval_s: float = INTERVAL_S
+        self,
+        archive: Archive,
+        settings: RetentionPolicy,
+        clock: TrustedClock,
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._archive = archive
+        self._clock = clock
+        self._max_age_ns = int(settings.max_age_days * _DAY_NS)
+        self._floors = AgeFloors(archive.age_floors, archive.first_number, clock, self._max_age_ns)
+        self._kept_ns = archive.age_floors[-1][1] if archive.age_floors else 0
+        self._last_sequence = archive.events.last_sequence
+        """Of the events that there were before this run."""
         self._settings = settings
         self._max_bytes = settings.max_bytes or math.inf
         self._interval_s = interval_s
@@ -77,14 +96,30 @@ class Retention:
         """Delete what is not to be kept any more."""
         archive, settings = self._archive, self._settings
         await archive.space.refresh()
-        oldest_ns = None
+        oldest_ns, young_event = None, _NO_NUMBER
         if settings.max_age_days:
-            oldest_ns = time.time_ns() - int(settings.max_age_days * _DAY_NS)
-            while await archive.prune(before_time_ns=oldest_ns, without_label=self._pinned):
+            now = self._clock.now()
+            oldest_ns = now.wall_ns - self._max_age_ns
+            if self._clock.begun.monotonic_ns + now.offset_ns >= oldest_ns:
+                young_event = self._last_sequence + 1
+            young = await self._first_young(now, oldest_ns)
+            while await archive.prune(before=(oldest_ns, young), without_label=self._pinned):
                 pass
         while (excess := archive.space.total_bytes - self._max_bytes) > 0 and await archive.prune(
             excess_bytes=excess, without_label=self._pinned
         ):
             pass
-        while await archive.trim_events(before_time_ns=oldest_ns, keep=settings.max_events):
+        while await archive.trim_events(
+            before_time_ns=oldest_ns, keep=settings.max_events, young=young_event
+        ):
             pass
+
+    async def _first_young(self, now: Moment, oldest_ns: int) -> int:
+        """Return the number from which on no capture is too old; keep what is known of ages."""
+        self._floors.note(await self._archive.last_number(), now)
+        floors = self._floors.at(now)
+        if abs(floors[-1][1] - self._kept_ns) > _KEEP_NS:
+            await self._archive.keep_age_floors(floors)
+            self._kept_ns = floors[-1][1]
+        first = await self._archive.first_created(since_ns=oldest_ns, until_ns=now.wall_ns)
+        return min(_NO_NUMBER if first is None else first, floors[0][0] + 1)

@@ -78,7 +78,7 @@ async def test_deleted_by_several_at_once_it_is_counted_once(
     await keep(archive, capture("b", created_ns=CREATED_NS + 1), b"123")
     found = await asyncio.gather(
         *(archive.delete("a") for _ in range(3)),
-        archive.prune(before_time_ns=CREATED_NS + 1),
+        archive.prune(before=(CREATED_NS + 1, 2**63 - 1)),
         return_exceptions=True,
     )
     assert all(one is None or isinstance(one, int | CaptureNotFound) for one in found)
@@ -121,10 +121,10 @@ async def left(archive: Archive) -> list[str]:
 
 async def test_what_is_older_than_a_time_goes_oldest_first(archive: Archive) -> None:
     await kept_days(archive, "", "", "", "")
-    assert await archive.prune(before_time_ns=CREATED_NS + 2 * DAY_NS, limit=1) == 1
+    assert await archive.prune(before=(CREATED_NS + 2 * DAY_NS, 2**63 - 1), limit=1) == 1
     assert await left(archive) == ["1", "2", "3"]
-    assert await archive.prune(before_time_ns=CREATED_NS + 2 * DAY_NS) == 1
-    assert await archive.prune(before_time_ns=CREATED_NS + 2 * DAY_NS) == 0
+    assert await archive.prune(before=(CREATED_NS + 2 * DAY_NS, 2**63 - 1)) == 1
+    assert await archive.prune(before=(CREATED_NS + 2 * DAY_NS, 2**63 - 1)) == 0
     assert await left(archive) == ["2", "3"]
 
 
