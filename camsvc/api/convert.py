@@ -1,5 +1,6 @@
 """The service's own values made into messages of the contract."""
 
+import time
 from collections.abc import Mapping
 
 from camapi.v1 import camera_pb2 as pb
@@ -25,6 +26,9 @@ _TYPES = {
 _MAX_SERIALIZED = 8
 """Serialised forms kept of one frame: viewers that miss many frames miss different numbers."""
 
+_AGE_ACCURACY_S = 0.01
+"""A frame's age may be as much more than it says."""
+
 
 def with_bytes(message: Message, field: int, data: bytes) -> bytes:
     """Return a message's wire form with one more field, of type bytes or message.
@@ -38,17 +42,20 @@ def with_bytes(message: Message, field: int, data: bytes) -> bytes:
 def live_frame(frame: LiveFrame, dropped: int) -> bytes:
     """Return a frame's wire form, the same in LiveViewResponse and in GetFrameResponse.
 
-    Made once for all viewers that have missed as many frames: most have missed none, or few.
+    Made once for all viewers that have missed as many frames, and get it at the same time: most
+    have missed none, or few.
     """
-    wire = frame.wires.get(dropped)
+    age_s = max(0.0, time.monotonic() - frame.monotonic_ns / 1e9)
+    key = dropped, int(age_s / _AGE_ACCURACY_S)
+    wire = frame.wires.get(key)
     if wire is None:
-        wire = _live_frame(frame, dropped)
+        wire = _live_frame(frame, dropped, age_s)
         if len(frame.wires) < _MAX_SERIALIZED:
-            frame.wires[dropped] = wire
+            frame.wires[key] = wire
     return wire
 
 
-def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
+def _live_frame(frame: LiveFrame, dropped: int, age_s: float) -> bytes:
     image, data = frame.image, frame.image.data
     message = pb.LiveFrame(
         sequence=frame.sequence,
@@ -57,6 +64,7 @@ def _live_frame(frame: LiveFrame, dropped: int) -> bytes:
         width_px=image.width_px,
         height_px=image.height_px,
         frames_dropped=dropped,
+        age=duration(age_s),
     )
     fields = message.SerializeToString() + _key(pb.LiveFrame.DATA_FIELD_NUMBER, len(data))
     length = len(fields) + len(data)

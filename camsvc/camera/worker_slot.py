@@ -183,9 +183,8 @@ class _Reports(WorkerObserver):
             EncodedImage(i.variants, i.mime_type, i.width_px, i.height_px, data)
             for i, data in zip(frame.images, pictures, strict=True)
         ]
-        taken = CameraFrame(
-            frame.acquisition_time_ns, images, frame.encode_s, frame.skipped, frame.bad
-        )
+        times = frame.acquisition_time_ns, frame.monotonic_ns
+        taken = CameraFrame(*times, images, frame.encode_s, frame.skipped, frame.bad)
         for observer in self._slot.observers:
             observer.on_live_frame(taken)
 

@@ -143,11 +143,13 @@ class Progress:
 class SharedFrame:
     """A live frame in the shared memory, in the encodings of all variants; they took `encode_s`.
 
-    `skipped` frames before it were read and not encoded: the service had not freed its slots;
-    `bad` ones could not be used.
+    It was taken at `acquisition_time_ns`, in Unix time, and at `monotonic_ns` of the machine's
+    monotonic clock. `skipped` frames before it were read and not encoded: the service had not freed
+    its slots; `bad` ones could not be used.
     """
 
     acquisition_time_ns: UnixTimeNs
+    monotonic_ns: Count
     images: list[SharedImage]
     encode_s: Seconds
     skipped: Count

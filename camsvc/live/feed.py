@@ -122,9 +122,9 @@ class LiveFeed:
             CaptureTimeout: no frame came in time.
             CameraFaulted, CameraUnavailable, Unsupported: and none will.
         """
-        oldest_ns = time.time_ns() - int((max_age_s or 0.0) * 1e9)
+        oldest_ns = time.monotonic_ns() - int((max_age_s or 0.0) * 1e9)
         latest = self._latest.get(spec.encoding)
-        if latest is not None and max_age_s is not None and latest.acquisition_time_ns >= oldest_ns:
+        if latest is not None and max_age_s is not None and latest.monotonic_ns >= oldest_ns:
             return latest
         self._source.raise_if_unavailable()
         try:
@@ -134,7 +134,7 @@ class LiveFeed:
                         item = await viewer.next()
                         if isinstance(item, LiveStatus):
                             self._source.raise_if_unavailable()
-                        elif item.acquisition_time_ns >= oldest_ns:  # else it was on its way
+                        elif item.monotonic_ns >= oldest_ns:  # else it was on its way
                             return item
         except TimeoutError:
             raise CaptureTimeout(
@@ -243,7 +243,8 @@ class LiveFeed:
             self._become(LiveState.LIVE)
         self._count(frame)
         for image in frame.images:
-            shown = LiveFrame(self._sequence, frame.acquisition_time_ns, image)
+            times = frame.acquisition_time_ns, frame.monotonic_ns
+            shown = LiveFrame(self._sequence, *times, image)
             known = map(self._variants.encoding, image.variants)
             served = {encoding for encoding in known if encoding is not None}
             for encoding in served:

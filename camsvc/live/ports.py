@@ -24,11 +24,13 @@ class EncodedImage:
 class CameraFrame:
     """One frame as the camera delivers it, in each encoding that is wanted.
 
-    `acquisition_time_ns` is Unix time, `encode_s` what encoding took; `skipped` frames before it
-    were read and not encoded, `bad` ones could not be used.
+    It was taken at `acquisition_time_ns`, in Unix time, and at `monotonic_ns` of the machine's
+    monotonic clock. Encoding took `encode_s`; `skipped` frames before it were read and not encoded,
+    `bad` ones could not be used.
     """
 
     acquisition_time_ns: int
+    monotonic_ns: int
     images: Sequence[EncodedImage]
     encode_s: float
     skipped: int

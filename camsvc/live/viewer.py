@@ -35,14 +35,16 @@ class LiveStatus:
 class LiveFrame:
     """One encoded frame, the same for all viewers of its variant.
 
-    `sequence` rises with every frame of the camera, `acquisition_time_ns` is Unix time. `wires` is
-    where the contract's side keeps serialised forms, by how many frames a viewer has missed.
+    `sequence` rises with every frame of the camera. It was taken at `acquisition_time_ns`, in Unix
+    time, and at `monotonic_ns` of the machine's monotonic clock, by which its age counts. `wires`
+    is where the contract's side keeps serialised forms.
     """
 
     sequence: int
     acquisition_time_ns: int
+    monotonic_ns: int
     image: EncodedImage
-    wires: dict[int, bytes] = field(default_factory=dict)
+    wires: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
 
 class Viewer:
@@ -87,7 +89,7 @@ class Viewer:
 
         `paced` says that the worker has selected by this viewer's rate already.
         """
-        if not paced and not self._pacer.takes(frame.acquisition_time_ns / 1e9):
+        if not paced and not self._pacer.takes(frame.monotonic_ns / 1e9):
             return
         if self._frame is not None:
             self.dropped += 1

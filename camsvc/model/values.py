@@ -61,10 +61,10 @@ class Frame:
 
     `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
-    a frame older than the request for it is refused as stale. `controls` are those values that the
-    device says the picture was taken with; those missing are as they are set. `others` are further
-    files of a still, such as a RAW file in addition to the JPEG; `name` is this one's, where the
-    camera gives names.
+    a still older than the request for it is refused as stale, and any frame of a time that cannot
+    be; see `clock.acquired`. `controls` are those values that the device says the picture was taken
+    with; those missing are as they are set. `others` are further files of a still, such as a RAW
+    file in addition to the JPEG; `name` is this one's, where the camera gives names.
     """
 
     acquisition_time_ns: int

@@ -16,7 +16,7 @@ from camsvc.drivers.controls import checked
 from camsvc.images import exif
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import SharedBlock
-from camsvc.model import errors
+from camsvc.model import clock, errors
 from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker.live import LiveReader
 from camsvc.worker.still import StillWriter
@@ -186,14 +186,16 @@ class Commands:
                 self._apply_shot(shot)
             self._percent = -1
             started = time.perf_counter()
-            asked_ns = time.time_ns()
+            asked = clock.now()
             frame = driver.capture(shot)
             driver_s = time.perf_counter() - started
-            if frame.acquisition_time_ns < asked_ns:
-                age_s = (asked_ns - frame.acquisition_time_ns) / 1e9
+            taken = clock.acquired(frame.acquisition_time_ns, asked)
+            if taken.monotonic_ns < asked.monotonic_ns:
+                age_s = (asked.monotonic_ns - taken.monotonic_ns) / 1e9
                 raise errors.DriverError(
                     f"stale picture: taken {age_s:.3f} s before it was asked for"
                 )
+            frame = replace(frame, acquisition_time_ns=taken.wall_ns)
             values = {c.name: c.value for c in driver.controls() if c.value is not None}
             values |= frame.controls
         finally:

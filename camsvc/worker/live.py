@@ -14,7 +14,7 @@ from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
 from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
-from camsvc.model import errors
+from camsvc.model import clock, errors
 from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.values import Frame, LiveVariant
 
@@ -42,7 +42,10 @@ class LiveReader:
         self._bad_before = 0
         """Bad ones since the last frame that was handed over."""
         self._skipped = 0
-        self._newest_ns = 0
+        self._stamp_ns: int | None = None
+        """The driver's own time of the last frame: a repeated one has it again."""
+        self._newest_ns = -1
+        """When that was taken, by the monotonic clock."""
 
     @property
     def pause_s(self) -> float | None:
@@ -81,9 +84,10 @@ class LiveReader:
             if not self._started:
                 driver.start_live()
                 self._started = True
+            asked = clock.now()
             frame = driver.read()
             if frame is not None:
-                self._hand_over(frame)
+                self._hand_over(frame, clock.acquired(frame.acquisition_time_ns, asked))
                 self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
@@ -97,15 +101,16 @@ class LiveReader:
             self._variants = {}
             self._send(m.Lost(failed))
 
-    def _hand_over(self, frame: Frame) -> None:
-        if frame.acquisition_time_ns <= self._newest_ns:
+    def _hand_over(self, frame: Frame, taken: clock.Moment) -> None:
+        stamp_ns = frame.acquisition_time_ns
+        if stamp_ns == self._stamp_ns or taken.monotonic_ns <= self._newest_ns:
             raise errors.DriverError("the camera repeats its last frame")
-        moment = frame.acquisition_time_ns / 1e9
+        moment = taken.monotonic_ns / 1e9
         due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
         outputs = codec.outputs(frame, due)
         if len(outputs) > len(self._free):
             self._skipped += 1
-            self._newest_ns = frame.acquisition_time_ns
+            self._stamp_ns, self._newest_ns = stamp_ns, taken.monotonic_ns
             return
         started = time.perf_counter()
         slots = sorted(self._free)[: len(outputs)]
@@ -116,13 +121,13 @@ class LiveReader:
                 for slot, (output, variants) in zip(slots, outputs.items(), strict=True)
             ]
             encode_s = time.perf_counter() - started
-            acquired_ns, bad = frame.acquisition_time_ns, self._bad_before
-            self._send(m.SharedFrame(acquired_ns, images, encode_s, self._skipped, bad))
+            times, bad = (taken.wall_ns, taken.monotonic_ns), self._bad_before
+            self._send(m.SharedFrame(*times, images, encode_s, self._skipped, bad))
         except Exception:
             self.release(slots)
             raise
         self._skipped = self._bad_before = 0
-        self._newest_ns = frame.acquisition_time_ns
+        self._stamp_ns, self._newest_ns = stamp_ns, taken.monotonic_ns
 
     def _encoded(
         self, frame: Frame, output: codec.Output, variants: list[LiveVariant], slot: int

@@ -207,7 +207,11 @@ class LiveRig:
 
     def now_ns(self) -> int:
         """Return the wall clock's time, which is virtual too."""
-        return 10**18 + int(self.loop.time() * 1e9)
+        return 10**18 + self.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        """Return the monotonic clock's time, which is that of the loop."""
+        return int(self.loop.time() * 1e9)
 
     def frame(self, *, skipped: int = 0, age_s: float = 0.0) -> None:
         """Deliver a frame, in each of the variants that the worker was told; none: nothing."""
@@ -220,8 +224,9 @@ class LiveRig:
             m.SharedImage([variant.id], slot, 7, "image/jpeg", 1, 1)
             for slot, variant in enumerate(worker.reading)
         ]
-        time_ns = self.now_ns() - int(age_s * 1e9)
-        self.deliver(m.SharedFrame(time_ns, images, 0.001, skipped, 0))
+        age_ns = int(age_s * 1e9)
+        times = self.now_ns() - age_ns, self.monotonic_ns() - age_ns
+        self.deliver(m.SharedFrame(*times, images, 0.001, skipped, 0))
 
     def deliver(self, event: m.LiveEvent) -> None:
         """Let the worker say something about live frames."""

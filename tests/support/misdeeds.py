@@ -157,7 +157,8 @@ def describe_the_device_by_a_number() -> None:
 
 @deed
 def announce_a_live_frame_of_negative_size() -> None:
-    _send_unchecked(0, m.SharedFrame(1, [m.SharedImage([1], 0, -1, "image/jpeg", 1, 1)], 0.0, 0, 0))
+    image = m.SharedImage([1], 0, -1, "image/jpeg", 1, 1)
+    _send_unchecked(0, m.SharedFrame(1, 1, [image], 0.0, 0, 0))
     _wait_for_ever()
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from camsvc.drivers.base import Driver, DriverState
@@ -209,3 +210,26 @@ class ListingCamera(EncodedCamera):
 
 class OtherListingCamera(ListingCamera):
     """The same of another name."""
+
+
+class WrongTimesCamera(EncodedCamera):
+    """Gives its second still, and each tenth live frame, a time that is `wrong_s` off."""
+
+    name = "wrong-times"
+
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
+        self._wrong_ns = int(float(str(settings["wrong_s"])) * 1e9)
+        self._stills = 0
+
+    def capture(self, shot: Shot) -> Frame:
+        self._stills += 1
+        return self._dated(super().capture(shot), wrong=self._stills == 2)
+
+    def read(self) -> Frame:
+        frame = super().read()
+        return self._dated(frame, wrong=self._reads % 10 == 0)
+
+    def _dated(self, frame: Frame, *, wrong: bool) -> Frame:
+        time_ns = frame.acquisition_time_ns + self._wrong_ns * wrong
+        return replace(frame, acquisition_time_ns=time_ns)

@@ -200,9 +200,9 @@ class SimulatedCamera(Driver):
         fault = next((f for f in faults if f["on"] == on and _strikes(f, count)), None)
         if fault and fault["kind"] == "disconnect":
             # A later call may meet the same fault (times > 1) while still away: no longer for it.
-            self._back_at = max(self._back_at, time.time() + fault["seconds"])
+            self._back_at = max(self._back_at, time.monotonic() + fault["seconds"])
             self._keep()
-        if self._back_at > time.time():
+        if self._back_at > time.monotonic():
             raise DeviceAway(f"simulated disconnection, at {on} call {count}")
         if fault is None:
             return ""

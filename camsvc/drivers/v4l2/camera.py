@@ -92,7 +92,7 @@ class V4L2Camera(Driver):
             DeviceAway: the device was unplugged, or is silent.
             DriverError: the frames are too old, or not whole.
         """
-        asked_ns = time.time_ns()
+        asked_ns = time.monotonic_ns()
         give_up = time.monotonic() + self._timeout_s
         while time.monotonic() < give_up:
             picture = self._device.next(self._mode, self._timeout_s)

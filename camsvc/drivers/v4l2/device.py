@@ -72,9 +72,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame's bytes. The light was taken after `exposed_from_ns`, in Unix time.
+    """A frame's bytes. The light was taken after `exposed_from_ns` of the monotonic clock.
 
-    `time_ns` is the kernel's time for it: of its first data with a webcam, else of its last.
+    `time_ns` is the kernel's time for it, in Unix time: of its first data with a webcam, else of
+    its last.
     """
 
     data: bytes
@@ -282,15 +283,15 @@ def _stamp_ns(buffer: api.Buffer) -> int:
 
 
 def _picture(buffer: api.Buffer, data: bytes, interval_ns: int) -> Picture:
-    now_ns = time.time_ns()
-    time_ns = now_ns
+    unix_ns, taken_ns = time.time_ns(), time.monotonic_ns()
     if buffer.flags & api.FLAG_CLOCK_MASK == api.FLAG_MONOTONIC:
-        time_ns = now_ns - max(0, time.monotonic_ns() - _stamp_ns(buffer))
+        age_ns = max(0, taken_ns - _stamp_ns(buffer))
+        unix_ns, taken_ns = unix_ns - age_ns, taken_ns - age_ns
     # A sensor exposes for up to the time from frame to frame, and then is read out for as long.
     # uvcvideo says "start of exposure", but takes the time when a frame's first data arrive.
     at_first_data = bool(buffer.flags & api.FLAG_START_OF_EXPOSURE)
     frames = 1 if at_first_data else 2
-    return Picture(data, time_ns, time_ns - frames * interval_ns)
+    return Picture(data, unix_ns, taken_ns - frames * interval_ns)
 
 
 def _unplugged() -> DeviceAway:

@@ -14,7 +14,7 @@ from camsvc.model.values import Control, DeviceInfo, Finding, LiveVariant, Shot
 DEVICE = DeviceInfo("a camera", ["JPEG"], sizes=[(640, 480)], expected_capture_s=1)
 IMAGE = ImageInfo(0, 7, "image/jpeg", 640, 480, 1, "", controls={"gain": 1.5, "on": True})
 LIVE = m.SharedImage([1], 0, 7, "image/jpeg", 640, 480)
-FRAMES = m.SharedFrame(1, [LIVE], 0.1, 0, 0)
+FRAMES = m.SharedFrame(1, 1, [LIVE], 0.1, 0, 0)
 GAIN = Control("gain", "float", 1.0, minimum=0, maximum=16.0)
 
 

@@ -268,7 +268,7 @@ def test_frames_read_before_the_camera_was_lost_are_not_taken_for_its_return(
     assert flowing.view.state is State.RECOVERING
     count = len(watching.frames)
     image = m.SharedImage([1], 0, 7, "image/jpeg", 1, 1)
-    flowing.deliver(m.SharedFrame(int(2e18), [image], 0.001, 0, 0))
+    flowing.deliver(m.SharedFrame(int(2e18), int(2e18), [image], 0.001, 0, 0))
     assert len(watching.frames) == count
     assert watching.states[-1] == "RECOVERING"
     assert all(gap <= 1.01 for gap in heartbeats(flowing, 3))

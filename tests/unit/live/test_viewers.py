@@ -144,7 +144,7 @@ def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with LiveRig(max_viewers=1) as rig:
-        monkeypatch.setattr("camsvc.live.feed.time.time_ns", rig.now_ns)
+        monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", rig.monotonic_ns)
         rig.watch()
         rig.open()
         rig.flow(0.5)
@@ -164,7 +164,7 @@ def test_a_caller_of_one_frame_waits_for_the_next_and_is_no_viewer(
 def test_a_frame_is_given_again_only_as_old_as_allowed(
     flowing: LiveRig, monkeypatch: pytest.MonkeyPatch, max_age_s: float | None, waits: bool
 ) -> None:
-    monkeypatch.setattr("camsvc.live.feed.time.time_ns", flowing.now_ns)
+    monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", flowing.monotonic_ns)
     newest = flowing.watching[0].frames[-1]
     flowing.begin(flowing.camera.capture(Order(Shot())))
     flowing.wait(0.5)

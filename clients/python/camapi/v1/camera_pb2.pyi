@@ -1078,6 +1078,7 @@ class LiveFrame(_message.Message):
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     FRAMES_DROPPED_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts the frames of this camera: a later frame always has a higher number, also after a
     recovery. Frames not sent leave gaps. Starts again when the service starts.
@@ -1100,6 +1101,13 @@ class LiveFrame(_message.Message):
         received it. Never the time of sending.
         """
 
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """How old the frame was when the service sent it, at least 0, to 10 ms. It is measured by a clock
+        that nobody sets: true also where the service's wall clock is wrong, or has just been set, and
+        where the caller's is another. Unset: the service is older than this field.
+        """
+
     def __init__(
         self,
         *,
@@ -1110,10 +1118,11 @@ class LiveFrame(_message.Message):
         height_px: _builtins.int = ...,
         data: _builtins.bytes = ...,
         frames_dropped: _builtins.int = ...,
+        age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "age", b"age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "data", b"data", "frames_dropped", b"frames_dropped", "height_px", b"height_px", "mime_type", b"mime_type", "sequence", b"sequence", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "age", b"age", "data", b"data", "frames_dropped", b"frames_dropped", "height_px", b"height_px", "mime_type", b"mime_type", "sequence", b"sequence", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
