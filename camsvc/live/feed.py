@@ -222,6 +222,11 @@ class LiveFeed:
             case State.OPENING:
                 self._become(LiveState.STARTING)
 
+    def on_unavailable(self, error: CameraServiceError) -> None:
+        """The camera does not come back soon: say so at once to those who wait for it."""
+        if self._viewers and self._state is LiveState.RECOVERING:
+            self._become(self._state)
+
     def on_live_failed(self, error: Exception) -> None:
         """The camera has stopped delivering frames, while no command was under way."""
         if self._source.state is not State.READY or self._stall.busy:
