@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
 from camsvc.model.discovery import Discovery
-from camsvc.model.errors import CameraNotFound
+from camsvc.model.errors import CameraNotFound, some_of
 
 
 class Fleet:
@@ -28,14 +28,13 @@ class Fleet:
         """Return a camera.
 
         Raises:
-            CameraNotFound: with the ids there are.
+            CameraNotFound: with some of the ids there are.
         """
         try:
             return self._cameras[camera_id]
         except KeyError:
-            known = ", ".join(self._cameras) or "none"
             raise CameraNotFound(
-                f"camera {camera_id!r} is not configured; configured are: {known}",
+                f"camera {camera_id!r} is not configured; configured are: {some_of(self._cameras)}",
                 metadata={"camera": camera_id},
             ) from None
 

@@ -14,6 +14,11 @@ _log = structlog.get_logger()
 _NEVER_MS = -1
 _MAX_CAMERA_ID = 63
 
+# The text goes out twice, in `grpc-message` and in the details. gRPC drops headers of more than
+# 8 KiB, and proxies make "502" even of less.
+_MESSAGE_BYTES = 1000
+_VIOLATIONS_BYTES = 1500
+
 
 def call_error(
     error: Exception, request: Message, time_remaining_s: float | None
@@ -46,15 +51,33 @@ def status_of(error: errors.CameraServiceError) -> status_pb2.Status:
         delay.FromNanoseconds(round(error.retry_after_s * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, errors.InvalidRequest):
-        bad = error_details_pb2.BadRequest()
-        bad.field_violations.add(field=error.field, description=error.description)
-        details.append(bad)
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message)
+        details.append(_bad_request(error))
+    message = _short(error.message, _MESSAGE_BYTES)
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail, deterministic=True)  # the same error always reads the same
         status.details.append(packed)
     return status
+
+
+def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
+    """Return each wrong field, as far as there is room; the message has their number."""
+    bad, left = error_details_pb2.BadRequest(), _VIOLATIONS_BYTES
+    for field, why in error.violations.items():
+        description = _short(why, _MESSAGE_BYTES)
+        left -= len(field.encode()) + len(description.encode())
+        if left < 0 and bad.field_violations:
+            break
+        bad.field_violations.add(field=field, description=description)
+    return bad
+
+
+def _short(text: str, most_bytes: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[: most_bytes - 3].decode(errors="ignore") + "..."
 
 
 def _pushback_ms(error: errors.CameraServiceError, time_remaining_s: float | None) -> int | None:

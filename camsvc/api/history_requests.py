@@ -6,14 +6,15 @@ import hashlib
 import json
 import re
 import struct
+from collections.abc import Sequence
 
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from camsvc.api import requests
-from camsvc.api.requests import out_of_range, short
-from camsvc.model.errors import InvalidRequest
+from camsvc.api.violations import Violations, out_of_range
+from camsvc.model.errors import InvalidRequest, short
 from camsvc.model.records import CaptureRecord, CaptureState, Filter
 
 _CAPTURE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -27,38 +28,39 @@ _MARK_BYTES = 8
 Position = tuple[int, int]
 
 
-def capture_id(value: str) -> str:
-    """Return a well-formed capture id."""
+def capture_id(value: str, wrong: Violations) -> None:
+    """Check a capture's id."""
     if not _CAPTURE_ID.fullmatch(value):
-        raise InvalidRequest(
+        wrong.add(
             "capture_id",
             f"{short(value)} is not a capture id; allowed: 1 to 64 characters of A-Z a-z 0-9 _ -",
         )
-    return value
 
 
-def captures_filter(request: api.ListCapturesRequest) -> Filter:
+def captures_filter(request: api.ListCapturesRequest, wrong: Violations) -> Filter:
     """Return the filter that captures must pass."""
-    start_ns, end_ns = _time(request, "start_time"), _time(request, "end_time")
+    start_ns, end_ns = (_time(request, field, wrong) for field in ("start_time", "end_time"))
     if start_ns is not None and end_ns is not None and start_ns > end_ns:
-        raise InvalidRequest(
+        wrong.add(
             "end_time",
             f"{request.end_time.ToJsonString()} is before start_time "
             f"{request.start_time.ToJsonString()}; allowed: the same or later",
         )
+    if request.camera:
+        requests.camera_id(request.camera, wrong)
     return Filter(
-        camera=requests.camera_id(request.camera) if request.camera else "",
-        labels=requests.labels(request.labels),
+        camera=request.camera,
+        labels=requests.labels(request.labels, wrong),
         start_ns=start_ns,
         end_ns=end_ns,
-        states=[_state(index, value) for index, value in enumerate(request.states)],
+        states=_states(request.states, wrong),
     )
 
 
-def page_size(request: api.ListCapturesRequest) -> int:
+def page_size(request: api.ListCapturesRequest, wrong: Violations) -> int:
     """Return the most captures that a page holds."""
     if request.page_size < 0:
-        raise out_of_range("page_size", request.page_size, f"0 ({_PAGE_SIZE}) and more")
+        wrong.add("page_size", out_of_range(request.page_size, f"0 ({_PAGE_SIZE}) and more"))
     return min(request.page_size or _PAGE_SIZE, _MAX_PAGE_SIZE)
 
 
@@ -68,7 +70,7 @@ def page_token(position: Position, captures: Filter, secret: bytes) -> str:
     return base64.urlsafe_b64encode(place + _mark(place, captures, secret)).decode().rstrip("=")
 
 
-def position(token: str, captures: Filter, secret: bytes) -> Position | None:
+def position(token: str, captures: Filter, secret: bytes, wrong: Violations) -> Position | None:
     """Return the position that a page token stands for; None without a token."""
     if not token:
         return None
@@ -80,77 +82,95 @@ def position(token: str, captures: Filter, secret: bytes) -> Position | None:
             return time_ns, number
     except (binascii.Error, ValueError, struct.error):
         pass
-    raise InvalidRequest(
+    wrong.add(
         "page_token",
         f"{short(token)} was not given for these filters; allowed: none, or next_page_token of a "
         "response to the same camera, labels, times and states",
     )
+    return None
 
 
-def byte_range(request: api.DownloadImageRequest, size_bytes: int) -> range:
-    """Return the bytes of a file that are asked for."""
-    offset, limit = request.read_offset, request.read_limit
-    if not 0 <= offset <= size_bytes:
-        raise out_of_range("read_offset", offset, f"from 0 to the file's size, {size_bytes}")
-    if limit < 0:
-        raise out_of_range("read_limit", limit, "0 (up to the end) and more")
-    return range(offset, min(size_bytes, offset + limit) if limit else size_bytes)
+def check_download(request: api.DownloadImageRequest, wrong: Violations) -> None:
+    """Check what can be told before the file is known."""
+    capture_id(request.capture_id, wrong)
+    requests.check_enum(request, "variant", wrong)
+    if request.part and wants_thumbnail(request):
+        wrong.add("part", out_of_range(request.part, "0 with VARIANT_THUMBNAIL"))
+    elif request.part < 0:
+        wrong.add("part", out_of_range(request.part, "0 and more, up to the capture's last file"))
+    if request.read_offset < 0:
+        wrong.add(
+            "read_offset", out_of_range(request.read_offset, "from 0 to the file's size, in bytes")
+        )
+    if request.read_limit < 0:
+        wrong.add("read_limit", out_of_range(request.read_limit, "0 (up to the end) and more"))
 
 
 def wants_thumbnail(request: api.DownloadImageRequest) -> bool:
     """Return whether the thumbnail is asked for, not the picture itself."""
-    requests.check_enum(request, "variant")
-    thumbnail = request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
-    if thumbnail and request.part != 0:
-        raise out_of_range("part", request.part, "0 with VARIANT_THUMBNAIL")
-    return thumbnail
+    return request.variant == api.DownloadImageRequest.VARIANT_THUMBNAIL
+
+
+def byte_range(request: api.DownloadImageRequest, size_bytes: int) -> range:
+    """Return the bytes of a file that are asked for, of a request that is well-formed."""
+    offset, limit = request.read_offset, request.read_limit
+    if offset > size_bytes:
+        allowed = f"from 0 to the file's size, {size_bytes}"
+        raise InvalidRequest("read_offset", out_of_range(offset, allowed))
+    return range(offset, min(size_bytes, offset + limit) if limit else size_bytes)
 
 
 def part(request: api.DownloadImageRequest, record: CaptureRecord) -> int:
     """Return the number of the file that is asked for of a capture's."""
     last = len(record.files) - 1
-    if not 0 <= request.part <= last:
+    if request.part > last:
         allowed = f"from 0 to {last}" if last else "0, as the capture has one file"
-        raise out_of_range("part", request.part, allowed)
+        raise InvalidRequest("part", out_of_range(request.part, allowed))
     return request.part
 
 
-def after_sequence(request: api.CaptureEventsRequest, last: int) -> int | None:
+def after_sequence(request: api.CaptureEventsRequest, last: int, wrong: Violations) -> int | None:
     """Return the number of the event after which to begin; None: with the next one to come."""
     if not request.HasField("after_sequence"):
         return None
     if not 0 <= request.after_sequence <= last:
-        raise InvalidRequest(
+        wrong.metadata["last_sequence"] = str(last)
+        wrong.add(
             "after_sequence",
             f"{request.after_sequence} is out of range; allowed: from 0 to the newest event, "
             f"{last}; beyond it, the history was replaced: begin with 0",
-            metadata={"last_sequence": str(last)},
         )
     return request.after_sequence
 
 
-def _time(request: api.ListCapturesRequest, field: str) -> int | None:
+def _time(request: api.ListCapturesRequest, field: str, wrong: Violations) -> int | None:
     if not request.HasField(field):  # type: ignore[arg-type]
         return None
     value: Timestamp = getattr(request, field)
     time_ns = value.seconds * 10**9 + value.nanos
-    if not (0 <= value.nanos < 10**9 and 0 <= time_ns < _LAST_NS):
-        raise InvalidRequest(
-            field,
-            f"{value.seconds} s and {value.nanos} ns is not a time; allowed: from 1970 to 9999, "
-            "with nanos from 0 to 999999999",
-        )
-    return time_ns
+    if 0 <= value.nanos < 10**9 and 0 <= time_ns < _LAST_NS:
+        return time_ns
+    wrong.add(
+        field,
+        f"{value.seconds} s and {value.nanos} ns is not a time; allowed: from 1970 to 9999, "
+        "with nanos from 0 to 999999999",
+    )
+    return None
 
 
-def _state(index: int, value: "pb.Capture.State.ValueType") -> CaptureState:
-    try:
-        return CaptureState(pb.Capture.State.Name(value).removeprefix("STATE_"))
-    except ValueError:
-        allowed = ", ".join(f"STATE_{state.value}" for state in CaptureState)
-        raise InvalidRequest(
-            f"states[{index}]", f"{value} is not a state; allowed: {allowed}"
-        ) from None
+def _states(
+    values: "Sequence[pb.Capture.State.ValueType]", wrong: Violations
+) -> list[CaptureState]:
+    known = {f"STATE_{state.value}": state for state in CaptureState}
+    states = []
+    for index, value in enumerate(values):
+        name = pb.Capture.State.Name(value) if value in pb.Capture.State.values() else ""
+        if name in known:
+            states.append(known[name])
+        else:
+            allowed = ", ".join(known)
+            wrong.add(f"states[{index}]", f"{value} is not a state; allowed: {allowed}")
+    return states
 
 
 def _mark(place: bytes, captures: Filter, secret: bytes) -> bytes:

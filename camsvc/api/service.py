@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
 from camsvc.api import convert, history_convert, history_requests, requests
+from camsvc.api.violations import checking
 from camsvc.camera.camera import Camera
 from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
 from camsvc.fleet import Fleet
@@ -52,9 +53,9 @@ class CameraService:
         return api.GetCameraResponse(camera=convert.camera(self._camera(request.camera).view()))
 
     async def capture(self, request: api.CaptureRequest, timeout_s: float | None) -> Reply:
-        camera = self._camera(request.camera)
-        order = requests.order(request, self._inline_limit_bytes)
-        result = await camera.capture(order, timeout_s)
+        with checking() as wrong:
+            order = requests.order(request, self._inline_limit_bytes, wrong)
+        result = await self._fleet.camera(request.camera).capture(order, timeout_s)
         response = api.CaptureResponse(
             capture=history_convert.capture(result.record), replayed=result.replayed
         )
@@ -68,7 +69,8 @@ class CameraService:
     async def capture_group(
         self, request: api.CaptureGroupRequest, timeout_s: float | None
     ) -> Reply:
-        orders = requests.group(request)
+        with checking() as wrong:
+            orders = requests.group(request, wrong)
         results: dict[str, Result] = {}
         items: dict[str, GroupItem] = {}
         for each, order in zip(request.requests, orders, strict=True):
@@ -91,31 +93,43 @@ class CameraService:
 
     @contextlib.asynccontextmanager
     async def live_view(self, request: api.LiveViewRequest) -> AsyncIterator[Replies]:
-        camera = self._camera(request.camera)
-        with camera.watch(requests.live_spec(request)) as viewer:
+        with checking() as wrong:
+            requests.camera_id(request.camera, wrong)
+            spec = requests.live_spec(request, wrong)
+        with self._fleet.camera(request.camera).watch(spec) as viewer:
             async with contextlib.aclosing(_live_replies(viewer)) as replies:
                 yield replies
 
     async def get_frame(self, request: api.GetFrameRequest, timeout_s: float | None) -> Reply:
-        camera = self._camera(request.camera)
-        spec, max_age_s = requests.live_spec(request), requests.max_age_s(request)
-        return convert.live_frame(await camera.get_frame(spec, max_age_s, timeout_s), dropped=0)
+        with checking() as wrong:
+            requests.camera_id(request.camera, wrong)
+            spec = requests.live_spec(request, wrong)
+            max_age_s = requests.max_age_s(request, wrong)
+        frame = await self._fleet.camera(request.camera).get_frame(spec, max_age_s, timeout_s)
+        return convert.live_frame(frame, dropped=0)
 
     @contextlib.asynccontextmanager
     async def capture_events(self, request: api.CaptureEventsRequest) -> AsyncIterator[Replies]:
+        with checking() as wrong:
+            if request.camera:
+                requests.camera_id(request.camera, wrong)
+            last = self._archive.events.last_sequence
+            after = history_requests.after_sequence(request, last, wrong)
         if request.camera:
-            self._camera(request.camera)
-        after = history_requests.after_sequence(request, self._archive.events.last_sequence)
+            self._fleet.camera(request.camera)
         async with contextlib.aclosing(self._archive.events.follow(request.camera, after)) as items:
             yield (self._events.serialize(item) async for item in items)
 
     async def list_captures(
         self, request: api.ListCapturesRequest, timeout_s: float | None
     ) -> Reply:
-        captures = history_requests.captures_filter(request)
-        size = history_requests.page_size(request)
         secret = await self._archive.secret()
-        before = history_requests.position(request.page_token, captures, secret)
+        with checking() as wrong:
+            captures = history_requests.captures_filter(request, wrong)
+            before = None
+            if not wrong:  # a token goes with its filters
+                before = history_requests.position(request.page_token, captures, secret, wrong)
+            size = history_requests.page_size(request, wrong)
         # One more shows whether there is a next page.
         found = await self._archive.page(captures, before=before, limit=size + 1)
         if not found and captures.camera and before is None:
@@ -129,18 +143,24 @@ class CameraService:
         return response
 
     async def get_capture(self, request: api.GetCaptureRequest, timeout_s: float | None) -> Reply:
-        record = await self._archive.capture(history_requests.capture_id(request.capture_id))
+        with checking() as wrong:
+            history_requests.capture_id(request.capture_id, wrong)
+        record = await self._archive.capture(request.capture_id)
         return api.GetCaptureResponse(capture=history_convert.capture(record))
 
     async def delete_capture(
         self, request: api.DeleteCaptureRequest, timeout_s: float | None
     ) -> Reply:
-        await self._archive.delete(history_requests.capture_id(request.capture_id))
+        with checking() as wrong:
+            history_requests.capture_id(request.capture_id, wrong)
+        await self._archive.delete(request.capture_id)
         return api.DeleteCaptureResponse()
 
     @contextlib.asynccontextmanager
     async def download_image(self, request: api.DownloadImageRequest) -> AsyncIterator[Replies]:
-        capture_id = history_requests.capture_id(request.capture_id)
+        with checking() as wrong:
+            history_requests.check_download(request, wrong)
+        capture_id = request.capture_id
         if history_requests.wants_thumbnail(request):
             data = await self._thumbnails.get(capture_id)
             description = api.DownloadImageResponse(
@@ -166,8 +186,10 @@ class CameraService:
         return api.ListControlsResponse(controls=map(convert.control, controls))
 
     async def set_controls(self, request: api.SetControlsRequest, timeout_s: float | None) -> Reply:
-        camera = self._camera(request.camera)
-        values = requests.controls(request.controls)
+        with checking() as wrong:
+            requests.camera_id(request.camera, wrong)
+            values = requests.controls(request.controls, wrong)
+        camera = self._fleet.camera(request.camera)
         if not values:
             raise InvalidRequest("controls", "none is given; allowed: from 1 to 64")
         controls = await camera.set_controls(values, timeout_s)
@@ -194,7 +216,9 @@ class CameraService:
         self._archive.events.end()
 
     def _camera(self, camera_id: str) -> Camera:
-        return self._fleet.camera(requests.camera_id(camera_id))
+        with checking() as wrong:
+            requests.camera_id(camera_id, wrong)
+        return self._fleet.camera(camera_id)
 
 
 async def _live_replies(viewer: Viewer) -> AsyncGenerator[Reply, None]:

@@ -7,9 +7,10 @@ know, libcamera's event loop dies of a wrong type.
 import math
 from collections.abc import Iterable, Mapping
 
-from camsvc.model.errors import InvalidRequest, Unsupported
+from camsvc.model.errors import InvalidRequest, Unsupported, short, some_of
 from camsvc.model.values import Control, ControlValue
 
+_MOST_CHOICES = 32
 _TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"}
 
 
@@ -23,25 +24,34 @@ def checked(
         InvalidRequest: wrong type, not finite, out of range, or not among the allowed values.
     """
     known = {control.name: control for control in controls}
-    return {name: _checked(known, name, value) for name, value in values.items()}
+    typed, wrong = dict[str, ControlValue](), dict[str, str]()
+    for name, value in values.items():
+        try:
+            typed[name] = _checked(known, name, value)
+        except InvalidRequest as error:
+            wrong |= error.violations
+    if wrong:
+        raise InvalidRequest.of(wrong)
+    return typed
 
 
 def _checked(known: Mapping[str, Control], name: str, value: ControlValue) -> ControlValue:
     control = known.get(name)
     if control is None:
-        names = ", ".join(sorted(known)) or "none"
+        names = some_of(sorted(known))
         raise Unsupported(f"control {name!r} is unknown to this camera; it has: {names}")
     if control.access == "read":
         raise Unsupported(f"control {name!r} is read-only")
     typed = _typed(control, value)
+    shown = short(value) if isinstance(value, str) else repr(value)
     if typed is None:
-        wrong = f"{value!r} has the wrong type"
+        wrong = f"{shown} has the wrong type"
     elif isinstance(typed, float) and not math.isfinite(typed):
         wrong = f"{typed} is not a finite number"
     elif isinstance(typed, int | float) and not _in_range(control, typed):
         wrong = f"{typed} is out of range"
     elif control.allowed and typed not in control.allowed:
-        wrong = f"{typed!r} is not a choice"
+        wrong = f"{shown} is not a choice"
     else:
         return typed
     raise InvalidRequest(f"controls[{name}]", f"{wrong}; {_allowed(control)}")
@@ -70,7 +80,7 @@ def _in_range(control: Control, value: float) -> bool:
 
 def _allowed(control: Control) -> str:
     if control.allowed:
-        return "allowed: " + ", ".join(control.allowed)
+        return f"allowed: {some_of(control.allowed, _MOST_CHOICES)}"
     text = f"allowed: {_TYPES[control.type]}"
     if control.minimum is not None:
         text += f" from {control.minimum:.12g}"

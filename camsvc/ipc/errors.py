@@ -25,7 +25,8 @@ def failure(error: Exception) -> Failed:
     """Return an exception as it is sent to the service; one that is unknown as a `DriverError`."""
     match error:
         case errors.InvalidRequest():
-            return Failed("InvalidRequest", _text(error.description), _text(error.field))
+            wrong = {_text(field): _text(why) for field, why in error.violations.items()}
+            return Failed("InvalidRequest", _text(error), wrong)
         case ProtocolViolation():
             return Failed("DriverError", f"the driver returned what cannot be sent: {error}")
     for name, kind in _PLAIN.items():
@@ -42,8 +43,8 @@ def _text(error: object) -> str:
 def error_of(failed: Failed) -> Exception:
     """Return the exception that a worker reports."""
     match failed.kind:
-        case "InvalidRequest":
-            return errors.InvalidRequest(failed.field, failed.message)
+        case "InvalidRequest" if failed.violations:
+            return errors.InvalidRequest.of(failed.violations)
         case "CameraUnavailable":
             return errors.CameraUnavailable(failed.message, retry_after_s=DISK_S)
         case kind:

@@ -125,11 +125,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A command failed; `kind` is the name of a class of `camsvc.model.errors`."""
+    """A command failed; `kind` is the name of a class of `camsvc.model.errors`.
+
+    `violations` is that of an `InvalidRequest`.
+    """
 
     kind: str
     message: str
-    field: str = ""
+    violations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

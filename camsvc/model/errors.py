@@ -9,10 +9,24 @@ Three families:
 Only the standard library is imported here: workers load this file too.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import ClassVar, Self
 
 DOMAIN = "camsvc"
+
+_SHOWN = 80
+
+
+def some_of(names: Collection[str], most: int = 8) -> str:
+    """Return a list as a message has it: the first `most`, and how many more there are."""
+    shown = ", ".join(islice(names, most)) or "none"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def short(value: str) -> str:
+    """Return a text of a client's as a message has it."""
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
 
 
 class CameraServiceError(Exception):
@@ -94,16 +108,31 @@ class Unsupported(CameraServiceError):
 
 
 class InvalidRequest(CameraServiceError):
-    """`field` of the request has a value that is never allowed."""
+    """Fields of the request have values that are never allowed; `violations` says why, by field."""
 
     reason, code = "INVALID_REQUEST", "INVALID_ARGUMENT"
 
     def __init__(
-        self, field: str, description: str, *, metadata: Mapping[str, str] | None = None
+        self,
+        field: str,
+        description: str,
+        *,
+        others: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{field}: {description}", metadata=metadata)
-        self.field = field
-        self.description = description
+        """Refuse a field, and `others` with it."""
+        self.violations = {field: description, **(others or {})}
+        text = "; ".join(f"{field}: {why}" for field, why in self.violations.items())
+        count = len(self.violations)
+        super().__init__(
+            text if count == 1 else f"{count} fields are wrong: {text}", metadata=metadata
+        )
+
+    @classmethod
+    def of(cls, violations: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> Self:
+        """Return the error of one or more wrong fields."""
+        (field, description), *others = violations.items()
+        return cls(field, description, others=dict(others), metadata=metadata)
 
 
 class RequestIdReused(CameraServiceError):

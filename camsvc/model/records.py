@@ -65,20 +65,25 @@ class Failure:
     metadata: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
     about: str = ""
-    """The field of the request, of an INVALID_REQUEST."""
+    """The first wrong field, which `message` is about, of an INVALID_REQUEST."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """The other wrong fields, and what is wrong with each."""
 
     @classmethod
     def of(cls, error: errors.CameraServiceError) -> Self:
         """Return what is kept of an error."""
-        message, about = error.message, ""
+        message, about, others = error.message, "", dict[str, str]()
         if isinstance(error, errors.InvalidRequest):
-            message, about = error.description, error.field
-        return cls(error.reason, message, dict(error.metadata), error.retry_after_s, about)
+            (about, message), *rest = error.violations.items()
+            others = dict(rest)
+        return cls(error.reason, message, dict(error.metadata), error.retry_after_s, about, others)
 
     def error(self) -> errors.CameraServiceError:
         """Return the error as it was."""
         if self.reason == errors.InvalidRequest.reason:
-            return errors.InvalidRequest(self.about, self.message, metadata=self.metadata)
+            return errors.InvalidRequest(
+                self.about, self.message, others=self.others, metadata=self.metadata
+            )
         kinds = {kind.reason: kind for kind in errors.CameraServiceError.__subclasses__()}
         kind = kinds.get(self.reason, errors.CameraUnavailable)
         return kind(self.message, retry_after_s=self.retry_after_s, metadata=self.metadata)

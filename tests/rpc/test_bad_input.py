@@ -13,7 +13,9 @@ import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import RpcErrorInfo, error_info
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.support.history import exposures
 from tests.support.pictures import number
@@ -257,6 +259,82 @@ async def test_bad_input_is_refused_with_subject_value_and_what_is_allowed(
     assert_reveals_nothing(info.message)
 
 
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (
+            capture(
+                camera="No!",
+                request_id="42",
+                delivery=9,
+                image=pb.ImageOptions(format=PNG, quality_percent=50, max_width_px=0),
+                labels={"Order!": "", "order": HUGE},
+                controls=controls(("gain", math.nan), ("", 1.0)),
+            ),
+            {"camera", "request_id", "delivery", "image.quality_percent", "image.max_width_px"}
+            | {"labels", "labels[order]", "controls[0].value", "controls[1].name"},
+        ),
+        (
+            api.CaptureGroupRequest(requests=[capture(camera="No!"), image(quality_percent=0)]),
+            {"requests[0].camera", "requests[1].image.quality_percent"},
+        ),
+        (
+            api.LiveViewRequest(camera="", max_fps=0.0, max_width_px=0, quality_percent=101),
+            {"camera", "max_fps", "max_width_px", "quality_percent"},
+        ),
+        (
+            api.GetFrameRequest(camera="No!", max_age=Duration(seconds=-1), max_height_px=0),
+            {"camera", "max_age", "max_height_px"},
+        ),
+        (api.CaptureEventsRequest(camera="No!", after_sequence=-1), {"camera", "after_sequence"}),
+        (
+            api.ListCapturesRequest(
+                camera="No!",
+                labels={"Order!": ""},
+                start_time=Timestamp(nanos=-1),
+                end_time=Timestamp(seconds=-1),
+                states=[pb.Capture.STATE_FAILED, 9],  # type: ignore[list-item]
+                page_size=-1,
+            ),
+            {"camera", "labels", "start_time", "end_time", "states[1]", "page_size"},
+        ),
+        (api.ListCapturesRequest(page_size=-1, page_token="x"), {"page_size", "page_token"}),
+        (
+            api.DownloadImageRequest(
+                capture_id="/",
+                variant=9,  # type: ignore[arg-type]
+                part=-1,
+                read_offset=-1,
+                read_limit=-1,
+            ),
+            {"capture_id", "variant", "part", "read_offset", "read_limit"},
+        ),
+        (
+            api.SetControlsRequest(camera="No!", controls=controls(("gain", None))),
+            {"camera", "controls[0].value"},
+        ),
+        (  # the camera itself checks these
+            api.SetControlsRequest(
+                camera="sim0", controls=controls(("gain", 99.0), ("focus_mode", "macro"))
+            ),
+            {"controls[gain]", "controls[focus_mode]"},
+        ),
+    ],
+    ids=lambda value: type(value).__name__.removesuffix("Request"),
+)
+async def test_each_wrong_field_is_named(
+    service: Service, request_: Message, fields: set[str]
+) -> None:
+    call = getattr(service.stub, type(request_).__name__.removesuffix("Request"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        answer = call(request_, timeout=CALL_S)
+        await (answer.read() if hasattr(answer, "read") else answer)
+    info = error_info(caught.value)
+    assert (info.code, info.reason) == INVALID
+    assert {violation.field for violation in info.field_violations} == fields
+    assert f"{len(fields)} fields are wrong" in info.message
+
+
 async def test_the_camera_is_as_well_as_before(service: Service) -> None:
     """Refusals cost no attempt, no recovery, and no worker."""
     first = await service.capture()
@@ -297,3 +375,11 @@ async def test_an_absurd_exposure_does_not_spoil_what_others_are_told(tmp_path: 
         busy = await refusal(service, capture())
         assert busy.reason == "CAMERA_BUSY", busy.message
         assert (await refused).reason == "INVALID_REQUEST"
+
+
+async def test_of_many_cameras_a_refusal_names_a_few(tmp_path: Path) -> None:
+    async with Service(tmp_path, "".join(camera(f"cam{n}") for n in range(64))) as service:
+        info = await refusal(service, api.GetCameraRequest(camera="cam64"))
+        assert (info.code, info.reason) == NOT_FOUND
+        assert "cam7 and 56 more" in info.message
+        assert "cam8" not in info.message

@@ -31,6 +31,7 @@ class InUse(DeviceAway):
         (StorageFull("full"), StorageFull),
         (CameraUnavailable("the disk fails"), CameraUnavailable),
         (InvalidRequest("controls", "too much"), InvalidRequest),
+        (InvalidRequest.of({"controls[a]": "too much", "controls[b]": "no"}), InvalidRequest),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

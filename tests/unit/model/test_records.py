@@ -161,14 +161,17 @@ def test_an_error_is_told_again_as_it_was(
     assert str(error) == message
 
 
-@given(field=TEXTS, description=TEXTS, metadata=st.dictionaries(TEXTS, TEXTS, max_size=2))
-def test_an_invalid_request_still_names_the_field(
-    field: str, description: str, metadata: dict[str, str]
+@given(
+    violations=st.dictionaries(TEXTS, TEXTS, min_size=1, max_size=3),
+    metadata=st.dictionaries(TEXTS, TEXTS, max_size=2),
+)
+def test_an_invalid_request_still_names_each_field(
+    violations: dict[str, str], metadata: dict[str, str]
 ) -> None:
-    error = InvalidRequest(field, description, metadata=metadata)
+    error = InvalidRequest.of(violations, metadata)
     again = kept(error)
     assert isinstance(again, InvalidRequest)
-    assert (again.field, again.description) == (field, description)
+    assert again.violations == violations
     assert (again.message, again.metadata) == (error.message, error.metadata)
 
 

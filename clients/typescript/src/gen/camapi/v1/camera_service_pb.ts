@@ -1120,7 +1120,8 @@ export const DiscoverCamerasResponseSchema: GenMessage<DiscoverCamerasResponse> 
  *   CAMERA_FAULTED      FAILED_PRECONDITION  permanent: the message says what an operator does
  *   CAPTURE_TIMEOUT     DEADLINE_EXCEEDED    `capture_id`: the camera's own worst case passed
  *   UNSUPPORTED         FAILED_PRECONDITION  this camera has no such control, format or live view
- *   INVALID_REQUEST     INVALID_ARGUMENT     google.rpc.BadRequest names each field
+ *   INVALID_REQUEST     INVALID_ARGUMENT     google.rpc.BadRequest names each wrong field, as far as
+ *                                            they fit into 1500 bytes
  *   REQUEST_ID_REUSED   INVALID_ARGUMENT     `request_id`, `capture_id`: same id, other request
  *   UNAUTHENTICATED     UNAUTHENTICATED
  *   PERMISSION_DENIED   PERMISSION_DENIED
