@@ -124,14 +124,19 @@ class CaptureEvents:
         return self._record
 
     def failed(self, call: Call[Any], error: CameraServiceError) -> "asyncio.Future[None]":
-        """There is no picture. The future is done once the archive has kept that."""
+        """There is no picture. The future is done once the archive has kept that.
+
+        What the camera has refused as the request's fault was no capture, and is forgotten.
+        """
         error.metadata.setdefault("camera", self._record.camera)
+        if isinstance(error, InvalidRequest | Unsupported):
+            rejected = replace(self._event(EventType.REJECTED), failure=Failure.of(error))
+            return self._archive.withdraw(rejected)
         error.metadata.setdefault("capture_id", self._record.capture_id)
         in_queue = isinstance(error, CallCancelled | CameraBusy)
         state = CaptureState.CANCELLED if in_queue else CaptureState.FAILED
         self._record = replace(self._so_far(call), state=state, failure=Failure.of(error))
-        # A fault of the request is no failure of the camera.
-        if not in_queue and not isinstance(error, InvalidRequest | Unsupported):
+        if not in_queue:
             self._statistics.captures_failed += 1
         return self._archive.end(self._record)
 

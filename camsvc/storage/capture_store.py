@@ -160,6 +160,18 @@ class CaptureStore:
         self.protected.acknowledge(record.capture_id)
         return self.queue.post(lambda db: end_if_running(db, record))
 
+    def withdraw(self, rejected: EventRecord) -> "asyncio.Future[None]":
+        """Forget a capture that its camera has refused, and keep the event of that.
+
+        The future is as that of `end`.
+        """
+
+        def job(db: sqlite3.Connection) -> EventRecord:
+            rows.delete_capture(db, rejected.capture_id)
+            return event_queries.add_event(db, rejected)
+
+        return self.queue.post(job)
+
     def _discard(self, staged: str, places: list[str]) -> None:
         self.store.discard(staged)
         for place in places:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.support.history import exposures
+from tests.support.events import ENDS, Event, EventReader
+from tests.support.history import QUICK, exposures, listed
 from tests.support.pictures import number
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
@@ -32,6 +34,7 @@ PICTURES_TAKEN = 1
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "CAMERA_NOT_FOUND")
+REJECTED = Event.TYPE_REJECTED
 UNSUPPORTED = (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED")
 
 RPC_OF = {
@@ -358,6 +361,35 @@ async def test_the_camera_is_as_well_as_before(service: Service) -> None:
         for taken in (first, second)
     )
     assert before == after
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_what_the_camera_refuses_is_no_capture(tmp_path: Path, opened: bool) -> None:
+    """It leaves one event, and no row; to repeat it under its id is to ask anew."""
+    request_id = str(uuid.uuid4())
+    cases = [
+        capture(controls=controls(("focus_distance_diopters", 20.0))),
+        capture(controls=controls(("zoom", 2.0))),
+        image(format=RAW),
+        capture(controls=controls(("gain", 99.0)), request_id=request_id),
+    ]
+    async with Service(tmp_path, camera(**QUICK)) as service:
+        kept = [(await service.capture()).capture] if opened else []
+        async with EventReader(service) as reader:
+            for count, request in enumerate(cases, 1):
+                info = await refusal(service, request)
+                await reader.until_type(REJECTED, count)
+                assert (info.code, info.reason) in (INVALID, UNSUPPORTED)
+                assert "capture_id" not in info.metadata
+                assert await listed(service) == kept
+                ends = [event for event in reader.events if event.type in (*ENDS, REJECTED)]
+                assert [event.type for event in ends] == [REJECTED] * count
+                assert ends[-1].error.message == info.message
+        taken = await service.capture(request_id=request_id)
+        assert not taken.replayed
+        assert exposures(taken.capture) == len(kept) + 1
+        statistics = (await service.camera()).camera.statistics
+        assert (statistics.captures_failed, statistics.consecutive_failures) == (0, 0)
 
 
 async def test_an_absurd_exposure_does_not_spoil_what_others_are_told(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ class FakeArchive:
         self._end(kept)
         return kept
 
+    def withdraw(self, rejected: EventRecord) -> "asyncio.Future[None]":
+        self.note(rejected)
+        del self.records[rejected.capture_id]
+        kept = asyncio.get_running_loop().create_future()
+        kept.set_result(None)
+        return kept
+
     def end(self, record: CaptureRecord) -> "asyncio.Future[None]":
         assert record.failure is not None
         ours = "an internal error before there was a picture" not in record.failure.message

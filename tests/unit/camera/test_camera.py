@@ -28,6 +28,7 @@ from camsvc.model.errors import (
     Unsupported,
 )
 from camsvc.model.lifecycle import State
+from camsvc.model.records import EventType
 from camsvc.model.values import Shot
 from tests.support.fakeworkers import (
     MISDEEDS,
@@ -276,6 +277,9 @@ def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
         rig.run(rig.camera.capture(Order(Shot())))
     assert rig.view.state is State.READY
     assert len(rig.workers) == 1
+    assert not rig.archive.records, "and no capture"
+    assert [event.type for event in rig.archive.events] == [EventType.STARTED, EventType.REJECTED]
+    assert rig.view.captures.captures_failed == 0
 
 
 def test_a_drivers_state_goes_from_one_worker_to_the_next(rig: Rig) -> None:

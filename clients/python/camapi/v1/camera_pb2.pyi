@@ -560,8 +560,8 @@ Global___ImageOptions: _TypeAlias = ImageOptions  # noqa: Y015
 @_typing.final
 class Capture(_message.Message):
     """One still: from its acceptance to its picture or its error. Captures that failed or were
-    cancelled are kept like the others. A request that was refused (busy, queue full, invalid) is not
-    a capture.
+    cancelled are kept like the others. A request that was refused (busy, queue full, invalid, or
+    nothing that this camera can do) is not a capture.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1245,7 +1245,9 @@ class CaptureEvent(_message.Message):
         TYPE_FAILED: CaptureEvent._Type.ValueType  # 7
         """The capture has failed. `error` says why."""
         TYPE_REJECTED: CaptureEvent._Type.ValueType  # 8
-        """A request was refused before the shutter. `error` says why."""
+        """A request was refused before the shutter, at once or, where only the camera could tell, in
+        its turn; ListCaptures does not have it. `error` says why.
+        """
         TYPE_CANCELLED: CaptureEvent._Type.ValueType  # 9
         """The capture ended before there was a picture. `error` says why."""
         TYPE_CAMERA_UNAVAILABLE: CaptureEvent._Type.ValueType  # 10
@@ -1275,7 +1277,9 @@ class CaptureEvent(_message.Message):
     TYPE_FAILED: CaptureEvent.Type.ValueType  # 7
     """The capture has failed. `error` says why."""
     TYPE_REJECTED: CaptureEvent.Type.ValueType  # 8
-    """A request was refused before the shutter. `error` says why."""
+    """A request was refused before the shutter, at once or, where only the camera could tell, in
+    its turn; ListCaptures does not have it. `error` says why.
+    """
     TYPE_CANCELLED: CaptureEvent.Type.ValueType  # 9
     """The capture ended before there was a picture. `error` says why."""
     TYPE_CAMERA_UNAVAILABLE: CaptureEvent.Type.ValueType  # 10
@@ -1301,7 +1305,9 @@ class CaptureEvent(_message.Message):
     camera: _builtins.str
     """The camera's id."""
     capture_id: _builtins.str
-    """The capture's id. Empty for REJECTED and for the camera's own events."""
+    """The capture's id. Empty for the camera's own events, and for REJECTED unless the request was
+    in its turn already.
+    """
     request_id: _builtins.str
     """The request id the client gave. Empty: none."""
     type: Global___CaptureEvent.Type.ValueType

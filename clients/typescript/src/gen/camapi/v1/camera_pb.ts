@@ -648,8 +648,8 @@ export const ImageOptions_FormatSchema: GenEnum<ImageOptions_Format> = /*@__PURE
 
 /**
  * One still: from its acceptance to its picture or its error. Captures that failed or were
- * cancelled are kept like the others. A request that was refused (busy, queue full, invalid) is not
- * a capture.
+ * cancelled are kept like the others. A request that was refused (busy, queue full, invalid, or
+ * nothing that this camera can do) is not a capture.
  *
  * @generated from message camapi.v1.Capture
  */
@@ -1453,7 +1453,8 @@ export type CaptureEvent = Message<"camapi.v1.CaptureEvent"> & {
   camera: string;
 
   /**
-   * The capture's id. Empty for REJECTED and for the camera's own events.
+   * The capture's id. Empty for the camera's own events, and for REJECTED unless the request was
+   * in its turn already.
    *
    * @generated from field: string capture_id = 4;
    */
@@ -1581,7 +1582,8 @@ export enum CaptureEvent_Type {
   FAILED = 7,
 
   /**
-   * A request was refused before the shutter. `error` says why.
+   * A request was refused before the shutter, at once or, where only the camera could tell, in
+   * its turn; ListCaptures does not have it. `error` says why.
    *
    * @generated from enum value: TYPE_REJECTED = 8;
    */
