@@ -118,25 +118,36 @@ class LiveFeed:
     ) -> LiveFrame:
         """Return the newest frame if it is not older than `max_age_s`, else the next one.
 
+        While frames flow, the newest one may be in another encoding only: then it is the next one.
+
         Raises:
             CaptureTimeout: no frame came in time.
             CameraFaulted, CameraUnavailable, Unsupported: and none will.
         """
         oldest_ns = time.monotonic_ns() - int((max_age_s or 0.0) * 1e9)
-        latest = self._latest.get(spec.encoding)
-        if latest is not None and max_age_s is not None and latest.monotonic_ns >= oldest_ns:
-            return latest
-        self._source.raise_if_unavailable()
+        kept = None if max_age_s is None else self._newest(spec)
+        if kept is not None and kept.monotonic_ns < oldest_ns:
+            kept = None
+        if kept is not None and not self._has_newer(kept):
+            return kept
+        if kept is None:
+            self._source.raise_if_unavailable()
+        else:  # a newer one is worth waiting for, but not at the cost of the call
+            timeout_s = min(timeout_s / 2, self._stall.timeout_s)
         try:
             with self.watch(spec, counted=False) as viewer:
                 async with asyncio.timeout(timeout_s):
                     while True:
                         item = await viewer.next()
                         if isinstance(item, LiveStatus):
+                            if kept is not None and item.state is not LiveState.LIVE:
+                                return kept
                             self._source.raise_if_unavailable()
                         elif item.monotonic_ns >= oldest_ns:  # else it was on its way
                             return item
         except TimeoutError:
+            if kept is not None:
+                return kept
             raise CaptureTimeout(
                 f"no frame of camera {self._camera!r} came within {timeout_s:.3g} s",
                 metadata={"camera": self._camera},
@@ -183,6 +194,21 @@ class LiveFeed:
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.wait([self._watchdog])
+
+    def _newest(self, spec: LiveSpec) -> LiveFrame | None:
+        """Return the newest frame that looks as `spec` asks, whatever it was encoded for."""
+        fitting = (
+            frame
+            for encoding, frame in self._latest.items()
+            if spec.is_served_by(encoding, frame.image.width_px, frame.image.height_px)
+        )
+        return max(fitting, key=lambda frame: frame.sequence, default=None)
+
+    def _has_newer(self, frame: LiveFrame) -> bool:
+        """Whether the camera has delivered a newer frame, or may have read one."""
+        if not self._viewers or self._state is not LiveState.LIVE:
+            return False
+        return frame.sequence < self._sequence or not self._variants.takes_every_frame
 
     def _unsupported(self) -> Unsupported | None:
         """Return the refusal of a camera that is known to have no live view."""

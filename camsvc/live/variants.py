@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from camsvc.model.values import LiveVariant
 
 MAX_VARIANTS = 8
+_NO_LIMIT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,26 @@ class LiveSpec:
     def encoding(self) -> "LiveSpec":
         """The same without the rate: what the frames look like."""
         return LiveSpec(self.max_width_px, self.max_height_px, self.quality_percent)
+
+    def is_served_by(self, other: "LiveSpec", width_px: int, height_px: int) -> bool:
+        """Whether an image of this size, encoded for `other`, is what this asks for as well.
+
+        So it is where the limits of neither have made it smaller than the camera's own.
+        """
+        fits = width_px <= self.width_limit_px and height_px <= self.height_limit_px
+        is_own = width_px < other.width_limit_px and height_px < other.height_limit_px
+        same_quality = self.quality_percent == other.quality_percent
+        return self.encoding == other.encoding or (fits and is_own and same_quality)
+
+    @property
+    def width_limit_px(self) -> int:
+        """The widest it may be; more than any picture is where there is no limit."""
+        return self.max_width_px or _NO_LIMIT
+
+    @property
+    def height_limit_px(self) -> int:
+        """As `width_limit_px`."""
+        return self.max_height_px or _NO_LIMIT
 
 
 class Variants:
@@ -69,6 +90,11 @@ class Variants:
         rates = {user.max_fps for user in self._users[encoding]}
         return rates.pop() if len(rates) == 1 else None
 
+    @property
+    def takes_every_frame(self) -> bool:
+        """Whether the worker encodes every frame that it reads, for anybody."""
+        return any(self.rate(encoding) is None for encoding in self._users)
+
     def wanted(self) -> list[LiveVariant]:
         """Return what the worker is to encode."""
         return [
@@ -83,11 +109,8 @@ class Variants:
         ]
 
 
-_NO_LIMIT = 1 << 16
-
-
 def _distance(other: LiveSpec, wanted: LiveSpec) -> tuple[bool, int]:
     """Order pictures by how well they serve: larger ones first, the nearest of them first."""
-    width = (other.max_width_px or _NO_LIMIT) - (wanted.max_width_px or _NO_LIMIT)
-    height = (other.max_height_px or _NO_LIMIT) - (wanted.max_height_px or _NO_LIMIT)
+    width = other.width_limit_px - wanted.width_limit_px
+    height = other.height_limit_px - wanted.height_limit_px
     return width < 0 or height < 0, abs(width) + abs(height)

@@ -112,6 +112,32 @@ async def test_max_age_gives_the_same_frame_again_as_long_as_it_is_young_enough(
     assert newest.sequence > newer.sequence
 
 
+@pytest.mark.parametrize("asked", [{}, {"max_width_px": 160}])
+async def test_who_asks_for_a_frame_sees_what_viewers_see(
+    start_service: StartService, asked: dict[str, Any]
+) -> None:
+    """Never one from before that is still young enough, as of a size that was once asked for."""
+    service = await start_service(camera(fps=FPS))
+    await frame_of(service, **asked)
+    async with Watcher(service) as watcher:
+        for _ in range(5):
+            newest = (await watcher.until_frames(10))[-1]
+            frame = await frame_of(service, max_age=Duration(seconds=60), **asked)
+            assert frame.sequence >= newest.sequence
+
+
+async def test_who_asks_for_a_frame_is_not_given_what_a_slow_viewer_was(
+    start_service: StartService,
+) -> None:
+    service = await start_service(camera(fps=FPS))
+    async with Watcher(service, max_fps=0.2) as watcher:
+        (before,) = await watcher.until_frames()
+        for _ in range(3):
+            frame = await frame_of(service, max_age=Duration(seconds=60))
+            assert frame.sequence > before.sequence
+            before = frame
+
+
 @pytest.mark.timed
 async def test_during_a_still_max_age_gives_the_frame_before_it_and_without_it_the_next(
     start_service: StartService,

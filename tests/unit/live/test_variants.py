@@ -28,6 +28,31 @@ def test_viewers_of_the_same_picture_share_one_variant() -> None:
     assert len(variants.wanted()) == len(variants.wanted()) == 1
 
 
+@given(
+    own=st.tuples(*[st.integers(1, 2000)] * 2),
+    made_for=st.tuples(*[st.none() | st.integers(1, 2000)] * 2),
+    asked=st.tuples(*[st.none() | st.integers(1, 2000)] * 2),
+)
+def test_a_picture_serves_another_wish_only_where_it_would_be_the_same(
+    own: tuple[int, int],
+    made_for: tuple[int | None, int | None],
+    asked: tuple[int | None, int | None],
+) -> None:
+    def size_for(width: int | None, height: int | None) -> tuple[int, int]:
+        shares = [
+            limit / side
+            for side, limit in zip(own, (width, height), strict=True)
+            if limit is not None and limit < side
+        ]
+        share = min(shares, default=1.0)
+        return max(1, round(own[0] * share)), max(1, round(own[1] * share))
+
+    has = size_for(*made_for)
+    if LiveSpec(*asked).is_served_by(LiveSpec(*made_for), *has):
+        assert size_for(*asked) == has
+    assert not LiveSpec(*asked, 70).is_served_by(LiveSpec(*made_for), *has)
+
+
 @pytest.mark.parametrize(
     "other", [LiveSpec(320), LiveSpec(640, 480), LiveSpec(640, None, 70), LiveSpec()]
 )

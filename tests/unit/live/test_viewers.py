@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -172,6 +173,55 @@ def test_a_frame_is_given_again_only_as_old_as_allowed(
     assert task.done() != waits
     flowing.frame()
     assert (task.result() is newest) != waits
+
+
+@pytest.mark.parametrize(
+    ("watched", "asked"),
+    [
+        ({"max_fps": 0.2}, LiveSpec()),
+        ({}, LiveSpec(quality_percent=50)),
+        ({"max_fps": 0.2}, LiveSpec(quality_percent=50)),
+    ],
+)
+def test_while_frames_flow_no_caller_is_given_an_older_one_than_there_is(
+    monkeypatch: pytest.MonkeyPatch, watched: dict[str, Any], asked: LiveSpec
+) -> None:
+    """Whatever its caller's own encoding still has from before, or a slow viewer is given."""
+    with LiveRig() as rig:
+        monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", rig.monotonic_ns)
+        rig.watch(**watched)
+        rig.open()
+        for _ in range(3):
+            rig.flow(1.0)
+            newest = rig.watching[0].frames[-1]
+            task = rig.begin(rig.camera.get_frame(asked, 60.0, 5))
+            rig.frame()
+            assert task.result().sequence == newest.sequence + 1
+
+
+def test_what_all_are_given_is_the_newest_there_is(
+    flowing: LiveRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a caller whose wish comes to the same picture."""
+    monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", flowing.monotonic_ns)
+    for spec in (LiveSpec(), LiveSpec(max_width_px=1), LiveSpec(max_fps=1.0)):
+        task = flowing.begin(flowing.camera.get_frame(spec, 60.0, 5))
+        assert task.result() is flowing.watching[0].frames[-1]
+
+
+@pytest.mark.parametrize(("timeout_s", "waits_s"), [(60.0, 2.0), (1.0, 0.5)])
+def test_a_newer_frame_that_does_not_come_is_not_waited_for_to_the_end(
+    flowing: LiveRig, monkeypatch: pytest.MonkeyPatch, timeout_s: float, waits_s: float
+) -> None:
+    monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", flowing.monotonic_ns)
+    asked = LiveSpec(quality_percent=50)
+    first = flowing.begin(flowing.camera.get_frame(asked, 60.0, 5))
+    flowing.frame()
+    flowing.frame()
+    begun = flowing.loop.time()
+    again = flowing.run(flowing.camera.get_frame(asked, 60.0, timeout_s))
+    assert again is first.result()
+    assert flowing.loop.time() - begun <= waits_s + 0.6  # and the step of the stall's watchdog
 
 
 def test_one_frame_is_waited_for_no_longer_than_asked(flowing: LiveRig) -> None:

@@ -495,8 +495,9 @@ class GetFrameRequest(_message.Message):
     """
     @_builtins.property
     def max_age(self) -> _duration_pb2.Duration:
-        """How old the frame may be when the call arrives, at least 0. Default: the next fresh frame,
-        taken after the call arrived.
+        """How old the frame may be when the call arrives, 0 s to 1 day: the newest is given that is not
+        older. While frames flow, that is what viewers see at this moment, in whatever size. Default:
+        the next fresh frame, taken after the call arrived.
         """
 
     def __init__(

@@ -483,8 +483,9 @@ export type GetFrameRequest = Message<"camapi.v1.GetFrameRequest"> & {
   camera: string;
 
   /**
-   * How old the frame may be when the call arrives, at least 0. Default: the next fresh frame,
-   * taken after the call arrived.
+   * How old the frame may be when the call arrives, 0 s to 1 day: the newest is given that is not
+   * older. While frames flow, that is what viewers see at this moment, in whatever size. Default:
+   * the next fresh frame, taken after the call arrived.
    *
    * @generated from field: google.protobuf.Duration max_age = 2;
    */
