@@ -1,7 +1,8 @@
 """The contract's methods as gRPC handlers, made from the service's descriptor."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
 
@@ -13,19 +14,27 @@ from grpc_status import rpc_status
 
 from camsvc.api.errors import call_error
 from camsvc.api.service import Replies, Reply
+from camsvc.model.errors import QueueFull
+from camsvc.model.retry_hint import VIEWER_LEAVES_S
 
 Context = grpc.aio.ServicerContext[Any, Any]
 UnaryMethod = Callable[[Any, float | None], Awaitable[Reply]]
 StreamingMethod = Callable[[Any], AbstractAsyncContextManager[Replies]]
 
 
-def handlers_of(service: object, descriptor: ServiceDescriptor) -> grpc.GenericRpcHandler:
+def handlers_of(
+    service: object,
+    descriptor: ServiceDescriptor,
+    write_timeouts_s: Mapping[str, float] | None = None,
+) -> grpc.GenericRpcHandler:
     """Return the handlers of a service: of `GetCamera`, for one, its method `get_camera`.
 
-    A method that the service lacks has no handler: gRPC answers it with UNIMPLEMENTED.
+    A method that the service lacks has no handler: gRPC answers it with UNIMPLEMENTED. Streams of
+    the methods in `write_timeouts_s` end when their client takes no message for so many seconds.
     """
+    limits_s = write_timeouts_s or {}
     handlers = {
-        method.name: _handler(method, implementation)
+        method.name: _handler(method, implementation, limits_s.get(method.name))
         for method in descriptor.methods
         if (implementation := getattr(service, snake_case(method.name), None)) is not None
     }
@@ -37,11 +46,13 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _handler(method: MethodDescriptor, implementation: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(
+    method: MethodDescriptor, implementation: Any, write_timeout_s: float | None
+) -> "grpc.RpcMethodHandler[Any, Any]":
     deserializer = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _streaming(implementation), deserializer, _serialize
+            _streaming(implementation, write_timeout_s), deserializer, _serialize
         )
     return grpc.unary_unary_rpc_method_handler(_unary(implementation), deserializer, _serialize)
 
@@ -56,18 +67,32 @@ def _unary(method: UnaryMethod) -> Callable[[Message, Context], Awaitable[Reply]
     return handle
 
 
-def _streaming(method: StreamingMethod) -> Callable[[Message, Context], Awaitable[None]]:
+def _streaming(
+    method: StreamingMethod, write_timeout_s: float | None
+) -> Callable[[Message, Context], Awaitable[None]]:
     async def handle(request: Message, context: Context) -> None:
         try:
             async with method(request) as replies:
                 # At once, so that the client knows that it misses nothing from here on.
                 await context.send_initial_metadata(())
                 async for reply in replies:
-                    await context.write(reply)
+                    await _write(reply, context, write_timeout_s)
         except Exception as error:
             await _abort(error, request, context)
 
     return handle
+
+
+async def _write(reply: Reply, context: Context, timeout_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await context.write(reply)
+    except TimeoutError:
+        raise QueueFull(
+            f"the client has taken no message for {timeout_s:g} s, and its place is given to "
+            "others; come back to go on",
+            retry_after_s=VIEWER_LEAVES_S,
+        ) from None
 
 
 def _serialize(reply: Reply) -> bytes:

@@ -20,7 +20,17 @@ _OPTIONS = [
     # clients report as RESOURCE_EXHAUSTED.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Whose process is stopped, or whose machine has gone, answers no ping, and is let go in 40 s.
+    # Of the two time-outs of a ping, gRPC waits for the longer.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
+
+_WRITE_TIMEOUTS_S = {"LiveView": 20.0}
+"""Of what holds a place that others may want: whose process answers pings, but takes nothing, has
+left its loop. Readers of events and of downloads may well pause."""
 
 
 class AddressInUse(Exception):
@@ -39,7 +49,9 @@ class Server:
         self._service = service
         self._health = health
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((handlers_of(service, DESCRIPTOR),))
+        self._server.add_generic_rpc_handlers(
+            (handlers_of(service, DESCRIPTOR, _WRITE_TIMEOUTS_S),)
+        )
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         reflection.enable_server_reflection(
             (DESCRIPTOR.full_name, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from camapi.v1.camera_service_pb2_grpc import CameraServiceAsyncStub as Stub
 
 BOUND_S = 10.0
+WRITE_S = 0.5
 FRAME = api.LiveViewResponse(frame=pb.LiveFrame(sequence=7))
+LARGE = api.LiveViewResponse(frame=pb.LiveFrame(data=bytes(100_000)))
 RETRIES = {
     "methodConfig": [
         {
@@ -71,6 +73,8 @@ class Methods:
         await self.go_on.wait()
         yield FRAME
         yield FRAME.SerializeToString()
+        while camera == "endless":
+            yield LARGE
         if camera == "lost":
             raise CameraUnavailable("lost", retry_after_s=1.0)
         await asyncio.Event().wait()
@@ -84,7 +88,7 @@ def methods() -> Methods:
 @pytest.fixture
 async def address(methods: Methods) -> AsyncIterator[str]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handlers_of(methods, DESCRIPTOR),))
+    server.add_generic_rpc_handlers((handlers_of(methods, DESCRIPTOR, {"LiveView": WRITE_S}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"
@@ -178,3 +182,34 @@ async def test_a_client_that_leaves_ends_its_stream(stub: "Stub", methods: Metho
     call.cancel()
     async with asyncio.timeout(BOUND_S):
         await methods.left.wait()
+
+
+async def test_a_client_that_takes_nothing_loses_its_stream(stub: "Stub", methods: Methods) -> None:
+    """As a loop does that was left by `break`; who looks at it again is told why."""
+    methods.go_on.set()
+    call = stub.LiveView(api.LiveViewRequest(camera="endless"))
+    async for _ in call:
+        break
+    async with asyncio.timeout(BOUND_S):
+        await methods.left.wait()
+    assert not call.done()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in call:
+            pass
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "has taken no message for 0.5 s" in (caught.value.details() or "")
+
+
+async def test_who_takes_nothing_does_not_hold_up_the_servers_end(methods: Methods) -> None:
+    methods.go_on.set()
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handlers_of(methods, DESCRIPTOR, {"LiveView": WRITE_S}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = CameraServiceStub(channel).LiveView(api.LiveViewRequest(camera="endless"))
+        async for _ in call:
+            break
+        async with asyncio.timeout(BOUND_S):
+            await methods.left.wait()
+            await server.stop(0.1)

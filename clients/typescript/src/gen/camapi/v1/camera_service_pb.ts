@@ -1206,11 +1206,14 @@ export const CameraService: GenService<{
    * falling behind, and does not slow down others. (Frames in its own transport's buffer still
    * arrive: a gRPC client keeps that buffer small with the channel option `grpc.http2.bdp_probe`
    * 0.) The stream continues through stills, recoveries and faults (a FAULTED camera shows as
-   * OFFLINE); it ends when the client cancels or the service stops.
+   * OFFLINE); it ends when the client cancels or the service stops. A viewer's place is given to
+   * others when its process has not answered for 40 s, or when it has taken no message for 20 s
+   * since what its transport buffers for it was full.
    *
-   * Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers; CAMERA_NOT_FOUND
-   * (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also later, when the opened camera turns out to
-   * have no live view; INVALID_REQUEST (INVALID_ARGUMENT).
+   * Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers, or later, when the
+   * client takes nothing; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
+   * later, when the opened camera turns out to have no live view; INVALID_REQUEST
+   * (INVALID_ARGUMENT).
    *
    * @generated from rpc camapi.v1.CameraService.LiveView
    */
