@@ -67,7 +67,9 @@ class Service:
         }
         self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
         service = CameraService(self._fleet, archive, settings.service.inline_limit_bytes)
-        self._server = Server(service, health, settings.service.listen)
+        self._server = Server(
+            service, health, settings.service.listen, settings.service.max_calls_per_s
+        )
         floors = archive.age_floors
         clock = TrustedClock(floors[-1][1] if floors else 0)
         retention = Retention(archive, settings.retention, clock)

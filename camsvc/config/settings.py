@@ -76,6 +76,12 @@ class ServiceSettings(Table):
     grace_s: SecondsOrZero = Field(
         10.0, description="seconds that captures in flight may still take at a stop"
     )
+    # Off: behind a proxy, all callers have one address.
+    max_calls_per_s: Annotated[Number, Field(ge=0, le=1_000_000)] = Field(
+        0.0,
+        description="calls that may begin in a second from one address; beyond, they are refused "
+        "with the time to come back; 0: any number",
+    )
     # Most gRPC clients accept messages of 4 MiB; 64 KiB are for the rest of the response.
     inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
         4 * 2**20 - 64 * 2**10,

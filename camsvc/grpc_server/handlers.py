@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from grpc_status import rpc_status
 
 from camsvc.api.errors import call_error
 from camsvc.api.service import Replies, Reply
+from camsvc.grpc_server.rate_limit import RateLimit
 from camsvc.model.errors import QueueFull
 from camsvc.model.retry_hint import VIEWER_LEAVES_S
 
@@ -25,16 +27,17 @@ StreamingMethod = Callable[[Any], AbstractAsyncContextManager[Replies]]
 def handlers_of(
     service: object,
     descriptor: ServiceDescriptor,
-    write_timeouts_s: Mapping[str, float] | None = None,
+    *,
+    rate_limit: RateLimit,
+    write_timeouts_s: Mapping[str, float],
 ) -> grpc.GenericRpcHandler:
     """Return the handlers of a service: of `GetCamera`, for one, its method `get_camera`.
 
     A method that the service lacks has no handler: gRPC answers it with UNIMPLEMENTED. Streams of
     the methods in `write_timeouts_s` end when their client takes no message for so many seconds.
     """
-    limits_s = write_timeouts_s or {}
     handlers = {
-        method.name: _handler(method, implementation, limits_s.get(method.name))
+        method.name: _handler(method, implementation, rate_limit, write_timeouts_s.get(method.name))
         for method in descriptor.methods
         if (implementation := getattr(service, snake_case(method.name), None)) is not None
     }
@@ -47,19 +50,27 @@ def snake_case(name: str) -> str:
 
 
 def _handler(
-    method: MethodDescriptor, implementation: Any, write_timeout_s: float | None
+    method: MethodDescriptor,
+    implementation: Any,
+    rate_limit: RateLimit,
+    write_timeout_s: float | None,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     deserializer = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _streaming(implementation, write_timeout_s), deserializer, _serialize
+            _streaming(implementation, rate_limit, write_timeout_s), deserializer, _serialize
         )
-    return grpc.unary_unary_rpc_method_handler(_unary(implementation), deserializer, _serialize)
+    return grpc.unary_unary_rpc_method_handler(
+        _unary(implementation, rate_limit), deserializer, _serialize
+    )
 
 
-def _unary(method: UnaryMethod) -> Callable[[Message, Context], Awaitable[Reply]]:
+def _unary(
+    method: UnaryMethod, rate_limit: RateLimit
+) -> Callable[[Message, Context], Awaitable[Reply]]:
     async def handle(request: Message, context: Context) -> Reply:
         try:
+            rate_limit.take(context.peer(), time.monotonic())
             return await method(request, context.time_remaining())
         except Exception as error:
             await _abort(error, request, context)
@@ -68,10 +79,11 @@ def _unary(method: UnaryMethod) -> Callable[[Message, Context], Awaitable[Reply]
 
 
 def _streaming(
-    method: StreamingMethod, write_timeout_s: float | None
+    method: StreamingMethod, rate_limit: RateLimit, write_timeout_s: float | None
 ) -> Callable[[Message, Context], Awaitable[None]]:
     async def handle(request: Message, context: Context) -> None:
         try:
+            rate_limit.take(context.peer(), time.monotonic())
             async with method(request) as replies:
                 # At once, so that the client knows that it misses nothing from here on.
                 await context.send_initial_metadata(())

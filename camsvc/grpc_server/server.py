@@ -7,6 +7,7 @@ from grpc_reflection.v1alpha import reflection
 from camsvc.api.service import DESCRIPTOR, CameraService
 from camsvc.grpc_server.handlers import handlers_of
 from camsvc.grpc_server.health import Health
+from camsvc.grpc_server.rate_limit import RateLimit
 
 _MAX_REQUEST_BYTES = 16 * 2**20
 """Larger than any valid request: it is the service that answers an invalid one."""
@@ -40,8 +41,10 @@ class AddressInUse(Exception):
 class Server:
     """Serves the contract until stopped."""
 
-    def __init__(self, service: CameraService, health: Health, listen: str) -> None:
-        """Bind the address.
+    def __init__(
+        self, service: CameraService, health: Health, listen: str, max_calls_per_s: float
+    ) -> None:
+        """Bind the address. `max_calls_per_s` are those of one caller; 0: any number.
 
         Raises:
             AddressInUse: it is taken, or is not this machine's.
@@ -49,9 +52,13 @@ class Server:
         self._service = service
         self._health = health
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers(
-            (handlers_of(service, DESCRIPTOR, _WRITE_TIMEOUTS_S),)
+        handlers = handlers_of(
+            service,
+            DESCRIPTOR,
+            rate_limit=RateLimit(max_calls_per_s),
+            write_timeouts_s=_WRITE_TIMEOUTS_S,
         )
+        self._server.add_generic_rpc_handlers((handlers,))
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         reflection.enable_server_reflection(
             (DESCRIPTOR.full_name, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server

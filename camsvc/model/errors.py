@@ -60,7 +60,7 @@ class CameraBusy(CameraServiceError):
 
 
 class QueueFull(CameraServiceError):
-    """Too many captures wait for the camera. Come back after `retry_after_s`."""
+    """Too many wait for the camera or view it, or call at once. Come back after `retry_after_s`."""
 
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 

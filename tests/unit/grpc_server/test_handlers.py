@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from camsvc.api.service import DESCRIPTOR, Replies, Reply
 from camsvc.grpc_server.handlers import handlers_of
+from camsvc.grpc_server.rate_limit import RateLimit
 from camsvc.model.errors import CameraBusy, CameraUnavailable
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ class Methods:
         await asyncio.Event().wait()
 
 
+def handlers(methods: Methods) -> grpc.GenericRpcHandler:
+    return handlers_of(
+        methods, DESCRIPTOR, rate_limit=RateLimit(0), write_timeouts_s={"LiveView": WRITE_S}
+    )
+
+
 @pytest.fixture
 def methods() -> Methods:
     return Methods()
@@ -88,7 +95,7 @@ def methods() -> Methods:
 @pytest.fixture
 async def address(methods: Methods) -> AsyncIterator[str]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handlers_of(methods, DESCRIPTOR, {"LiveView": WRITE_S}),))
+    server.add_generic_rpc_handlers((handlers(methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"
@@ -203,7 +210,7 @@ async def test_a_client_that_takes_nothing_loses_its_stream(stub: "Stub", method
 async def test_who_takes_nothing_does_not_hold_up_the_servers_end(methods: Methods) -> None:
     methods.go_on.set()
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handlers_of(methods, DESCRIPTOR, {"LiveView": WRITE_S}),))
+    server.add_generic_rpc_handlers((handlers(methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

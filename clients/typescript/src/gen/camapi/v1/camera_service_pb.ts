@@ -1112,7 +1112,9 @@ export const DiscoverCamerasResponseSchema: GenMessage<DiscoverCamerasResponse> 
  *   CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
  *                                            `holder_start_time`, `holder_expected_end_time`
  *                                            (RFC 3339): retry
- *   QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+ *   QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
+ *                                            the calls of one address in a second, where the
+ *                                            settings limit those
  *   STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
  *   CAMERA_NOT_FOUND    NOT_FOUND
  *   CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
@@ -1127,9 +1129,10 @@ export const DiscoverCamerasResponseSchema: GenMessage<DiscoverCamerasResponse> 
  *   UNAUTHENTICATED     UNAUTHENTICATED
  *   PERMISSION_DENIED   PERMISSION_DENIED
  *
- * Any RPC may answer the last two, and INVALID_REQUEST for a malformed field; where a camera is
- * named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC
- * below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
+ * Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
+ * INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
+ * INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
+ * service that stops ends its streams with UNAVAILABLE.
  *
  * @generated from service camapi.v1.CameraService
  */

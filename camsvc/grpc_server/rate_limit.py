@@ -1,0 +1,42 @@
+"""How many calls each caller may begin in a second. Callers are told apart by their addresses."""
+
+from camsvc.model.errors import QueueFull
+
+_MOST_CALLERS = 1000
+"""To keep, before those are forgotten whose calls were long enough ago."""
+
+_ROUNDING_S = 1e-6
+
+
+class RateLimit:
+    """The generic cell rate algorithm: each call moves the time that its caller's calls add up to.
+
+    All calls of a second may come at once.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        """Allow `per_s` calls; 0: any number."""
+        self._per_s = per_s
+        self._used_until: dict[str, float] = {}
+
+    def take(self, peer: str, now: float) -> None:
+        """Count a call of `peer`, as gRPC names it: "ipv4:127.0.0.1:50000"; `now` is monotonic.
+
+        Raises:
+            QueueFull: it is one too many.
+        """
+        if not self._per_s:
+            return
+        caller = peer.rpartition(":")[0]
+        used_until = max(now, self._used_until.get(caller, now))
+        wait_s = used_until + 1 / self._per_s - (now + max(1.0, 1 / self._per_s))
+        if wait_s > _ROUNDING_S:
+            raise QueueFull(
+                f"more than {self._per_s:g} calls in a second came from your address, which is "
+                f"max_calls_per_s; come back in {wait_s:.2f} s",
+                retry_after_s=wait_s,
+                metadata={"limit": f"{self._per_s:g}"},
+            )
+        self._used_until[caller] = used_until + 1 / self._per_s
+        if len(self._used_until) > _MOST_CALLERS:
+            self._used_until = {c: until for c, until in self._used_until.items() if until > now}
