@@ -12,6 +12,7 @@ import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
 from google.rpc import code_pb2
 
+from tests.support.events import EventReader
 from tests.support.groups import (
     PLAIN,
     SETTINGS,
@@ -24,9 +25,9 @@ from tests.support.groups import (
     taken_together,
     wanted,
 )
-from tests.support.history import QUICK, WAIT, exposures, listed
+from tests.support.history import QUICK, WAIT, download, exposures, listed
 from tests.support.scenes import camera, fault
-from tests.support.service import Service
+from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
 from tests.support.waiters import held
 
@@ -57,6 +58,12 @@ SPECIAL = [
     ),
     camera("slow", faults=[{**fault("slow", at=2), "seconds": 1.5}], **QUICK),
     camera("fails-once", faults=[fault("error")], attempts=1, **QUICK),
+    camera(
+        "worst",
+        faults=[{**fault("slow"), "seconds": 25.0}],
+        attempt_timeout_s=CALL_S,
+        **QUICK,
+    ),
     camera("joined", **{**QUICK, "capture_duration_s": 0.5}),
 ]
 
@@ -87,6 +94,24 @@ async def test_who_needs_longer_to_be_ready_is_waited_for(service: Service) -> N
         response = await taken_together(service, wanted(LATE), SKEW_S)
         await assert_taken(service, response.results)
     assert [exposures(result.capture) for result in response.results] == [2] * len(LATE)
+
+
+async def test_pictures_can_be_fetched_before_the_worst_camera_has_ended(service: Service) -> None:
+    """Events tell them, and the history has them, while the call still lasts."""
+    async with EventReader(service) as reader:
+        requests = wanted([*PLAIN, "worst"], labels={"scan": "b"})
+        call = asyncio.create_task(group(service, requests))
+        kept = pb.CaptureEvent.TYPE_SUCCEEDED
+        events = await reader.until_type(kept, len(PLAIN))
+        told = {event.capture_id: event.camera for event in events if event.type == kept}
+        assert set(told.values()) == set(PLAIN)
+        found = await listed(service, labels={"scan": "b"}, states=[pb.Capture.STATE_SUCCEEDED])
+        assert {capture.capture_id for capture in found} == set(told)
+        for capture in found:
+            assert (await download(service, capture.capture_id)).sha256 == capture.image.sha256
+        assert not call.done()
+        call.cancel()
+        await asyncio.wait([call])
 
 
 @pytest.mark.timed

@@ -243,6 +243,10 @@ class CameraServiceServicer(object):
         of those of Capture. Pictures are not sent; DownloadImage fetches them. Give every request its
         own `request_id`, and the group can be repeated like a Capture.
 
+        The call answers when the last camera has ended, which may have had to recover. Nobody has to
+        wait for that: each picture can be fetched as soon as it is kept. CaptureEvents tells it, by
+        SUCCEEDED, and ListCaptures has it, such as by a label that the requests share.
+
         Errors of the whole call: INVALID_REQUEST (INVALID_ARGUMENT), when any of the requests is
         malformed or two name one camera; no shutter has been pressed then.
         """
