@@ -298,9 +298,10 @@ class Supervisor:
                 await self._take(step, error)
             except CameraLost as next_error:
                 self.steps.record(step, loop.time() - started)
-                error = next_error
+                away = isinstance(next_error, DeviceAway)
+                if not (away and isinstance(error, DeviceAway) and step is Step.REOPEN):
+                    error = next_error  # else it was unplugged, and the look says only: not here
                 self._note_cause(error)
-                away = isinstance(error, DeviceAway)
                 if away is not (self.state is State.AWAY):
                     self._apply(Event.AWAY if away else Event.LOST)
                 device_open = device_open and step is Step.SOFT_RETRY
