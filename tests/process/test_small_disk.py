@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import pytest
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import endurance
 from tests.support.ledger import Ledger, Reader, actuations, captures, last_sequence
 from tests.support.live import Watcher
 from tests.support.load import Load
+from tests.support.metrics import metric
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
 from tests.support.smalldisk import SmallDisk
@@ -293,21 +292,6 @@ async def test_a_full_disk_that_is_polled_loses_no_end_of_a_capture(scene: Scene
                 break
         events.cancel()
         assert missing == dropped
-
-
-async def metric(service: Service, name: str) -> float:
-    """Return a metric without labels."""
-    address = (await service.logged("metrics served"))["listen"]
-
-    def get() -> str:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=CALL_S) as response:
-            return str(response.read().decode())
-
-    for family in text_string_to_metric_families(await asyncio.to_thread(get)):
-        for sample in family.samples:
-            if sample.name == name:
-                return float(sample.value)
-    raise AssertionError(f"there is no metric {name}")
 
 
 async def test_a_service_killed_on_a_full_disk_asks_for_room_when_it_starts(scene: Scene) -> None:
