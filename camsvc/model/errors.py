@@ -71,6 +71,15 @@ class StorageFull(CameraServiceError):
     reason, code = "STORAGE_FULL", "RESOURCE_EXHAUSTED"
 
 
+class StorageUnavailable(CameraServiceError):
+    """The disk keeps no picture now: read-only, locked, broken, or no descriptors are left.
+
+    Retrying does not help; once the cause has ended, it works again by itself.
+    """
+
+    reason, code = "STORAGE_UNAVAILABLE", "FAILED_PRECONDITION"
+
+
 class CameraNotFound(CameraServiceError):
     """No camera with this id is configured. Retrying does not help."""
 

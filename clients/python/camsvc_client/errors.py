@@ -101,6 +101,17 @@ class StorageFull(CamsvcError):
     """
 
 
+class StorageUnavailable(CamsvcError):
+    """The service's disk keeps no picture now: an operator has to look at it.
+
+    No picture is lost: one that was taken meanwhile is given to who asks again by its request id.
+
+    Example:
+        except StorageUnavailable as error:
+            page_someone(error.message)
+    """
+
+
 class CameraNotFound(CamsvcError):
     """No camera of this id is configured.
 
@@ -266,6 +277,7 @@ _BY_REASON: dict[str, type[CamsvcError]] = {
     "CAMERA_BUSY": CameraBusy,
     "QUEUE_FULL": QueueFull,
     "STORAGE_FULL": StorageFull,
+    "STORAGE_UNAVAILABLE": StorageUnavailable,
     "CAMERA_NOT_FOUND": CameraNotFound,
     "CAPTURE_NOT_FOUND": CaptureNotFound,
     "CAMERA_UNAVAILABLE": CameraUnavailable,

@@ -67,6 +67,15 @@ export const isFaulted = (error: unknown): error is CameraError => is(error, "CA
 export const isStorageFull = (error: unknown): error is CameraError => is(error, "STORAGE_FULL");
 
 /**
+ * The service's disk keeps no picture now: read-only, locked or broken. A person looks at it.
+ *
+ * @example
+ * if (isStorageUnavailable(error)) console.error(error.rawMessage);
+ */
+export const isStorageUnavailable = (error: unknown): error is CameraError =>
+  is(error, "STORAGE_UNAVAILABLE");
+
+/**
  * The service cannot be reached, was cut off, or does not answer.
  *
  * @example

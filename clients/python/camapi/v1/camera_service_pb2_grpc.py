@@ -50,6 +50,9 @@ class CameraServiceStub(object):
     the calls of one address in a second, where the
     settings limit those
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+    or no descriptors are left. It is over by itself
+    when its cause is; health and metrics show it
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -64,9 +67,9 @@ class CameraServiceStub(object):
     PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -177,6 +180,9 @@ class CameraServiceServicer(object):
     the calls of one address in a second, where the
     settings limit those
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+    or no descriptors are left. It is over by itself
+    when its cause is; health and metrics show it
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -191,9 +197,9 @@ class CameraServiceServicer(object):
     PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     def ListCameras(self, request, context):
@@ -222,16 +228,18 @@ class CameraServiceServicer(object):
         With a `request_id` the call is idempotent, also across a restart of the service: a repeated id
         joins the capture under way or answers with the stored one, and the shutter is not pressed
         again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
-        capture. Always set one when retrying.
+        capture; but where only the disk failed after the shutter, the picture that was taken is held
+        for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
+        when retrying.
 
         A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
         stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
         fetches it. The same `request_id` with `delivery` REFERENCE answers with its description.
 
         Errors: CAMERA_BUSY, QUEUE_FULL, STORAGE_FULL (RESOURCE_EXHAUSTED); CAMERA_NOT_FOUND
-        (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED
-        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); INVALID_REQUEST,
-        REQUEST_ID_REUSED (INVALID_ARGUMENT).
+        (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED,
+        STORAGE_UNAVAILABLE (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED);
+        INVALID_REQUEST, REQUEST_ID_REUSED (INVALID_ARGUMENT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -499,6 +507,9 @@ class CameraService(object):
     the calls of one address in a second, where the
     settings limit those
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+    or no descriptors are left. It is over by itself
+    when its cause is; health and metrics show it
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -513,9 +524,9 @@ class CameraService(object):
     PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     @staticmethod

@@ -51,6 +51,9 @@ class CameraServiceStub:
                                                the calls of one address in a second, where the
                                                settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+                                               or no descriptors are left. It is over by itself
+                                               when its cause is; health and metrics show it
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -65,9 +68,9 @@ class CameraServiceStub:
       PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     @_typing.overload
@@ -92,16 +95,18 @@ class CameraServiceStub:
     With a `request_id` the call is idempotent, also across a restart of the service: a repeated id
     joins the capture under way or answers with the stored one, and the shutter is not pressed
     again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
-    capture. Always set one when retrying.
+    capture; but where only the disk failed after the shutter, the picture that was taken is held
+    for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
+    when retrying.
 
     A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
     stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
     fetches it. The same `request_id` with `delivery` REFERENCE answers with its description.
 
     Errors: CAMERA_BUSY, QUEUE_FULL, STORAGE_FULL (RESOURCE_EXHAUSTED); CAMERA_NOT_FOUND
-    (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED
-    (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); INVALID_REQUEST,
-    REQUEST_ID_REUSED (INVALID_ARGUMENT).
+    (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED,
+    STORAGE_UNAVAILABLE (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED);
+    INVALID_REQUEST, REQUEST_ID_REUSED (INVALID_ARGUMENT).
     """
     CaptureGroup: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.CaptureGroupRequest, _camera_service_pb2.CaptureGroupResponse]
     """Takes one still with each of several cameras at once: all are prepared, then all triggered
@@ -233,6 +238,9 @@ class CameraServiceAsyncStub(CameraServiceStub):
                                                the calls of one address in a second, where the
                                                settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+                                               or no descriptors are left. It is over by itself
+                                               when its cause is; health and metrics show it
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -247,9 +255,9 @@ class CameraServiceAsyncStub(CameraServiceStub):
       PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -271,16 +279,18 @@ class CameraServiceAsyncStub(CameraServiceStub):
     With a `request_id` the call is idempotent, also across a restart of the service: a repeated id
     joins the capture under way or answers with the stored one, and the shutter is not pressed
     again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
-    capture. Always set one when retrying.
+    capture; but where only the disk failed after the shutter, the picture that was taken is held
+    for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
+    when retrying.
 
     A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
     stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
     fetches it. The same `request_id` with `delivery` REFERENCE answers with its description.
 
     Errors: CAMERA_BUSY, QUEUE_FULL, STORAGE_FULL (RESOURCE_EXHAUSTED); CAMERA_NOT_FOUND
-    (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED
-    (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); INVALID_REQUEST,
-    REQUEST_ID_REUSED (INVALID_ARGUMENT).
+    (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED,
+    STORAGE_UNAVAILABLE (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED);
+    INVALID_REQUEST, REQUEST_ID_REUSED (INVALID_ARGUMENT).
     """
     CaptureGroup: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.CaptureGroupRequest, _camera_service_pb2.CaptureGroupResponse]  # type: ignore[assignment]
     """Takes one still with each of several cameras at once: all are prepared, then all triggered
@@ -411,6 +421,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
                                                the calls of one address in a second, where the
                                                settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
+                                               or no descriptors are left. It is over by itself
+                                               when its cause is; health and metrics show it
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -425,9 +438,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       PERMISSION_DENIED   PERMISSION_DENIED
 
     Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; where a camera is named, a malformed or empty id is
-    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
-    service that stops ends its streams with UNAVAILABLE.
+    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
+    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
+    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
     """
 
     @_abc_1.abstractmethod
@@ -465,16 +478,18 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         With a `request_id` the call is idempotent, also across a restart of the service: a repeated id
         joins the capture under way or answers with the stored one, and the shutter is not pressed
         again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
-        capture. Always set one when retrying.
+        capture; but where only the disk failed after the shutter, the picture that was taken is held
+        for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
+        when retrying.
 
         A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
         stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
         fetches it. The same `request_id` with `delivery` REFERENCE answers with its description.
 
         Errors: CAMERA_BUSY, QUEUE_FULL, STORAGE_FULL (RESOURCE_EXHAUSTED); CAMERA_NOT_FOUND
-        (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED
-        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); INVALID_REQUEST,
-        REQUEST_ID_REUSED (INVALID_ARGUMENT).
+        (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED, UNSUPPORTED,
+        STORAGE_UNAVAILABLE (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED);
+        INVALID_REQUEST, REQUEST_ID_REUSED (INVALID_ARGUMENT).
         """
 
     @_abc_1.abstractmethod
