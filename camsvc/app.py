@@ -37,6 +37,7 @@ async def serve(settings: Settings, log: LogWriter) -> None:
         AddressInUse: the address to listen on is taken.
     """
     posix.pool_pictures()
+    posix.raise_descriptor_limit()
     archive = await Archive.open(
         settings.service.data_dir,
         reserve_bytes=settings.service.min_free_bytes,
@@ -53,9 +54,10 @@ class Service:
 
     def __init__(self, settings: Settings, archive: Archive, log: LogWriter) -> None:
         self._settings = settings.service
+        self._archive = archive
         self._cameras = settings.cameras
         self._pool = WorkerPool()
-        health = Health(camera.id for camera in settings.cameras)
+        self._health = health = Health(camera.id for camera in settings.cameras)
         cameras = {
             camera.id: Camera(
                 camera.camera_options,
@@ -76,6 +78,7 @@ class Service:
         self._background: dict[str, Callable[[], Awaitable[None]]] = {
             "clock": clock.watch,
             "retention": retention.run,
+            "disk": self._watch_disk,
         }
         if listen := settings.service.metrics_listen:
             metrics = partial(serve_metrics, self._fleet, archive, log, listen)
@@ -99,6 +102,10 @@ class Service:
             for task in tasks:
                 task.cancel()
         _log.info("stopped")
+
+    async def _watch_disk(self) -> None:
+        async for available in self._archive.disk.changes():
+            self._health.set_storage(available)
 
     async def _startup(self) -> None:
         await self._server.start()

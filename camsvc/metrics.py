@@ -52,6 +52,10 @@ _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
 
 _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.space.total_bytes),
+    "camsvc_storage_available": (
+        "Whether the disk can keep pictures: 1, or 0.",
+        lambda a: not a.disk.fault,
+    ),
     "camsvc_journal_backlog": ("Writes that wait for the disk.", lambda a: a.queue.pending),
     "camsvc_last_event": ("Number of the newest capture event.", lambda a: a.events.last_sequence),
 }

@@ -35,7 +35,8 @@ class Attempts:
         Raises:
             CameraUnavailable: all attempts failed, or the camera is away.
             CameraFaulted: an operator must act.
-            Unsupported, InvalidRequest, StorageFull: by the work; the camera is well.
+            Unsupported, InvalidRequest, StorageFull, StorageUnavailable: by the work; the camera
+                is well.
         """
         supervisor, options = self._supervisor, self._options
         next_at, failure = 0.0, "nothing"

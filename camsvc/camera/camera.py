@@ -86,7 +86,7 @@ class Camera:
             CameraUnavailable: recovering, or the attempts are used up.
             CameraFaulted: an operator must act.
             CaptureTimeout: the time is over.
-            StorageFull: there is no room for a picture.
+            StorageFull, StorageUnavailable: no picture can be kept.
             RequestIdReused: the request id stands for another request.
             Unsupported, InvalidRequest: by the driver.
         """
@@ -115,7 +115,7 @@ class Camera:
         """Return what an order's request id has led to; None: it has to be taken.
 
         Raises:
-            RequestIdReused, StorageFull, CaptureTimeout.
+            RequestIdReused, StorageFull, StorageUnavailable, CaptureTimeout.
         """
         with self._refusing(order):
             return await self._request_ids.find_kept(order, deadline)

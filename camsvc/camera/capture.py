@@ -79,9 +79,9 @@ class Capture(Call[CaptureResult]):
     async def _shoot(self, attempt: Attempt) -> tuple[m.Captured, bytes | None, str]:
         """Make one attempt; return the answer, the picture if it is in memory, and its file."""
         order = self._order
+        staged = await self._archive.stage(self.ticket.id, attempt.number)
         if self._barrier is not None and attempt.number == 1:
             await self._meet_others(attempt, self._barrier)
-        staged = self._archive.staging_path(self.ticket.id, attempt.number)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
         self.shutter_released = True
         try:

@@ -105,7 +105,7 @@ class CaptureEvents:
         `earlier_s` is what its failed attempts took.
 
         Raises:
-            StorageFull, CameraUnavailable: it cannot be kept.
+            StorageFull, StorageUnavailable: it cannot be kept.
         """
         image = captured.image
         record = replace(

@@ -28,7 +28,7 @@ class RequestIds:
 
         Raises:
             RequestIdReused: the id stands for another request.
-            StorageFull: it has to be taken, and there is no room for a picture.
+            StorageFull, StorageUnavailable: it has to be taken, and no picture can be kept.
             CaptureTimeout: the disk did not answer by the deadline.
         """
         if self._executor.find(order.request_id) is not None:

@@ -1,4 +1,4 @@
-"""grpc.health.v1, of the service and of each camera.
+"""grpc.health.v1, of the service, of each camera, and of the disk.
 
 Not the servicer that grpcio-health-checking has for asyncio: with that one (1.81), a watcher that
 leaves takes the others' updates with it, one that does not read holds up every change, and a stop
@@ -23,6 +23,9 @@ Response = health_pb2.HealthCheckResponse
 
 _CRITICAL = camera_health.Health.CRITICAL
 
+_STORAGE = "storage"
+"""Of its own: a disk that keeps no picture is no reason to start the service again."""
+
 _NOT_SERVING = (State.AWAY, State.RECOVERING, State.FAULTED)
 
 
@@ -30,7 +33,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
     """Reports what serves. A slow watcher misses changes that were undone before it read them."""
 
     def __init__(self, cameras: Iterable[str]) -> None:
-        names = ("", DESCRIPTOR.full_name, *map(_name, cameras))
+        names = ("", DESCRIPTOR.full_name, _STORAGE, *map(_name, cameras))
         self._statuses: dict[str, int] = dict.fromkeys(names, Response.SERVING)
         self._states: dict[str, State] = {}
         self._critical: set[str] = set()
@@ -45,12 +48,13 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
         (self._critical.add if health is _CRITICAL else self._critical.discard)(camera)
         self._update(camera)
 
+    def set_storage(self, available: bool) -> None:
+        """Note whether pictures can be kept."""
+        self._set(_STORAGE, available)
+
     def _update(self, camera: str) -> None:
-        """Note whether a camera serves; without effect once the service stops."""
-        if not self._stopping:
-            serves = self._states.get(camera) not in _NOT_SERVING and camera not in self._critical
-            self._statuses[_name(camera)] = Response.SERVING if serves else Response.NOT_SERVING
-            self._wake()
+        serves = self._states.get(camera) not in _NOT_SERVING and camera not in self._critical
+        self._set(_name(camera), serves)
 
     def stop(self) -> None:
         """Report that nothing serves any more, and end the watching."""
@@ -85,6 +89,12 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stops")
             else:
                 await changed.wait()
+
+    def _set(self, name: str, serves: bool) -> None:
+        """Note what a name has; without effect once the service stops."""
+        if not self._stopping:
+            self._statuses[name] = Response.SERVING if serves else Response.NOT_SERVING
+            self._wake()
 
     def _wake(self) -> None:
         self._changed.set()

@@ -3,18 +3,17 @@
 from camsvc.ipc.messages import Failed
 from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model import errors
-from camsvc.model.retry_hint import DISK_S
 
 _MAX_TEXT = 4096
 
 _PLAIN: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
-        errors.CameraUnavailable,
         errors.DeviceAway,  # before what it is a kind of
         errors.DriverError,
         errors.DriverFault,
         errors.StorageFull,
+        errors.StorageUnavailable,
         errors.Unsupported,
         errors.WorkerLost,  # sent by a worker that has to be replaced
     )
@@ -45,7 +44,5 @@ def error_of(failed: Failed) -> Exception:
     match failed.kind:
         case "InvalidRequest" if failed.violations:
             return errors.InvalidRequest.of(failed.violations)
-        case "CameraUnavailable":
-            return errors.CameraUnavailable(failed.message, retry_after_s=DISK_S)
         case kind:
             return _PLAIN.get(kind, errors.DriverError)(failed.message)

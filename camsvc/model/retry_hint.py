@@ -9,9 +9,6 @@ from collections import deque
 SERVICE_RESTART_S = 1.0
 """What a restart of the service takes."""
 
-DISK_S = 1.0
-"""After which a write that the disk refused is worth another try."""
-
 VIEWER_LEAVES_S = 1.0
 """After which a camera whose viewers are too many may have a place again."""
 

@@ -5,21 +5,22 @@ Nothing here blocks the event loop.
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from camsvc.model.errors import CameraBusy, CaptureNotFound
+from camsvc.model.errors import CameraBusy, CaptureNotFound, StorageUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, Filter
 from camsvc.model.retry_hint import RUNNING_CAPTURE_S
 from camsvc.storage import age_queries, event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.age_floors import Floor
 from camsvc.storage.capture_store import CaptureStore
-from camsvc.storage.database import DISK_ERRORS, Database
+from camsvc.storage.database import Database
 from camsvc.storage.deletion import Deletion
+from camsvc.storage.disk_check import DiskCheck
+from camsvc.storage.disk_errors import DISK_ERRORS
 from camsvc.storage.disk_space import DiskSpace
 from camsvc.storage.event_feed import EventFeed
 from camsvc.storage.files import FileStore
@@ -27,8 +28,8 @@ from camsvc.storage.image_reader import ImageReader, not_found, opened
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import reconcile
 from camsvc.storage.schema import UnusableDatabase
+from camsvc.storage.unkept import UnkeptPictures
 from camsvc.storage.write_queue import MAX_PENDING, RETRY_S, WriteQueue
-from camsvc.system import posix
 
 
 class ArchiveError(Exception):
@@ -42,7 +43,6 @@ class Archive:
         self,
         captures: CaptureStore,
         events: EventFeed,
-        lock: int,
         *,
         age_floors: Sequence[Floor],
         first_number: int,
@@ -52,6 +52,7 @@ class Archive:
         self.events = events
         self.queue = captures.queue
         self.space = captures.space
+        self.disk = captures.disk
         self.age_floors = age_floors
         """Those that were kept when this was opened."""
         self.first_number = first_number
@@ -60,7 +61,6 @@ class Archive:
         self._database = captures.database
         self._deletion = captures.deletion
         self._protected = captures.protected
-        self._lock = lock
 
     @classmethod
     async def open(
@@ -74,16 +74,18 @@ class Archive:
     ) -> Self:
         """Open the data folder, made when missing, and reconcile what a sudden end has left.
 
-        `reserve_bytes` stay free; no capture is pruned for `min_age_s` after it was acknowledged;
-        every `retry_s` what found the disk full is tried again, of which `max_pending` writes are
-        kept before events are dropped.
+        `reserve_bytes` stay free; no capture is pruned for `min_age_s` after its acknowledgement,
+        and a picture that could not be kept is held as long for its retry; every `retry_s` what
+        found the disk full is tried again, of which `max_pending` writes are kept before events are
+        dropped.
 
         Raises:
             ArchiveError: the folder cannot be used.
         """
         store = FileStore(folder)
-        database, lock = await asyncio.to_thread(_open_folder, store, folder)
+        database = await asyncio.to_thread(_open_folder, store, folder)
         space = DiskSpace(store, database, reserve_bytes)
+        disk = DiskCheck(store, database)
         try:
             floors, number = await database.read(
                 lambda db: (age_queries.floors(db), age_queries.last_number(db))
@@ -93,8 +95,8 @@ class Archive:
             await space.refresh()
         except BaseException as error:
             await database.close()
-            os.close(lock)
-            if isinstance(error, DISK_ERRORS):
+            store.close()
+            if isinstance(error, (*DISK_ERRORS, StorageUnavailable)):
                 raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
             raise
         events = EventFeed(database, last_sequence)
@@ -106,15 +108,19 @@ class Archive:
             space=space,
             deletion=Deletion(store, queue),
             protected=Protected(min_age_s),
+            disk=disk,
+            unkept=UnkeptPictures(store, disk, min_age_s),
         )
-        return cls(captures, events, lock, age_floors=floors, first_number=number)
+        return cls(captures, events, age_floors=floors, first_number=number)
 
     async def close(self) -> None:
-        """Let what is being written end, then close everything."""
+        """Let what is being written end, then close everything. No worker may write any more."""
         await self._deletion.close()
         await self.queue.close()
         await self._database.close()
-        os.close(self._lock)
+        with contextlib.suppress(OSError):  # the next start does it
+            await asyncio.to_thread(self._store.sweep)
+        self._store.close()
 
     async def capture(self, capture_id: str) -> CaptureRecord:
         """Return one capture.
@@ -259,24 +265,24 @@ class Archive:
         return await self._database.read(rows.secret)
 
 
-def _open_folder(store: FileStore, folder: Path) -> tuple[Database, int]:
-    """Return the database of a data folder, made when missing, and the lock on it. Blocks."""
+def _open_folder(store: FileStore, folder: Path) -> Database:
+    """Return the database of a data folder, both made when missing, and lock it. Blocks."""
     try:
         store.prepare()
-        lock = posix.lock_file(folder / "lock")
+    except BlockingIOError as error:
+        raise ArchiveError(
+            f"the data folder {folder} is in use by another camsvc; stop that, or choose another "
+            "with --data-dir DIR or service.data_dir"
+        ) from error
     except OSError as error:
         raise ArchiveError(
             f"the data folder {folder} cannot be used: {error.strerror}; choose another with "
             "--data-dir DIR or service.data_dir"
         ) from error
-    if lock is None:
-        raise ArchiveError(
-            f"the data folder {folder} is in use by another camsvc; stop that, or choose another "
-            "with --data-dir DIR or service.data_dir"
-        )
     try:
-        database = Database(folder / "journal.sqlite3", before_commit=store.sync)
+        return Database(
+            folder / "journal.sqlite3", before_batch=store.prepare, before_commit=store.sync
+        )
     except UnusableDatabase as error:
-        os.close(lock)
+        store.close()
         raise ArchiveError(f"the data folder {folder} cannot be used: {error}") from error
-    return database, lock

@@ -7,7 +7,8 @@ one commit, and only then is the file deleted. So after an end at any instant:
 
 - every row that says SUCCEEDED has a whole file;
 - a file without a row was never acknowledged, or was to be deleted;
-- what is in staging belongs to nobody.
+- what is in staging belongs to nobody: pictures held for a retry (see `unkept`) are not
+  acknowledged.
 
 `reconcile` ends at the next start what an end in between has left. Nothing here blocks the event
 loop.
@@ -17,23 +18,26 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from camsvc.ipc.messages import part_path
-from camsvc.model.errors import CameraUnavailable
+from camsvc.model.errors import StorageUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord
-from camsvc.model.retry_hint import DISK_S
 from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
-from camsvc.storage.database import DISK_ERRORS, Database, is_full
+from camsvc.storage.database import Database
 from camsvc.storage.deletion import Deletion
-from camsvc.storage.disk_space import DiskSpace, storage_full
+from camsvc.storage.disk_check import DiskCheck
+from camsvc.storage.disk_errors import DISK_ERRORS, is_full, storage_full, unavailable
+from camsvc.storage.disk_space import DiskSpace
 from camsvc.storage.files import FileStore
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import end, end_if_running
+from camsvc.storage.unkept import UnkeptPicture, UnkeptPictures
 from camsvc.storage.write_queue import WriteQueue
 
 _log = structlog.get_logger()
@@ -49,34 +53,74 @@ class CaptureStore:
     space: DiskSpace
     deletion: Deletion
     protected: Protected
+    disk: DiskCheck
+    unkept: UnkeptPictures
 
     def staging_path(self, capture_id: str, attempt: int) -> str:
         """Return the name of a new file for a worker to write a picture to."""
         return str(self.store.staging_path(capture_id, attempt))
 
+    async def stage(self, capture_id: str, attempt: int) -> str:
+        """Return `staging_path`, if what is written there can be kept: ask before the shutter.
+
+        Raises:
+            StorageUnavailable: it cannot.
+        """
+        await self.disk.require()
+        return self.staging_path(capture_id, attempt)
+
     def discard(self, staged: str) -> None:
         """Delete what a worker may have written to a staging file."""
-        self.queue.post(lambda db: self.store.discard(staged))
+
+        def job(db: sqlite3.Connection) -> None:
+            with contextlib.suppress(OSError):  # it is swept at the end
+                self.store.discard(staged)
+
+        self.queue.post(job)
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
-        """Return the capture that a request id has led to, if it is kept.
+        """Return the capture that a request id has led to, if it is kept, or can be by now.
 
         Raises:
             StorageFull: there is none, and no room for another picture.
+            StorageUnavailable: there is none, and no picture can be kept now.
         """
-        record, free_bytes = await self.database.read(
-            lambda db: (
-                rows.by_request(db, camera, request_id) if request_id else None,
-                self.space.free_bytes(),
-            )
-        )
+        record = await self._kept(camera, request_id)
+        while record is None and (picture := self.unkept.find(camera, request_id)) is not None:
+            await self._retry(picture)
+            record = await self._kept(camera, request_id)
         if record is not None and not self.deletion.is_under_way(record.capture_id):
             self.protected.acknowledge(record.capture_id)
             return record
         if self.queue.overfull:
             raise storage_full(camera, "too much is still to be written of what has happened")
-        self.space.check(camera, free_bytes)
+        await self.disk.require()
+        self.space.check(camera, await asyncio.to_thread(self.space.free_bytes))
         return None
+
+    async def _kept(self, camera: str, request_id: str) -> CaptureRecord | None:
+        if not request_id:
+            return None
+        return await self.database.read(lambda db: rows.by_request(db, camera, request_id))
+
+    async def _retry(self, picture: UnkeptPicture) -> None:
+        """Have a picture kept after all, or wait for the try that is under way."""
+        task = picture.retry
+        if task is None or task.done():
+            task = asyncio.create_task(self._keep_after_all(picture), name="keep after all")
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            picture.retry = task
+        await asyncio.shield(task)
+
+    async def _keep_after_all(self, picture: UnkeptPicture) -> None:
+        """Keep a picture whose capture has FAILED, as a capture of its own.
+
+        Raises: as `succeed`. It is held on then.
+        """
+        await asyncio.to_thread(self.unkept.put_back, picture)
+        record = replace(picture.record, capture_id=str(uuid.uuid4()))
+        await self.succeed(record, picture.staged)
+        self.unkept.remove(picture)
 
     def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:
         """Keep a capture that was accepted, with the event of it if there is one."""
@@ -105,7 +149,7 @@ class CaptureStore:
         by what it takes.
 
         Raises:
-            StorageFull, CameraUnavailable: it cannot be kept. No part of it is.
+            StorageFull, StorageUnavailable: it cannot be kept. No part of it is; see `unkept`.
         """
         started = time.monotonic()
         places: list[str] = []
@@ -137,17 +181,11 @@ class CaptureStore:
         try:
             await self.queue.write(job)
         except DISK_ERRORS as error:
-            # In the picture's own thread's turn: it may have been renamed already, or not.
-            await asyncio.to_thread(self._discard, staged, places)
+            await self.unkept.add(record, staged, places)
             if is_full(error):
                 raise storage_full(record.camera, "it does not fit any more") from error
             _log.error("picture not kept", capture=record.capture_id, error=str(error))
-            raise CameraUnavailable(
-                f"camera {record.camera!r}: its picture could not be written to disk; see the "
-                "service's log",
-                retry_after_s=DISK_S,
-                metadata={"camera": record.camera},
-            ) from error
+            raise unavailable(error) from error
         self.space.add(record.camera, kept.size_bytes, total_bytes)
         self.protected.acknowledge(kept.capture_id)
         return kept
@@ -158,6 +196,8 @@ class CaptureStore:
         The future is done once that is kept, or will be when there is room again. It never fails.
         """
         self.protected.acknowledge(record.capture_id)
+        if record.failure is not None and record.failure.reason == StorageUnavailable.reason:
+            self.disk.doubt()
         return self.queue.post(lambda db: end_if_running(db, record))
 
     def withdraw(self, rejected: EventRecord) -> "asyncio.Future[None]":
@@ -171,8 +211,3 @@ class CaptureStore:
             return event_queries.add_event(db, rejected)
 
         return self.queue.post(job)
-
-    def _discard(self, staged: str, places: list[str]) -> None:
-        self.store.discard(staged)
-        for place in places:
-            self.store.delete(place)

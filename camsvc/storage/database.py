@@ -7,6 +7,7 @@ Invariants:
 - A write that raises is undone alone. When the batch cannot be committed, or one of its writes
   finds the disk full, none of it is kept, and every one of its futures has the error.
 - Every write is answered, whatever happens in the thread.
+- What was written stays where it is looked for: where the file is gone, it is put back.
 - The event loop never waits for the disk.
 """
 
@@ -26,33 +27,25 @@ from typing import Any, TypeVar
 
 import structlog
 
+from camsvc.storage.disk_errors import DISK_ERRORS, is_full, is_ill, unavailable
 from camsvc.storage.schema import UnusableDatabase, connect
+from camsvc.system import posix
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]
 
-DISK_ERRORS = (OSError, sqlite3.Error)
-"""What a write may fail with: the folders' sync with the first, the database with the second."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BATCH = 256
 """Writes that are committed together at most: more would make the first of them wait."""
 _READERS = 3
 _LOG_BYTES = 8 << 20
 """Twice what SQLite itself lets the log grow to before it moves it into the database. It cannot
 start the log over while any query is under way, which may be always."""
+_AWAY_S = 5.0
+"""How long a query waits where the journal is being put back."""
 _QUERY_S = 0.5
 """How long a query that is under way may keep the log from being emptied."""
 
 _log = structlog.get_logger()
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a write has failed for want of room."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +61,8 @@ def attempt(db: Connection, job: Job[T]) -> T | Failed:
     try:
         outcome: T | Failed = job(db)
     except BaseException as error:
-        # A later job that needs less room must not be kept before this one.
-        if is_full(error) or not db.in_transaction:
+        # A later job that needs less of the disk must not be kept before this one.
+        if is_full(error) or is_ill(error) or not db.in_transaction:
             raise
         db.execute("ROLLBACK TO job")
         outcome = Failed(error)
@@ -103,21 +96,27 @@ class _Write(asyncio.Future[T]):
 class Database:
     """The open database. `write`, `read` and `close` are for the event loop's thread."""
 
-    def __init__(self, path: Path, *, before_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        before_commit: Callable[[], None],
+        before_batch: Callable[[], None] = lambda: None,
+    ) -> None:
         """Open the database at `path`, made when missing. Blocks.
 
-        `before_commit` is called in the writer's thread before each commit: what it raises fails
-        the batch.
+        `before_batch` and `before_commit` are called in the writer's thread, the first before
+        anything is written: what they raise fails the batch.
 
         Raises:
             UnusableDatabase: it cannot be opened, made or written to, or is of a newer version.
         """
-        self._writer, *self._readers = connect(path, 1 + _READERS)
+        self._path = path
         self._idle: SimpleQueue[Connection] = SimpleQueue()
-        for reader in self._readers:
-            self._idle.put(reader)
+        self._connect()
         self._log = path.with_name(f"{path.name}-wal")
         self._log_limit = _LOG_BYTES
+        self._before_batch = before_batch
         self._before_commit = before_commit
         self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._closed = False
@@ -144,10 +143,20 @@ class Database:
         """Return what a query returns, in a reader's thread. It sees one state of the database.
 
         A query must be short: the log cannot be started over meanwhile.
+
+        Raises:
+            StorageUnavailable: the database cannot be read.
+            Exception: whatever else the query raises.
         """
         if self._closed:
             raise UnusableDatabase("the journal is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._query, query)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, self._query, query)
+        except DISK_ERRORS as error:
+            if is_ill(error) or isinstance(error, OSError):
+                raise unavailable(error) from error
+            raise
 
     async def close(self) -> None:
         """Let all queued writes and reads end, and close the database."""
@@ -164,7 +173,10 @@ class Database:
             db.close()
 
     def _query(self, query: Job[T]) -> T:
-        db = self._idle.get()  # one for each thread, but for the moments of `_bound_log`
+        try:  # one for each thread, but for the moments of `_bound_log` and `_put_back`
+            db = self._idle.get(timeout=_AWAY_S)
+        except Empty:
+            raise OSError(errno.EBUSY, "the journal is being put back") from None
         try:
             db.execute("BEGIN")
             return query(db)
@@ -207,6 +219,8 @@ class Database:
         future that its own error keeps is never collected, and its error never logged.
         """
         try:
+            self._before_batch()
+            self._put_back()
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [attempt(self._writer, job) for job in jobs]
             self._before_commit()
@@ -221,6 +235,40 @@ class Database:
         """Give a batch's futures their outcomes, on the event loop."""
         for write, outcome in zip(batch, outcomes, strict=True):
             resolve(write, outcome)
+
+    def _connect(self) -> None:
+        self._writer, *self._readers = connect(self._path, 1 + _READERS)
+        self._file = os.stat(self._path)
+        self._connected = True
+        for reader in self._readers:
+            self._idle.put(reader)
+
+    def _put_back(self) -> None:
+        """Where the file was deleted, write all that is known to a new one in its place.
+
+        Raises:
+            OSError, sqlite3.Error: that cannot be done now.
+        """
+        if self._connected:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self._path), self._file):
+                    return
+                raise OSError(errno.ESTALE, "the journal was replaced; start the service again")
+            copy = self._path.with_name(f"{self._path.name}.copy")
+            copy.unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(copy)) as db:
+                self._writer.backup(db)
+            copy.replace(self._path)
+            posix.sync_folder(self._path.parent)
+            # The last one that is closed removes the log by its name: there is no new one yet.
+            self._connected = False
+            for db in [*(self._idle.get() for _ in self._readers), self._writer]:
+                db.close()
+        try:
+            self._connect()
+        except UnusableDatabase as error:
+            raise OSError(errno.EIO, "the journal cannot be put back") from error
+        _log.error("journal was deleted, and is put back")
 
     def _bound_log(self) -> None:
         """Empty the log when it has grown, in a moment without queries.

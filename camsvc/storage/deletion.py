@@ -7,10 +7,10 @@ from functools import partial
 
 import structlog
 
-from camsvc.model.errors import StorageFull
+from camsvc.model.errors import StorageFull, StorageUnavailable
 from camsvc.model.records import CaptureRecord
 from camsvc.storage import queries as rows
-from camsvc.storage.database import DISK_ERRORS, is_full
+from camsvc.storage.disk_errors import DISK_ERRORS, is_full, unavailable
 from camsvc.storage.files import FileStore
 from camsvc.storage.write_queue import WriteQueue
 
@@ -37,6 +37,7 @@ class Deletion:
 
         Raises:
             StorageFull: there was no room to note it; the pictures are gone all the same.
+            StorageUnavailable: it cannot be noted now; nothing is gone.
         """
         if not records:
             return
@@ -66,7 +67,7 @@ class Deletion:
             await self._queue.write(delete_rows)
         except DISK_ERRORS as error:
             if not is_full(error):
-                raise
+                raise unavailable(error) from error
             # Nothing can be written, not even that something goes. The files make room for that;
             # should the end come now, the next start finds their rows and reconciles them.
             await asyncio.to_thread(self._unlink, paths)
@@ -74,7 +75,7 @@ class Deletion:
                 await self._queue.write(delete_rows)
             except DISK_ERRORS as again:
                 if not is_full(again):
-                    raise
+                    raise unavailable(again) from again
                 self._waiting |= {record.capture_id for record in records}
                 self._queue.post(delete_rows)
                 raise StorageFull(
@@ -93,7 +94,7 @@ class Deletion:
         self._under_way.subtract(ids)
         self._under_way += collections.Counter()  # which drops those that are not any more
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, StorageFull | OSError | sqlite3.Error):
+        if isinstance(error, StorageFull | StorageUnavailable | OSError | sqlite3.Error):
             _log.warning("captures not deleted", error=str(error))
         elif error is not None:
             _log.error("captures not deleted", exc_info=error)

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from camsvc.model.errors import StorageFull
 from camsvc.storage import queries as rows
 from camsvc.storage.database import Database
+from camsvc.storage.disk_errors import storage_full
 from camsvc.storage.files import FileStore
 
 _FIRST_PICTURE_BYTES = 8 << 20
@@ -58,12 +58,3 @@ class DiskSpace:
     def free_bytes(self) -> int:
         """Return what is free where the pictures are. Blocks: not for the event loop."""
         return self._store.free_bytes()
-
-
-def storage_full(camera: str, why: str) -> StorageFull:
-    """Return the error of a picture that there is no room for."""
-    return StorageFull(
-        f"camera {camera!r}: no room for another picture: {why}; delete captures, or make room on "
-        "the service's disk",
-        metadata={"camera": camera},
-    )

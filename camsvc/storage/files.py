@@ -5,6 +5,7 @@
     captures/2026-08-01/<capture id>.jpg    kept, by the UTC date of the capture's creation
     captures/2026-08-01/<capture id>.1.nef
     orphans/<name>                          found without a record
+    lock                                    held while the folder is in use
 
 Invariant: a picture is renamed into `captures/` once it is complete and on the disk, and `sync`
 makes its name last. So whatever `captures/` has is whole, and whatever was recorded after a `sync`
@@ -14,10 +15,12 @@ All methods but `staging_path` block, and may be called from any thread. They ra
 """
 
 import contextlib
+import errno
 import mimetypes
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -29,6 +32,9 @@ _STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
 _MODE = 0o750
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/tiff": "tif", "image/webp": "webp"}
 """What `mimetypes` says of these depends on the machine and the version of Python."""
+_PROBE_BYTES = 4096
+_SPARE_DESCRIPTORS = 8
+"""What keeping a picture needs at most: its file, its folders, the journal's files."""
 _RAW = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
 """A maker's raw files, such as image/x-nikon-nef."""
 
@@ -41,13 +47,51 @@ class FileStore:
         self._lock = Lock()
         """Held where dated folders come and go, and for `_unsynced`."""
         self._unsynced: set[Path] = set()
+        self._folders = (self._folder, self._folder / _STAGING, self._folder / _CAPTURES)
+        self._held: int | None = None
+        """The descriptor of the lock."""
 
     def prepare(self) -> None:
-        """Make the folders that are missing."""
-        for folder in (self._folder, self._folder / _STAGING, self._folder / _CAPTURES):
+        """Make the folders that are missing, and lock them: also where others have deleted them.
+
+        Raises:
+            BlockingIOError: another camsvc has the lock.
+        """
+        for folder in self._folders:
             if not folder.is_dir():
                 folder.mkdir(_MODE, parents=True, exist_ok=True)
                 posix.sync_folder(folder.parent)
+        path = self._folder / "lock"
+        with contextlib.suppress(FileNotFoundError):
+            if self._held is not None and os.path.samestat(os.fstat(self._held), path.stat()):
+                return
+        lock = posix.lock_file(path)
+        if lock is None:
+            raise BlockingIOError(errno.EAGAIN, "the data folder is in use by another camsvc")
+        self.close()
+        self._held = lock
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def probe(self, *, write: bool) -> None:
+        """Look whether a picture can be kept now; `write` tries it.
+
+        Raises:
+            OSError: none can.
+        """
+        for folder in self._folders:
+            posix.require_writable(folder)
+        with contextlib.ExitStack() as spare:
+            for _ in range(_SPARE_DESCRIPTORS):
+                spare.enter_context(open(os.devnull, "rb", buffering=0))
+        if write:
+            with tempfile.TemporaryFile(dir=self._folder / _STAGING, buffering=0) as file:
+                file.write(bytes(_PROBE_BYTES))
+                os.fsync(file.fileno())
 
     def staging_path(self, capture_id: str, attempt: int) -> Path:
         """Return where an attempt's picture is to be written. Does not touch the disk."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from camsvc.model.errors import CaptureNotFound
 from camsvc.model.records import CaptureRecord, StoredImage
+from camsvc.storage.disk_errors import unavailable
 from camsvc.system import posix
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
@@ -23,8 +24,15 @@ class ImageReader:
     fd: int
 
     async def read(self, offset: int, size_bytes: int) -> bytes:
-        """Return bytes of it; fewer at its end."""
-        return await asyncio.to_thread(posix.read_at, self.fd, size_bytes, offset)
+        """Return bytes of it; fewer at its end.
+
+        Raises:
+            StorageUnavailable: they cannot be read.
+        """
+        try:
+            return await asyncio.to_thread(posix.read_at, self.fd, size_bytes, offset)
+        except OSError as error:
+            raise unavailable(error) from error
 
 
 @contextlib.asynccontextmanager
@@ -35,12 +43,15 @@ async def opened(path: Callable[[], Path], capture_id: str) -> AsyncIterator[int
 
     Raises:
         CaptureNotFound: the file is gone.
+        StorageUnavailable: it cannot be opened now.
     """
     opening = asyncio.create_task(asyncio.to_thread(lambda: os.open(path(), _READ)), name="open")
     try:
         fd = await asyncio.shield(opening)
     except FileNotFoundError:
         raise not_found(capture_id) from None
+    except OSError as error:
+        raise unavailable(error) from error
     except asyncio.CancelledError:
         opening.add_done_callback(_close_again)
         raise

@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from camsvc.model.clock import Moment
-from camsvc.model.errors import StorageFull
+from camsvc.model.errors import StorageFull, StorageUnavailable
 from camsvc.storage.age_floors import AgeFloors
 from camsvc.storage.archive import Archive
 from camsvc.storage.trusted_clock import TrustedClock
@@ -82,8 +82,8 @@ class Retention:
         while True:
             try:
                 await self.enforce()
-            except (OSError, sqlite3.Error, StorageFull) as error:  # it is tried again
-                _log.error("retention failed", error=str(error))
+            except (OSError, sqlite3.Error, StorageFull, StorageUnavailable) as error:
+                _log.error("retention failed", error=str(error))  # it is tried again
             if self._archive.space.total_bytes > self._max_bytes:
                 again_s = max(_AGAIN_S, self._settings.min_age_s / _LOOKS_PER_MIN_AGE)
                 await asyncio.sleep(min(again_s, self._interval_s))

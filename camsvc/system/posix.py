@@ -7,6 +7,7 @@ drivers have a seam of their own for the devices, `drivers/linux`.
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import fcntl
 import os
@@ -20,6 +21,8 @@ _PR_SET_PDEATHSIG = 1
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _POOLED_BYTES, _KEPT_BYTES = 16 << 20, 64 << 20
+
+_DESCRIPTORS = 65_536
 
 
 def nameless_file() -> int:
@@ -55,6 +58,26 @@ def pool_pictures() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_M_MMAP_THRESHOLD, _POOLED_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its children open as many files as it may, up to 65,536.
+
+    Not more: some libraries go through all numbers that there may be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # where the system has a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Check whether files can be made in a folder, without making one. Raises OSError."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def die_with(parent_pid: int) -> None:

@@ -19,7 +19,7 @@ from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model import clock, errors
 from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker.live import LiveReader
-from camsvc.worker.still import StillWriter
+from camsvc.worker.still import StillWriter, new_file
 
 
 class Commands:
@@ -181,27 +181,30 @@ class Commands:
 
     def _capture(self, command: m.Capture) -> m.Answer:
         shot, driver = command.shot, self.opened
-        try:
-            if self._applied is None:
-                self._apply_shot(shot)
-            self._percent = -1
-            started = time.perf_counter()
-            asked = clock.now()
-            frame = driver.capture(shot)
-            driver_s = time.perf_counter() - started
-            taken = clock.acquired(frame.acquisition_time_ns, asked)
-            if taken.monotonic_ns < asked.monotonic_ns:
-                age_s = (asked.monotonic_ns - taken.monotonic_ns) / 1e9
-                raise errors.DriverError(
-                    f"stale picture: taken {age_s:.3f} s before it was asked for"
-                )
-            frame = replace(frame, acquisition_time_ns=taken.wall_ns)
-            values = {c.name: c.value for c in driver.controls() if c.value is not None}
-            values |= frame.controls
-        finally:
-            self._percent = None
-            self.restore_controls()
-        return self._still.hand_over(frame, command, self._open_device, values, driver_s)
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(new_file(command.path))
+                if self._applied is None:
+                    self._apply_shot(shot)
+                self._percent = -1
+                started = time.perf_counter()
+                asked = clock.now()
+                frame = driver.capture(shot)
+                driver_s = time.perf_counter() - started
+                taken = clock.acquired(frame.acquisition_time_ns, asked)
+                if taken.monotonic_ns < asked.monotonic_ns:
+                    age_s = (asked.monotonic_ns - taken.monotonic_ns) / 1e9
+                    raise errors.DriverError(
+                        f"stale picture: taken {age_s:.3f} s before it was asked for"
+                    )
+                frame = replace(frame, acquisition_time_ns=taken.wall_ns)
+                values = {c.name: c.value for c in driver.controls() if c.value is not None}
+                values |= frame.controls
+            finally:
+                self._percent = None
+                self.restore_controls()
+            device = self._open_device
+            return self._still.hand_over(frame, command, device, values, driver_s, file=file)
 
     def _apply_shot(self, shot: Shot) -> None:
         """Do what can be done before the trigger; `restore_controls` has to follow in any case.

@@ -1,6 +1,7 @@
 """A still on its way out of the worker: finished, in the slot, and hashed and synced in its file.
 
-The file is whole or not there at all, unless the worker is killed while it writes.
+The file is there, empty, before the shutter: where none can be made, no picture is taken. It is
+whole in the end or not there at all, unless the worker is killed meanwhile.
 """
 
 import contextlib
@@ -9,7 +10,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from camsvc.images import codec, exif, jpeg
 from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
@@ -43,12 +45,16 @@ class StillWriter:
         device: DeviceInfo,
         controls: dict[str, ControlValue],
         driver_s: float,
+        *,
+        file: BinaryIO,
     ) -> Captured:
         """Finish a frame as `command` wants it, and hand it over. `controls` are the shot's.
 
+        `file` is that of `command`, as `new_file` gives it.
+
         Raises:
             StorageFull: there is no room for it.
-            CameraUnavailable: it could not be written; the camera is well.
+            StorageUnavailable: it could not be written; the camera is well.
             DriverError: the camera's file is not whole.
         """
         started = time.perf_counter()
@@ -58,7 +64,7 @@ class StillWriter:
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
         encoded = time.perf_counter()
         try:
-            sha256 = store(command.path, pieces, read_soon=slot == NO_SLOT)
+            sha256 = store(file, pieces, read_soon=slot == NO_SLOT)
             others = _store_others(frame, command.path)
         except Exception:
             if slot != NO_SLOT:
@@ -94,7 +100,8 @@ def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     """
     stored = []
     for number, file in enumerate(frame.others, start=1):
-        sha256 = store(part_path(path, number), [memoryview(file.data)])
+        with new_file(part_path(path, number)) as part:
+            sha256 = store(part, [memoryview(file.data)])
         is_jpeg = file.mime_type == codec.JPEG
         width, height = jpeg.whole_size(file.data) if is_jpeg else (0, 0)
         stored.append(
@@ -112,8 +119,29 @@ def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     return stored
 
 
-def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) -> str:
-    """Write a picture to a new file and sync it; return its SHA-256 in hexadecimal.
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[BinaryIO]:
+    """Give a new file, which is removed where the block fails.
+
+    Raises:
+        StorageFull, StorageUnavailable: none can be made. Neither names the path, as their texts
+            reach clients.
+    """
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
+    except OSError as error:
+        raise _failure(error, "a picture") from error
+    try:
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            yield file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def store(file: BinaryIO, pieces: Sequence[memoryview], *, read_soon: bool = True) -> str:
+    """Write a picture to a new file, sync and close it; return its SHA-256 in hexadecimal.
 
     Unless it is `read_soon`, the system need not cache it: the next one then finds memory that is
     in use already, where a virtual machine has to ask its host for more (0.4 instead of 6.5 ms for
@@ -125,8 +153,7 @@ def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) ->
 
     Raises:
         StorageFull: there is no room for it.
-        CameraUnavailable: it could not be written; nothing is left. Neither names the path, as
-            their texts reach clients.
+        StorageUnavailable: it could not be written.
     """
     digest = hashlib.sha256()
 
@@ -137,41 +164,32 @@ def store(path: str, pieces: Sequence[memoryview], *, read_soon: bool = True) ->
     hashing = threading.Thread(target=digest_all, name="sha256")
     hashing.start()
     try:
-        _write(path, pieces, read_soon=read_soon)
+        with file:  # only when it is closed do some file systems report that there is no room
+            _write(file.fileno(), pieces, read_soon=read_soon)
     except OSError as error:
-        raise _failure(error, sum(map(len, pieces))) from error
+        raise _failure(error, f"a picture of {sum(map(len, pieces))} bytes") from error
     finally:
         hashing.join()
     return digest.hexdigest()
 
 
-def _write(path: str, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
-    try:
-        try:
-            for piece in pieces:
-                left = piece
-                while left:
-                    left = left[os.write(fd, left) :]
-            os.fsync(fd)
-            if not read_soon:
-                posix.drop_cached(fd)
-        finally:
-            os.close(fd)  # only here do some file systems report that there is no room
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
+def _write(fd: int, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
+    for piece in pieces:
+        left = piece
+        while left:
+            left = left[os.write(fd, left) :]
+    os.fsync(fd)
+    if not read_soon:
+        posix.drop_cached(fd)
 
 
-def _failure(error: OSError, size_bytes: int) -> Exception:
+def _failure(error: OSError, what: str) -> Exception:
     if error.errno in _FULL:
         return errors.StorageFull(
-            f"no room for a picture of {size_bytes} bytes where the service keeps its pictures; "
-            "delete captures, or make room on the service's disk"
+            f"no room for {what} where the service keeps its pictures; delete captures, or make "
+            "room on the service's disk"
         )
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return errors.CameraUnavailable(
-        f"the picture of {size_bytes} bytes could not be written to the service's disk: "
-        f"{error.strerror} ({name})"
+    return errors.StorageUnavailable(
+        f"{what} cannot be written to the service's disk: {error.strerror} ({name})"
     )

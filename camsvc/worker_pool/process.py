@@ -108,7 +108,7 @@ class WorkerProcess:
 
         Raises:
             DriverError, DriverFault, Unsupported, InvalidRequest: the driver's own.
-            StorageFull, CameraUnavailable: a picture could not be written; the camera is well.
+            StorageFull, StorageUnavailable: a picture could not be written; the camera is well.
             WorkerTimeout: no answer within `timeout_s`; the worker still hangs then.
             WorkerLost: the worker ended before it answered.
         """

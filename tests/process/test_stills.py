@@ -18,10 +18,10 @@ from PIL.ExifTags import IFD, Base
 from camsvc.ipc import messages as m
 from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
-    CameraUnavailable,
     DriverError,
     InvalidRequest,
     StorageFull,
+    StorageUnavailable,
     WorkerTimeout,
 )
 from camsvc.model.options import Launch
@@ -304,7 +304,7 @@ def in_a_small_world(folder: Path, tmp_path: Path, *commands: str) -> str:
 
 async def refused(worker: WorkerProcess, folder: Path, inline_bytes: int = 0) -> Exception:
     """Capture into a folder that takes no picture, and look at what that leaves."""
-    with pytest.raises((StorageFull, CameraUnavailable)) as caught:
+    with pytest.raises((StorageFull, StorageUnavailable)) as caught:
         await take(worker, folder / "picture", inline_bytes=inline_bytes)
     assert str(folder) not in str(caught.value)
     seen_by_worker = f"/proc/{worker.pid}/root{folder}"
@@ -332,7 +332,7 @@ async def test_a_disk_that_may_not_be_written_is_not_a_full_one(
     folder.mkdir()
     python = in_a_small_world(folder, tmp_path, "mount -t tmpfs -o ro tmpfs $folder")
     error = await refused(await camera(python=python), folder)
-    assert isinstance(error, CameraUnavailable)
+    assert isinstance(error, StorageUnavailable)
     assert "EROFS" in str(error)
 
 

@@ -24,7 +24,7 @@ class FakeArchive:
         self.wrong: list[str] = []
         """What no camera may do, and one has done: an error may end where nobody sees it."""
 
-    def staging_path(self, capture_id: str, attempt: int) -> str:
+    async def stage(self, capture_id: str, attempt: int) -> str:
         return f"{capture_id}.{attempt}"
 
     def discard(self, staged: str) -> None:

@@ -1,7 +1,9 @@
 """A disk of a few megabytes, seen only by those who enter it."""
 
 import asyncio
+import contextlib
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -64,6 +66,17 @@ class SmallDisk:
         """Run a command inside, which must succeed."""
         said = await _fails(*self.entering, *command)
         assert not said, said
+
+    @contextlib.asynccontextmanager
+    async def read_only(self) -> AsyncIterator[None]:
+        """Let nothing new be made in it; a file that is open for writing stays so."""
+        folder = str(self._folder)
+        await self.run("mount", "--bind", folder, folder)
+        await self.run("mount", "-o", "remount,bind,ro", folder)
+        try:
+            yield
+        finally:
+            await self.run("umount", folder)
 
     @property
     def free_bytes(self) -> int:

@@ -4,12 +4,12 @@ import pytest
 
 from camsvc.ipc.errors import error_of, failure
 from camsvc.model.errors import (
-    CameraUnavailable,
     DeviceAway,
     DriverError,
     DriverFault,
     InvalidRequest,
     StorageFull,
+    StorageUnavailable,
     Unsupported,
     WorkerLost,
 )
@@ -29,7 +29,7 @@ class InUse(DeviceAway):
         (Unsupported("no"), Unsupported),
         (WorkerLost("spent"), WorkerLost),
         (StorageFull("full"), StorageFull),
-        (CameraUnavailable("the disk fails"), CameraUnavailable),
+        (StorageUnavailable("the disk fails"), StorageUnavailable),
         (InvalidRequest("controls", "too much"), InvalidRequest),
         (InvalidRequest.of({"controls[a]": "too much", "controls[b]": "no"}), InvalidRequest),
     ],

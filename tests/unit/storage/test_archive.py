@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from camsvc.model.errors import CameraUnavailable, CaptureNotFound, StorageFull
+from camsvc.model.errors import CaptureNotFound, StorageFull, StorageUnavailable
 from camsvc.model.records import CaptureState, EventType, Failure
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
@@ -102,7 +102,7 @@ async def test_a_second_picture_of_a_request_id_is_not_kept(
     archive: Archive, folder: Folder
 ) -> None:
     first = await keep(archive, capture("a", request_id="one"))
-    with pytest.raises(CameraUnavailable):
+    with pytest.raises(StorageUnavailable):
         await keep(archive, capture("b", request_id="one"))
     assert await archive.captures.find_by_request_id("cam", "one") == first
     assert folder.files() == [f"{DATED}/a.jpg"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from unittest.mock import AsyncMock
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,6 +10,7 @@ from structlog.testing import capture_logs
 from camsvc.model.errors import CameraBusy, CaptureNotFound
 from camsvc.model.records import CaptureState, Filter
 from camsvc.storage.archive import Archive
+from camsvc.storage.disk_check import DiskCheck
 from camsvc.storage.files import FileStore
 from tests.support.keeping import (
     BOUND_S,
@@ -186,6 +188,7 @@ async def test_a_capture_that_is_being_deleted_answers_for_its_request_id_no_mor
     """A client that was told of it now could not fetch it."""
     release = threading.Event()
     monkeypatch.setattr(FileStore, "discard", lambda *_: release.wait(BOUND_S))
+    monkeypatch.setattr(DiskCheck, "require", AsyncMock())  # which would wait for the writer, too
     await keep(archive, capture("a", request_id="one"))
     archive.captures.discard("nothing")  # which holds the writer's thread up
     deleting = asyncio.create_task(archive.prune(excess_bytes=1))

@@ -98,6 +98,8 @@ async def test_staged_files_are_swept(folder: Folder) -> None:
     async with opened(folder) as archive:
         await keep(archive, capture("a"))
         staged(archive, capture("b"), b"half of it")
+    assert folder.files() == [f"{DATED}/a.jpg"], "at a clean end, too"
+    folder.put("staging/b.1", b"half of it")
     with capture_logs() as logs:
         async with opened(folder):
             assert folder.files() == [f"{DATED}/a.jpg"]
@@ -308,7 +310,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_the_folder_left_as_i
 ) -> None:
     async with opened(folder) as archive:
         await keep(archive, capture("a"))
-        staged(archive, capture("b"))
+    folder.put("staging/b.1")
     folder.rows("PRAGMA user_version = 99")
     with pytest.raises(ArchiveError, match="version 99"):
         await Archive.open(folder.path)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from camsvc.model.errors import StorageUnavailable
 from camsvc.model.records import EventRecord, EventType
 from camsvc.storage import event_queries, schema
 from camsvc.storage import queries as rows
@@ -232,7 +233,7 @@ async def test_a_write_whose_caller_has_left_is_done_all_the_same(rig: Rig) -> N
 
 
 async def test_a_reader_cannot_write(rig: Rig) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with pytest.raises(StorageUnavailable, match="readonly"):
         await rig.journal.read(add)
 
 

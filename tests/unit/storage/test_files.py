@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> FileStore:
+def store(folder: Path) -> Iterator[FileStore]:
     store = FileStore(folder)
     store.prepare()
-    return store
+    yield store
+    store.close()
 
 
 def keep(store: FileStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
@@ -37,13 +39,15 @@ def keep(store: FileStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
 
 def test_the_folders_are_made_for_the_service_and_its_group(folder: Path) -> None:
     umask = os.umask(0o022)
+    store = FileStore(folder)
     try:
-        FileStore(folder).prepare()
+        store.prepare()
     finally:
         os.umask(umask)
     for made in (folder, folder / "staging", folder / "captures"):
         assert made.stat().st_mode & 0o777 == 0o750
-    FileStore(folder).prepare()  # once more is fine
+    store.prepare()  # once more is fine
+    store.close()
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(folder: Path) -> None:

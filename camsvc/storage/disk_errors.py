@@ -1,0 +1,59 @@
+"""What the disk refuses, told apart: full, unavailable, or not the disk's doing at all."""
+
+import errno
+import sqlite3
+
+from camsvc.model.errors import StorageFull, StorageUnavailable
+
+DISK_ERRORS = (OSError, sqlite3.Error)
+"""What a write may fail with: the folders' sync with the first, the database with the second."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_DATABASE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_ILL_DATABASE = (
+    *_FULL_DATABASE,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write has failed for want of room."""
+    if isinstance(error, sqlite3.Error):
+        return _code(error) in _FULL_DATABASE
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_ill(error: BaseException) -> bool:
+    """Whether it is the database that failed, whatever it was asked; not what was asked."""
+    return isinstance(error, sqlite3.Error) and _code(error) in _ILL_DATABASE
+
+
+def unavailable(error: BaseException) -> StorageUnavailable:
+    """Return what clients are told of an error of the disk: without a path of the server."""
+    if isinstance(error, OSError):
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        why = f"{error.strerror} ({name})"
+    else:
+        why = f"the journal says {str(error)!r}"
+    return StorageUnavailable(
+        f"the service's disk cannot be used now: {why}; an operator has to look at its data folder"
+    )
+
+
+def storage_full(camera: str, why: str) -> StorageFull:
+    """Return the error of a picture that there is no room for."""
+    return StorageFull(
+        f"camera {camera!r}: no room for another picture: {why}; delete captures, or make room on "
+        "the service's disk",
+        metadata={"camera": camera},
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
