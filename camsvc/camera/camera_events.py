@@ -5,7 +5,13 @@ import time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.view import CaptureStatistics
-from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull, StorageFull
+from camsvc.model.errors import (
+    CameraBusy,
+    CameraServiceError,
+    QueueFull,
+    StorageFull,
+    StorageUnavailable,
+)
 from camsvc.model.lifecycle import State
 from camsvc.model.records import EventRecord, EventType, Failure
 
@@ -33,7 +39,8 @@ class CameraEvents(CameraObserver):
     def on_rejected(self, error: CameraServiceError, request_id: str) -> None:
         busy = isinstance(error, CameraBusy | QueueFull)
         self._statistics.captures_busy += busy
-        self._statistics.captures_rejected += busy or isinstance(error, StorageFull)
+        no_disk = isinstance(error, StorageFull | StorageUnavailable)
+        self._statistics.captures_rejected += busy or no_disk
         self._note(EventType.REJECTED, error, request_id)
 
     def _note(

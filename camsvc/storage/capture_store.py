@@ -113,13 +113,14 @@ class CaptureStore:
         await asyncio.shield(task)
 
     async def _keep_after_all(self, picture: UnkeptPicture) -> None:
-        """Keep a picture whose capture has FAILED, as a capture of its own.
+        """Keep a picture whose capture has FAILED, as a capture of its own, unless it was deleted.
 
         Raises: as `succeed`. It is held on then.
         """
-        await asyncio.to_thread(self.unkept.put_back, picture)
-        record = replace(picture.record, capture_id=str(uuid.uuid4()))
-        await self.succeed(record, picture.staged)
+        await self.disk.require()  # what is there can be seen only then
+        if await asyncio.to_thread(self.unkept.put_back, picture):
+            record = replace(picture.record, capture_id=str(uuid.uuid4()))
+            await self.succeed(record, picture.staged)
         self.unkept.remove(picture)
 
     def begin(self, record: CaptureRecord, event: EventRecord | None) -> None:

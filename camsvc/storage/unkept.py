@@ -6,6 +6,7 @@ or at its next start.
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass
 
 from camsvc.ipc.messages import part_path
@@ -57,11 +58,13 @@ class UnkeptPictures:
         """Hold a picture no longer."""
         self._held.pop((picture.record.camera, picture.record.request_id), None)
 
-    def put_back(self, picture: UnkeptPicture) -> None:
-        """Move what has got to its place back to staging, as far as that can be done. Blocks."""
+    def put_back(self, picture: UnkeptPicture) -> bool:
+        """Move what has got to its place back to staging; return whether all is there. Blocks."""
         for number, place in picture.places:
             with contextlib.suppress(OSError):
                 self._store.path(place).rename(part_path(picture.staged, number))
+        parts = range(len(picture.record.files))
+        return all(os.path.exists(part_path(picture.staged, number)) for number in parts)
 
     def _expire_later(self, picture: UnkeptPicture) -> None:
         asyncio.get_running_loop().call_later(self._hold_s, self._expire, picture)

@@ -159,7 +159,8 @@ async def test_what_a_sudden_end_leaves_is_put_right_and_reported(tmp_path: Path
         assert log["capture has lost its picture"]["capture"] == lost.capture_id
         assert log["picture without a capture set aside"]["file"].endswith("/stranger.jpg")
         assert log["the last run ended suddenly"]["unfinished"] == 1
-        assert log["the last run ended suddenly"]["swept"] == 2
+        # The two, and the file of the shot under way, if its worker had come so far.
+        assert log["the last run ended suddenly"]["swept"] in (2, 3)
         assert list((data / "staging").iterdir()) == []
         assert [p.stem for p in data.glob("captures/*/*")] == [kept.capture_id]
         assert [p.read_bytes() for p in (data / "orphans").iterdir()] == [stranger]

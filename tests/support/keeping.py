@@ -29,15 +29,19 @@ RETRY_S = 0.02
 
 
 class Disk:
-    """What the archive writes to. While `full`, nothing is committed, but what is there stays."""
+    """What the archive writes to. While `full`, nothing is committed, but what is there stays.
+
+    So it is while it is `ill`: that is the number of its error.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
+        self.ill = 0
         sync = FileStore.sync
 
         def sync_or_fail(store: FileStore) -> None:
-            if self.full:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if number := errno.ENOSPC if self.full else self.ill:
+                raise OSError(number, os.strerror(number))
             sync(store)
 
         monkeypatch.setattr(FileStore, "sync", sync_or_fail)

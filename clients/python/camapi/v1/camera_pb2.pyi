@@ -361,7 +361,9 @@ class CameraStatistics(_message.Message):
     captures_failed: _builtins.int
     """Captures that ended FAILED."""
     captures_rejected: _builtins.int
-    """Capture requests refused before the shutter, as busy, as queue full, or as storage full."""
+    """Capture requests refused before the shutter, as busy, as queue full, or for the disk's sake
+    (STORAGE_FULL, STORAGE_UNAVAILABLE).
+    """
     live_viewers: _builtins.int
     """LiveView streams open now."""
     frames: _builtins.int

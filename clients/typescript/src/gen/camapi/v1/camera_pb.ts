@@ -404,7 +404,8 @@ export type CameraStatistics = Message<"camapi.v1.CameraStatistics"> & {
   capturesFailed: bigint;
 
   /**
-   * Capture requests refused before the shutter, as busy, as queue full, or as storage full.
+   * Capture requests refused before the shutter, as busy, as queue full, or for the disk's sake
+   * (STORAGE_FULL, STORAGE_UNAVAILABLE).
    *
    * @generated from field: int64 captures_rejected = 3;
    */
