@@ -31,7 +31,7 @@ from camsvc.storage import event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.database import Database
 from camsvc.storage.deletion import Deletion
-from camsvc.storage.disk_check import DiskCheck
+from camsvc.storage.disk_check import FRESH_S, DiskCheck
 from camsvc.storage.disk_errors import DISK_ERRORS, is_full, storage_full, unavailable
 from camsvc.storage.disk_space import DiskSpace
 from camsvc.storage.files import FileStore
@@ -66,7 +66,7 @@ class CaptureStore:
         Raises:
             StorageUnavailable: it cannot.
         """
-        await self.disk.require()
+        await self.disk.require(FRESH_S)
         return self.staging_path(capture_id, attempt)
 
     def discard(self, staged: str) -> None:

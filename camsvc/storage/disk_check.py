@@ -19,6 +19,10 @@ _log = structlog.get_logger()
 _LOOK_S = 1.0
 """How often it is looked whether a fault has begun or ended."""
 
+FRESH_S = 0.1
+"""How long what a look has found is good enough just before the shutter: another one would wait for
+the sync of what the capture itself has begun (2 to 3 ms of an SSD)."""
+
 
 class DiskCheck:
     """The disk as the last look has found it. For the event loop's thread."""
@@ -26,18 +30,26 @@ class DiskCheck:
     def __init__(self, store: FileStore, database: Database) -> None:
         self._store = store
         self._database = database
-        self._looked = -math.inf
+        self._looked = self._well = -math.inf
+        """When a look has last begun; when the last one has that has found no fault."""
         self._doubtful = False
         self.fault = ""
         """Why no picture can be kept; empty while one can."""
 
-    async def require(self) -> None:
-        """Look whether a picture can be kept; a full disk is not told here.
+    async def require(self, max_age_s: float = 0.0) -> None:
+        """Look whether a picture can be kept, unless a look less old has found that it can.
+
+        A full disk is not told here.
 
         Raises:
             StorageUnavailable: none can be now.
         """
-        if not self.fault or asyncio.get_running_loop().time() > self._looked + _LOOK_S:
+        now = asyncio.get_running_loop().time()
+        if self.fault:
+            known = now < self._looked + _LOOK_S
+        else:
+            known = now < self._well + max_age_s and not self._doubtful
+        if not known:
             await self._look()
         if self.fault:
             raise StorageUnavailable(self.fault)
@@ -57,14 +69,14 @@ class DiskCheck:
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self) -> None:
-        if self.fault:  # those that ask meanwhile need not wait
-            self._looked = asyncio.get_running_loop().time()
+        began = self._looked = asyncio.get_running_loop().time()
         fault, write = "", self._doubtful
         try:
             # In the writer's turn: the folders and the journal are there then, and not locked.
             await self._database.write(lambda db: self._store.probe(write=write))
             if write:
                 self._doubtful = False
+            self._well = began
         except DISK_ERRORS as error:
             if not is_full(error):
                 fault = unavailable(error).message

@@ -21,8 +21,9 @@ const requestIds = new WeakMap<ConnectError, string>();
  */
 export type Reason =
   | ("CAMERA_BUSY" | "QUEUE_FULL" | "STORAGE_FULL" | "CAMERA_UNAVAILABLE" | "CAMERA_FAULTED")
-  | ("STORAGE_UNAVAILABLE" | "CAMERA_NOT_FOUND" | "CAPTURE_NOT_FOUND" | "CAPTURE_TIMEOUT" | "UNSUPPORTED")
-  | ("INVALID_REQUEST" | "REQUEST_ID_REUSED" | "UNAUTHENTICATED" | "PERMISSION_DENIED");
+  | ("CAMERA_NOT_FOUND" | "CAPTURE_NOT_FOUND" | "CAPTURE_TIMEOUT" | "UNSUPPORTED")
+  | ("INVALID_REQUEST" | "REQUEST_ID_REUSED" | "UNAUTHENTICATED" | "PERMISSION_DENIED")
+  | "STORAGE_UNAVAILABLE";
 
 /**
  * An error of the service, its details read: what an error is after `isFaulted` and its like.
