@@ -37,14 +37,14 @@ def _doing(row: Row) -> str:
 
 def _seen(row: Row) -> str:
     parts = []
+    when = row.get("when", "")
+    after = f" after `{when}`" if when.endswith("_s") else f" {when}" if when else ""
     if row.get("result"):
-        parts.append("succeeds")
+        parts.append(f"succeeds{after}")
     if "sees" in row:
         parts.append(", ".join(row["sees"]))
     if "error" in row:
         names = TABLE["errors"][row["error"]]
-        when = row.get("when", "")
-        after = f" after `{when}`" if when.endswith("_s") else f" {when}" if when else ""
         parts.append(f"`{names['python']}`, `{names['typescript']}`{after}")
     if "presses" in row:
         parts.append(f"{row['presses']} press of the shutter")

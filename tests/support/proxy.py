@@ -20,6 +20,7 @@ class Proxy:
         self._port = int(port)
         self._lines: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._dead: set[asyncio.StreamWriter] = set()
         self._allowed: int | None = None
         self.address = ""
         self.cuts = 0
@@ -51,6 +52,13 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def forget(self) -> None:
+        """Swallow from now on what the lines there are carry, as a router that has forgotten them.
+
+        New ones work.
+        """
+        self._dead = set(self._writers)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -78,6 +86,8 @@ class Proxy:
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
+                if writer in self._dead:
+                    continue
                 writer.write(data)
                 await writer.drain()
         except _CLOSED:
@@ -99,6 +109,8 @@ class Proxy:
                         self.cuts += 1
                         return
                     self._allowed -= len(frame)
+                if writer in self._dead:
+                    continue
                 writer.write(frame)
                 await writer.drain()
         except _CLOSED:

@@ -51,8 +51,8 @@ class Caller:
     ) -> R:
         """Make a call, again where that helps, until its time-out in seconds.
 
-        A service that cannot be reached is tried again; one that has fallen silent is not, as
-        nobody can say when or whether it continues.
+        A service that cannot be reached is tried again, also when only its connection has fallen
+        silent; one that is silent itself is not, as nobody can say when or whether it continues.
 
         Raises:
             CamsvcError: what the last attempt ended with.
@@ -71,7 +71,8 @@ class Caller:
                 its_deadline = isinstance(error, CaptureTimeout) and schedule.is_over()
                 if its_deadline or isinstance(error, DeadlineExceeded):
                     error = _out_of_time(request, timeout, request_id, refusal)
-                wait = None if isinstance(raised, ServiceSilent) else schedule.wait_s(error)
+                frozen = isinstance(raised, ServiceSilent) and not raised.answers_anew
+                wait = None if frozen else schedule.wait_s(error)
                 if wait is None:
                     raise error from raised
                 refusal = error

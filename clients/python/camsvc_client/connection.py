@@ -57,7 +57,7 @@ class Connection:
         self.loop = asyncio.get_running_loop()
         self._channel = target.open(live_view=live_view)
         self._has_health = True
-        self.watchdog = Watchdog(silence_s, self._probe)
+        self.watchdog = Watchdog(silence_s, self._probe, self._probe_anew)
         self.stub = CameraServiceStub(self._channel)
 
     async def answer(self, call: grpc.aio.UnaryUnaryCall[Q, R]) -> R:
@@ -73,11 +73,11 @@ class Connection:
     async def begun(self, call: grpc.aio.UnaryStreamCall[Q, R]) -> bool:
         """Wait until a stream begins, or ends at once; return whether it has begun.
 
-        Raises:
-            ServiceSilent: the service has fallen silent; the call is cancelled.
+        Raises as `answer` does.
         """
         with self.watchdog.watching(call):
             await call.initial_metadata()
+            await call.wait_for_connection()  # raises what it has ended with
         return not call.done()
 
     async def read(self, call: grpc.aio.UnaryStreamCall[Q, R]) -> R | None:
@@ -107,16 +107,27 @@ class Connection:
 
         Whether the connection is lost, the calls notice by themselves.
         """
+        return await self._answers(self._channel, timeout_s)
+
+    async def _probe_anew(self, timeout_s: float) -> bool:
+        """Do so over a connection of its own."""
+        channel = self._target.open()
+        try:
+            return await self._answers(channel, timeout_s)
+        finally:
+            await channel.close()
+
+    async def _answers(self, channel: grpc.aio.Channel, timeout_s: float) -> bool:
         metadata = self._target.metadata()
         if self._has_health:
             # The bare bytes: the health service's generated code is another package.
-            health: _BytesCall = self._channel.unary_unary(_HEALTH_CHECK)
+            health: _BytesCall = channel.unary_unary(_HEALTH_CHECK)
             code = await health(_EMPTY, timeout=timeout_s, metadata=metadata).code()
             # A proxy may pass on only what it knows.
             self._has_health = code is not grpc.StatusCode.UNIMPLEMENTED
         if not self._has_health:
-            call = self.stub.ListCameras(ListCamerasRequest(), timeout=timeout_s, metadata=metadata)
-            code = await call.code()
+            cameras = CameraServiceStub(channel).ListCameras
+            code = await cameras(ListCamerasRequest(), timeout=timeout_s, metadata=metadata).code()
         return code is not grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -87,7 +87,8 @@ async def download(
             if advanced:
                 schedule.reset()
             # Silence in the middle may be a broken connection; at once again, it is the service.
-            frozen = isinstance(raised, ServiceSilent) and not advanced
+            silent = isinstance(raised, ServiceSilent) and not raised.answers_anew
+            frozen = silent and not advanced
             wait = None if frozen else schedule.wait_s(error)
             if wait is None:
                 raise error from raised

@@ -37,6 +37,7 @@ SLACK_S = 0.75
 """For back-offs and connecting: gRPC's own attempts come every 0.2 s."""
 FIGURES: dict[str, Row] = {
     "frozen": {"silence_s": 1.0},
+    "dead": {"silence_s": 1.0},
     "gone": {"reconnect_s": 1.0},
     "restarted": {"reconnect_s": 60.0},
 }
@@ -82,7 +83,7 @@ async def test_what_a_user_sees(row: Row, start_rig: StartRig) -> None:
     async with contextlib.AsyncExitStack() as stack:
         address = rig.address
         proxy = None
-        if row["situation"] == "cut":
+        if row["situation"] in ("cut", "dead"):
             proxy = await stack.enter_async_context(Proxy(rig.address))
             address = proxy.address
         figures = TABLE["defaults"] | FIGURES.get(row["situation"], {}) | row.get("client", {})
@@ -227,6 +228,11 @@ async def cut(scene: Scene) -> None:
         scene.proxy.cut_next_reply(after_bytes=5)
 
 
+async def dead(scene: Scene) -> None:
+    assert scene.proxy
+    scene.proxy.forget()
+
+
 async def wait_for_state(scene: Scene, state: "pb.Camera.State.ValueType") -> None:
     async def reached() -> bool:
         return (await scene.other.get_camera(CAMERA)).state == state
@@ -245,6 +251,7 @@ HAPPENS: dict[str, Callable[[Scene], Awaitable[None]]] = {
     "restarted": restarted,
     "frozen": frozen,
     "held up": held_up,
+    "dead": dead,
     "cut": cut,
 }
 
@@ -283,6 +290,7 @@ async def play_call(scene: Scene) -> None:
             assert result.data
         if "presses" in row:
             assert exposures(result.capture) == row["presses"]
+        scene.check_time(took_s)
         return
     error = call.exception() if not call.cancelled() else asyncio.CancelledError()
     check_error(row, error)
