@@ -22,6 +22,8 @@ _PAGE_SIZE, _MAX_PAGE_SIZE = 50, 1000
 _LAST_NS = 253_402_300_800 * 10**9
 """The end of the year 9999, where Timestamps end."""
 
+_MIN_CHUNK_BYTES, _MAX_CHUNK_BYTES = 1 << 10, 1 << 20
+
 _POSITION = struct.Struct(">qq")
 _MARK_BYTES = 8
 
@@ -104,6 +106,15 @@ def check_download(request: api.DownloadImageRequest, wrong: Violations) -> None
         )
     if request.read_limit < 0:
         wrong.add("read_limit", out_of_range(request.read_limit, "0 (up to the end) and more"))
+    if not _MIN_CHUNK_BYTES <= chunk_bytes(request) <= _MAX_CHUNK_BYTES:
+        allowed = f"from {_MIN_CHUNK_BYTES} to {_MAX_CHUNK_BYTES}"
+        wrong.add("max_chunk_bytes", out_of_range(request.max_chunk_bytes, allowed))
+
+
+def chunk_bytes(request: api.DownloadImageRequest) -> int:
+    """Return the size of the messages that are asked for."""
+    is_given = request.HasField("max_chunk_bytes")
+    return request.max_chunk_bytes if is_given else _MAX_CHUNK_BYTES
 
 
 def wants_thumbnail(request: api.DownloadImageRequest) -> bool:

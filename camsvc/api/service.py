@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from camapi.v1 import camera_service_pb2 as api
@@ -17,7 +17,6 @@ from camsvc.fleet import Fleet
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraNotFound, InvalidRequest
 from camsvc.storage.archive import Archive
-from camsvc.storage.image_reader import ImageReader
 from camsvc.storage.thumbnails import MIME_TYPE, Thumbnails
 
 DESCRIPTOR = api.DESCRIPTOR.services_by_name["CameraService"]
@@ -26,8 +25,6 @@ Reply = Message | bytes
 """A message of the contract, or its wire form where that saves copies of a picture."""
 
 Replies = AsyncIterator[Reply]
-
-_CHUNK_BYTES = 1 << 20
 
 
 class CameraService:
@@ -161,13 +158,18 @@ class CameraService:
         with checking() as wrong:
             history_requests.check_download(request, wrong)
         capture_id = request.capture_id
+        chunk_bytes = history_requests.chunk_bytes(request)
         if history_requests.wants_thumbnail(request):
             data = await self._thumbnails.get(capture_id)
             description = api.DownloadImageResponse(
                 size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), mime_type=MIME_TYPE
             )
             chosen = history_requests.byte_range(request, len(data))
-            yield _only(_chunk(description, data[chosen.start : chosen.stop]))
+
+            async def read(start: int, size: int) -> bytes:
+                return data[start : start + size]
+
+            yield _chunks(description, chosen, read, chunk_bytes)
             return
         part = partial(history_requests.part, request)
         async with self._archive.open_image(capture_id, part) as picture:
@@ -176,7 +178,9 @@ class CameraService:
                 size_bytes=image.size_bytes, sha256=image.sha256, mime_type=image.mime_type
             )
             chosen = history_requests.byte_range(request, image.size_bytes)
-            async with contextlib.aclosing(_chunks(description, chosen, picture)) as chunks:
+            async with contextlib.aclosing(
+                _chunks(description, chosen, picture.read, chunk_bytes)
+            ) as chunks:
                 yield chunks
 
     async def list_controls(
@@ -231,18 +235,17 @@ async def _live_replies(viewer: Viewer) -> AsyncGenerator[Reply, None]:
 
 
 async def _chunks(
-    description: api.DownloadImageResponse, chosen: range, image: ImageReader
+    description: api.DownloadImageResponse,
+    chosen: range,
+    read: Callable[[int, int], Awaitable[bytes]],
+    chunk_bytes: int,
 ) -> AsyncGenerator[Reply, None]:
     """Yield a file's bytes, once even when there are none: the first chunk describes the file."""
     head = description
-    for start in range(chosen.start, max(chosen.stop, chosen.start + 1), _CHUNK_BYTES):
-        size = min(_CHUNK_BYTES, chosen.stop - start)
-        yield _chunk(head, await image.read(start, size))
+    for start in range(chosen.start, max(chosen.stop, chosen.start + 1), chunk_bytes):
+        size = min(chunk_bytes, chosen.stop - start)
+        yield _chunk(head, await read(start, size))
         head = api.DownloadImageResponse()
-
-
-async def _only(reply: Reply) -> Replies:
-    yield reply
 
 
 def _chunk(head: api.DownloadImageResponse, data: bytes) -> bytes:

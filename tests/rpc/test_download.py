@@ -67,6 +67,17 @@ async def test_a_large_picture_comes_in_chunks_and_whole(service: Service) -> No
     assert len(whole.chunks) == -(-image.size_bytes // CHUNK_BYTES), "no chunk is small for nothing"
 
 
+@pytest.mark.parametrize("variant", [api.DownloadImageRequest.VARIANT_ORIGINAL, THUMBNAIL])
+async def test_chunks_may_be_as_small_as_a_line_needs(
+    service: Service, variant: api.DownloadImageRequest.Variant.ValueType
+) -> None:
+    capture_id = (await service.capture("wide", delivery=REFERENCE)).capture.capture_id
+    small = await download(service, capture_id, variant=variant, max_chunk_bytes=1024)
+    assert sha256(small.data) == small.sha256
+    assert len(small.chunks) == -(-small.size_bytes // 1024) > 2
+    assert set(small.chunks[:-1]) == {1024}
+
+
 async def test_a_download_goes_on_at_any_place(service: Service) -> None:
     """What came before and what comes then are the picture, wherever the line was cut."""
     print(f"seed {SEED}")

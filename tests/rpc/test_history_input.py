@@ -97,6 +97,14 @@ CASES = [
     ),
     *(
         Case(
+            Download(max_chunk_bytes=bad),
+            (f"{bad} is out of range", "from 1024 to 1048576"),
+            "max_chunk_bytes",
+        )
+        for bad in (-1, 0, 1023, 2**20 + 1)
+    ),
+    *(
+        Case(
             Download(read_limit=bad), (f"{bad} is out of range", "0 (up to the end)"), "read_limit"
         )
         for bad in (-1, -LARGEST - 1)

@@ -22,6 +22,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._dead: set[asyncio.StreamWriter] = set()
         self._allowed: int | None = None
+        self._every: int | None = None
         self.address = ""
         self.cuts = 0
         """Replies that did not come through."""
@@ -46,6 +47,10 @@ class Proxy:
     def cut_next_reply(self, *, after_bytes: int = 0) -> None:
         """Cut the line when the next reply comes, once so much of it has come through."""
         self._allowed = after_bytes
+
+    def cut_replies_every(self, every_bytes: int) -> None:
+        """Cut each line from now on when so much of replies has come through since the last cut."""
+        self._allowed = self._every = every_bytes
 
     def cut(self) -> None:
         """Cut every line now, as when a cable is pulled."""
@@ -105,7 +110,7 @@ class Proxy:
                     if len(frame) > self._allowed:
                         writer.write(frame[: self._allowed])
                         await writer.drain()
-                        self._allowed = None
+                        self._allowed = self._every
                         self.cuts += 1
                         return
                     self._allowed -= len(frame)

@@ -14,11 +14,13 @@ from camsvc_client.calls import Caller
 from camsvc_client.channel import RpcErrorInfo
 from camsvc_client.errors import ImageDamaged
 from camsvc_client.images import Image
-from camsvc_client.retry import RetrySchedule
 from camsvc_client.watchdog import ServiceSilent
 
 OnProgress = Callable[[int, int], None]
 """Called with the bytes received, and the bytes in all."""
+
+_MOST_CHUNK_BYTES, _LEAST_CHUNK_BYTES = 1 << 20, 1 << 14
+"""The size of messages: smaller where the line is cut, as they come whole or not at all."""
 
 
 class _Parts:
@@ -69,15 +71,16 @@ async def download(
         CamsvcError: as `Caller.call`.
     """
     parts = _Parts(on_progress)
-    schedule = RetrySchedule(caller.retry, timeout)
+    schedule = caller.schedule(type(request), timeout)
     while True:
-        before = parts.received
+        before, begun = parts.received, False
         request.read_offset = before
         try:
             left_s = schedule.time_left_s()
             messages = caller.messages(lambda stub: stub.DownloadImage, request, left_s)
             async with aclosing(messages):
                 async for message in messages:
+                    begun = True
                     if message is not None:
                         parts.add(message)
             return parts.image()
@@ -92,6 +95,9 @@ async def download(
             wait = None if frozen else schedule.wait_s(error)
             if wait is None:
                 raise error from raised
+            if begun:
+                chunk_bytes = request.max_chunk_bytes or _MOST_CHUNK_BYTES
+                request.max_chunk_bytes = max(_LEAST_CHUNK_BYTES, chunk_bytes // 4)
         await asyncio.sleep(wait)
 
 

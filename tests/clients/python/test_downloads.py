@@ -23,8 +23,13 @@ from tests.support.proxy import Proxy
 from tests.support.scenes import camera
 
 SIZE_BYTES = 60 * 10**6
-BIG = camera("big", driver=bigcam.DRIVER, env=bigcam.ENV, options={"size_bytes": SIZE_BYTES})
-MIDDLE = camera("big", driver=bigcam.DRIVER, env=bigcam.ENV, options={"size_bytes": 20 * 10**6})
+
+
+def big(size_bytes: int) -> str:
+    return camera("big", driver=bigcam.DRIVER, env=bigcam.ENV, options={"size_bytes": size_bytes})
+
+
+BIG, MIDDLE = big(SIZE_BYTES), big(20 * 10**6)
 
 
 async def test_a_download_of_60_mb_goes_on_where_it_was_cut_at_half(
@@ -46,6 +51,19 @@ async def test_a_download_of_60_mb_goes_on_where_it_was_cut_at_half(
     received = [done for done, _ in told]
     assert received == sorted(set(received)), "nothing comes twice"
     assert told[-1] == (capture.image.size_bytes, capture.image.size_bytes)
+
+
+async def test_a_line_that_is_cut_every_400_kb_still_brings_it(
+    start_service: StartService,
+) -> None:
+    """Messages come whole or not at all: they get small enough to come through."""
+    service = await start_service(big(4 * 10**6))
+    async with Proxy(service.address) as line, AsyncCameraClient(line.address) as client:
+        capture = (await client.capture("big", fetch=False, timeout=60)).capture
+        line.cut_replies_every(400 * 10**3)
+        image = await client.download_image(capture.capture_id)
+    assert hashlib.sha256(image.data).hexdigest() == capture.image.sha256
+    assert 10 <= line.cuts <= 40
 
 
 async def test_a_picture_too_large_to_come_with_the_answer_is_downloaded(

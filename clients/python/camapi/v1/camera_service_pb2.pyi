@@ -843,6 +843,7 @@ class DownloadImageRequest(_message.Message):
     PART_FIELD_NUMBER: _builtins.int
     READ_OFFSET_FIELD_NUMBER: _builtins.int
     READ_LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_CHUNK_BYTES_FIELD_NUMBER: _builtins.int
     capture_id: _builtins.str
     """The capture's id. Required."""
     variant: Global___DownloadImageRequest.Variant.ValueType
@@ -855,6 +856,10 @@ class DownloadImageRequest(_message.Message):
     """How many bytes to skip at the beginning, from 0 to the file's size. Default 0."""
     read_limit: _builtins.int
     """The most bytes to send, at least 0. 0: up to the end."""
+    max_chunk_bytes: _builtins.int
+    """The most bytes of one message, from 1 KiB (1024) to 1 MiB (1048576). A client gets messages
+    whole or not at all: over a line that breaks often, smaller ones get through. Default 1 MiB.
+    """
     def __init__(
         self,
         *,
@@ -863,13 +868,19 @@ class DownloadImageRequest(_message.Message):
         part: _builtins.int | None = ...,
         read_offset: _builtins.int = ...,
         read_limit: _builtins.int = ...,
+        max_chunk_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_part", b"_part", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_chunk_bytes", b"_max_chunk_bytes", "_part", b"_part", "max_chunk_bytes", b"max_chunk_bytes", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_part", b"_part", "capture_id", b"capture_id", "part", b"part", "read_limit", b"read_limit", "read_offset", b"read_offset", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_chunk_bytes", b"_max_chunk_bytes", "_part", b"_part", "capture_id", b"capture_id", "max_chunk_bytes", b"max_chunk_bytes", "part", b"part", "read_limit", b"read_limit", "read_offset", b"read_offset", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_chunk_bytes: _TypeAlias = _typing.Literal["max_chunk_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_chunk_bytes: _TypeAlias = _typing.Literal["_max_chunk_bytes", b"_max_chunk_bytes"]  # noqa: Y015
     _WhichOneofReturnType__part: _TypeAlias = _typing.Literal["part"]  # noqa: Y015
     _WhichOneofArgType__part: _TypeAlias = _typing.Literal["_part", b"_part"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_chunk_bytes) -> _WhichOneofReturnType__max_chunk_bytes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__part) -> _WhichOneofReturnType__part | None: ...
 
 Global___DownloadImageRequest: _TypeAlias = DownloadImageRequest  # noqa: Y015
@@ -885,7 +896,7 @@ class DownloadImageResponse(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """The next bytes, at most 1 MiB."""
+    """The next bytes, at most 1 MiB, and at most `max_chunk_bytes`."""
     size_bytes: _builtins.int
     """Size of the whole file in bytes, whatever part of it was asked for. Set in the first message."""
     sha256: _builtins.str
