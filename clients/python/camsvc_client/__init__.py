@@ -44,7 +44,7 @@ from camsvc_client.errors import (
 from camsvc_client.events import EventStream
 from camsvc_client.images import Frame, Image, Picture
 from camsvc_client.live import LiveState, LiveStatus
-from camsvc_client.retry import NEVER, Retry
+from camsvc_client.retry import NEVER, OnRetry, Retried, Retry
 from camsvc_client.streams import Stream
 from camsvc_client.target import Tls
 from camsvc_client.values import (
@@ -87,10 +87,12 @@ __all__ = [
     "InvalidRequest",
     "LiveState",
     "LiveStatus",
+    "OnRetry",
     "PermissionDenied",
     "Picture",
     "QueueFull",
     "RequestIdReused",
+    "Retried",
     "Retry",
     "RpcErrorInfo",
     "ServiceFailed",

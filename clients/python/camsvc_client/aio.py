@@ -1,8 +1,9 @@
 """The client for asyncio: a method for each RPC, in plain values.
 
-Every method that waits for one answer takes `timeout`, in seconds, over all its attempts; None:
-the service's own bounds hold. It raises `CamsvcError`: `errors` lists its kinds. When the service
-falls silent, it ends within `silence_s`, whatever the time-out.
+Every method that waits for one answer takes `timeout`, in seconds, over all its attempts; None or
+infinity: the service's own bounds hold. One that is negative or not a number is a ValueError. They
+raise `CamsvcError`: `errors` lists its kinds. When the service falls silent, they end within
+`silence_s`, whatever the time-out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from camsvc_client import captures, download, events, live
 from camsvc_client.calls import Caller
 from camsvc_client.connection import ConnectionPool
 from camsvc_client.images import Frame, Image, Picture
-from camsvc_client.retry import Retry, RetryOn
+from camsvc_client.retry import OnRetry, Retry, RetryOn, check_seconds
 from camsvc_client.streams import Mark, Stream
 from camsvc_client.target import Option, Target, Tls, Token
 from camsvc_client.values import (
@@ -49,11 +50,14 @@ class AsyncCameraClient:
     `address` is host:port. `tls` encrypts the connection. `token` goes with every call as a bearer
     token; a function is called for it each time. `retry` is for how long calls are made again.
     `silence_s` is how long the service may be silent while calls wait, in seconds: raise it on
-    networks so slow that they are blocked for seconds. `options` are gRPC's channel options, in
+    networks so slow that they are blocked for seconds. `on_retry` is called with each attempt that
+    has failed and is made again; what it raises ends the call. `http_proxy` connects through the
+    proxy that `http_proxy` names in the environment. `options` are gRPC's channel options, in
     addition to or instead of ours.
 
     Raises:
-        ValueError: the address is empty, or a token would travel unencrypted to another machine.
+        ValueError: the address is empty, a token would travel unencrypted to another machine, or
+            `silence_s` is not above 0.
 
     Example:
         async with AsyncCameraClient("127.0.0.1:50051") as client:
@@ -69,12 +73,14 @@ class AsyncCameraClient:
         token: Token | None = None,
         retry: Retry = _DEFAULT_RETRY,
         silence_s: float = 4.0,
+        on_retry: OnRetry | None = None,
+        http_proxy: bool = False,
         options: Sequence[Option] = (),
     ) -> None:
-        if silence_s <= 0:
+        if not silence_s > 0:
             raise ValueError(f"silence_s is {silence_s:g}; allowed: above 0")
-        self._target = Target(address, tls, token, tuple(options))
-        self._caller = Caller(ConnectionPool(self._target, silence_s), retry)
+        self._target = Target(address, tls, token, http_proxy, tuple(options))
+        self._caller = Caller(ConnectionPool(self._target, silence_s), retry, on_retry)
         # Streams that may still be read: closed with the client.
         self._streams = WeakSet[Stream[Any]]()
 
@@ -214,7 +220,8 @@ class AsyncCameraClient:
             quality_percent=quality_percent,
         )
         own = ConnectionPool(self._target, self._caller.connections.silence_s, live_view=True)
-        return self._tracked(Stream(live.live_view(Caller(own, self._caller.retry), request)))
+        caller = Caller(own, self._caller.retry, self._caller.on_retry)
+        return self._tracked(Stream(live.live_view(caller, request)))
 
     async def get_frame(
         self,
@@ -238,6 +245,7 @@ class AsyncCameraClient:
             max_height_px=max_height_px,
             quality_percent=quality_percent,
         )
+        check_seconds("max_age_s", max_age_s)
         if max_age_s is not None:
             request.max_age.FromNanoseconds(round(max_age_s * 1e9))
         response = await self._caller.call(lambda stub: stub.GetFrame, request, timeout=timeout)

@@ -19,7 +19,7 @@ from camsvc_client.errors import (
     ServiceUnreachable,
     from_info,
 )
-from camsvc_client.retry import Retry, RetryOn, RetrySchedule
+from camsvc_client.retry import OnRetry, Retry, RetryOn, RetrySchedule
 from camsvc_client.watchdog import ServiceSilent
 
 if TYPE_CHECKING:
@@ -36,9 +36,26 @@ Streaming = Callable[["Stub"], grpc.aio.UnaryStreamMultiCallable[Q, R]]
 class Caller:
     """Makes calls on the connection in use."""
 
-    def __init__(self, connections: ConnectionPool, retry: Retry) -> None:
+    def __init__(
+        self, connections: ConnectionPool, retry: Retry, on_retry: OnRetry | None = None
+    ) -> None:
         self.connections = connections
         self.retry = retry
+        self.on_retry = on_retry
+
+    def schedule(
+        self,
+        request: type[Message],
+        timeout: float | None = None,
+        retry_on: RetryOn = RetryOn.ALL,
+        *,
+        retry: Retry | None = None,
+    ) -> RetrySchedule:
+        """Return when a call with such a request is made again."""
+        call = request.__name__.removesuffix("Request")
+        return RetrySchedule(
+            retry or self.retry, timeout, retry_on, call=call, on_retry=self.on_retry
+        )
 
     async def call(
         self,
@@ -57,7 +74,7 @@ class Caller:
         Raises:
             CamsvcError: what the last attempt ended with.
         """
-        schedule = RetrySchedule(self.retry, timeout, retry_on)
+        schedule = self.schedule(type(request), timeout, retry_on)
         refusal: CamsvcError | None = None
         while True:
             try:

@@ -14,7 +14,7 @@ from camsvc_client.channel import status_info
 from camsvc_client.download import download
 from camsvc_client.errors import CamsvcError, InvalidRequest, from_info
 from camsvc_client.images import Picture
-from camsvc_client.retry import RetryOn, RetrySchedule
+from camsvc_client.retry import RetryOn
 from camsvc_client.values import WhenBusy
 
 _INLINE_BYTES = 16 * 2**20
@@ -37,7 +37,7 @@ async def take(
     if not fetch:
         request.delivery = api.CaptureRequest.DELIVERY_REFERENCE
     retry_on = RetryOn.ALL & ~RetryOn.BUSY if when_busy == "fail" else RetryOn.ALL
-    schedule = RetrySchedule(caller.retry, timeout, retry_on)
+    schedule = caller.schedule(type(request), timeout, retry_on)
 
     async def call() -> api.CaptureResponse:
         return await caller.call(

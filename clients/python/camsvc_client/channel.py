@@ -17,6 +17,8 @@ from google.rpc.status_pb2 import Status
 _SERVICE = "camapi.v1.CameraService"
 _DOMAIN = "camsvc"
 _STATUS_TRAILER = "grpc-status-details-bin"
+_MOST_CHARACTERS = 1_000
+"""Of an error's text: it ends in logs and on screens, whoever wrote it."""
 
 MAX_RECEIVE_BYTES = 64 * 2**20
 """The largest message that a client takes by default, in bytes."""
@@ -71,7 +73,11 @@ only the id keeps the retry from taking a second picture.
 
 
 def channel_options(
-    max_receive_bytes: int = MAX_RECEIVE_BYTES, *, live_view: bool = False, retries: bool = True
+    max_receive_bytes: int = MAX_RECEIVE_BYTES,
+    *,
+    live_view: bool = False,
+    retries: bool = True,
+    http_proxy: bool = False,
 ) -> list[tuple[str, int | str]]:
     """Give the options for `grpc.insecure_channel` and its kin, blocking or asyncio.
 
@@ -87,6 +93,9 @@ def channel_options(
 
     `retries` False is for a caller that repeats calls itself, by `RpcErrorInfo.reason`.
 
+    `http_proxy` takes the proxy that `http_proxy` names in the environment. It is meant for the
+    web; a camera's service is on this machine or near it, where no proxy finds it.
+
     Example:
         with grpc.insecure_channel("127.0.0.1:50051", options=channel_options()) as channel:
             cameras = CameraServiceStub(channel).ListCameras(api.ListCamerasRequest()).cameras
@@ -98,6 +107,9 @@ def channel_options(
         ("grpc.max_reconnect_backoff_ms", 200),
         # How long an attempt to connect may take, which is 20 s otherwise.
         ("grpc.min_reconnect_backoff_ms", 5_000),
+        # gRPC would keep the address of a name for 30 s: a service that has moved is to be found.
+        ("grpc.dns_min_time_between_resolutions_ms", 500),
+        ("grpc.enable_http_proxy", int(http_proxy)),
         ("grpc.max_receive_message_length", max_receive_bytes),
         ("grpc.enable_retries", int(retries)),
     ]
@@ -169,6 +181,8 @@ def status_info(status: Status) -> RpcErrorInfo:
 
 def _info(code: grpc.StatusCode, message: str, status: str | bytes) -> RpcErrorInfo:
     """Decode an error, with the details of a serialised google.rpc.Status that are ours."""
+    if len(message) > _MOST_CHARACTERS:
+        message = message[: _MOST_CHARACTERS - 1] + "…"
     info, retry, bad = ErrorInfo(), RetryInfo(), BadRequest()
     try:
         details = Status.FromString(status if isinstance(status, bytes) else b"").details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import weakref
 from typing import ClassVar, TypeVar
 
@@ -28,13 +29,23 @@ _LINGER_S = 0.05
 is closed by then, gRPC complains on stderr, through whatever other loop there is."""
 
 
-def check_not_forked(process: int) -> None:
-    """Check that this is still the process (by its id) in which something was opened.
+def check_process(opened_in: int) -> None:
+    """Check that calls can end here, in a process in which something was opened (by its id).
 
     Raises:
-        RuntimeError: it is a fork of it, in which gRPC and threads would hang or crash.
+        RuntimeError: this is a fork of it, in which gRPC and threads would hang or crash; or
+            gevent or eventlet has replaced threads and sockets, with which gRPC hangs, too.
     """
-    if os.getpid() != process:
+    for name, is_patched in (
+        ("gevent", getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)),
+        ("eventlet", getattr(sys.modules.get("eventlet.patcher"), "is_monkey_patched", None)),
+    ):
+        if is_patched and any(map(is_patched, ("_thread", "thread", "socket", "select"))):
+            raise RuntimeError(
+                f"this process is patched by {name}, under which gRPC's calls never end: use the "
+                "client in a process of its own, or patch neither thread, socket nor select"
+            )
+    if os.getpid() != opened_in:
         raise RuntimeError(
             "this process was forked while a client was open, which gRPC does not survive: start "
             'processes by "spawn", or close the client before'
@@ -49,7 +60,8 @@ class Connection:
 
     def __init__(self, target: Target, silence_s: float, *, live_view: bool = False) -> None:
         for process in list(Connection._open.values()):
-            check_not_forked(process)
+            check_process(process)
+        check_process(os.getpid())
         Connection._open[id(self)] = os.getpid()
         self._forget = weakref.finalize(self, Connection._open.pop, id(self), None)
         self._forget.atexit = False

@@ -6,7 +6,7 @@ import io
 import mimetypes
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,6 +105,8 @@ class Frame(Image):
     width_px: int
     height_px: int
     dropped: int
+    taken_at_s: float = field(default_factory=time.monotonic)
+    """When it was taken, by `time.monotonic` of this machine."""
 
     @property
     def acquired_at(self) -> datetime:
@@ -113,8 +115,12 @@ class Frame(Image):
 
     @property
     def age_s(self) -> float:
-        """How old it is now, in seconds. As true as the two machines' clocks agree."""
-        return (time.time_ns() - self.acquired_ns) / 1e9
+        """How old it is now, in seconds: as the service said when it sent it, and the time since.
+
+        No wall clock is asked, and how long it was on its way is not known. A service older than
+        this client says nothing; then it is the time since the frame has come.
+        """
+        return time.monotonic() - self.taken_at_s
 
     @classmethod
     def of(cls, message: pb.LiveFrame) -> Frame:
@@ -127,6 +133,7 @@ class Frame(Image):
             width_px=message.width_px,
             height_px=message.height_px,
             dropped=message.frames_dropped,
+            taken_at_s=time.monotonic() - message.age.ToNanoseconds() / 1e9,
         )
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from camsvc_client.connection import check_not_forked
+from camsvc_client.connection import check_process
 
 R = TypeVar("R")
 
@@ -28,6 +28,7 @@ class Portal:
     """An event loop in a thread of its own, on which other threads run coroutines."""
 
     def __init__(self) -> None:
+        check_process(os.getpid())
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="camsvc-client", daemon=True)
         thread.start()
@@ -42,7 +43,7 @@ class Portal:
             RuntimeError: the portal is closed, or this process is a fork.
         """
         try:
-            check_not_forked(self._process)
+            check_process(self._process)
             if not self._end.alive:
                 raise Closed("the client is closed")
         except RuntimeError:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from camsvc_client.calls import Caller, Streaming
 from camsvc_client.errors import CamsvcError, ServiceUnreachable
-from camsvc_client.retry import FOR_EVER, RetrySchedule
+from camsvc_client.retry import FOR_EVER, NEVER
 from camsvc_client.watchdog import ServiceSilent
 
 Q = TypeVar("Q", bound=Message)
@@ -34,7 +34,11 @@ async def resumed(
         CamsvcError: the service refused, so that trying again would not help, or it could not
             be reached, or had no room, for too long before the stream was connected once.
     """
-    schedule, for_ever = RetrySchedule(caller.retry), RetrySchedule(FOR_EVER)
+    wanted = request()
+    schedule = caller.schedule(type(wanted))
+    for_ever = schedule
+    if caller.retry != NEVER:
+        for_ever = caller.schedule(type(wanted), retry=FOR_EVER)
     lost = False
     while True:
         wanted = request()

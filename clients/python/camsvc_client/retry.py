@@ -11,6 +11,7 @@ import enum
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from camsvc_client.errors import (
@@ -37,6 +38,19 @@ _LEAST_S = 0.02
 _ACCURACY_S = 0.05
 """By how much the service may see a call's deadline pass before its client does."""
 
+_MOST_S = 1e8
+"""The longest time-out that gRPC is told, three years: it counts nanoseconds in 64 bits."""
+
+
+def check_seconds(name: str, value: float | None) -> None:
+    """Check a span of time that a caller gives, in seconds; None and infinity are for ever.
+
+    Raises:
+        ValueError: it is negative, or not a number.
+    """
+    if value is not None and not value >= 0:
+        raise ValueError(f"{name} is {value:g} s; allowed: 0 and more")
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -47,6 +61,9 @@ class Retry:
     long a call, or a stream that was never connected, tries to reach the service; a stream that
     was tries for ever. 0: not at all; `math.inf`: for ever.
 
+    Raises:
+        ValueError: one of them is negative or not a number.
+
     Example:
         client = AsyncCameraClient(address, retry=Retry(reconnect_s=60))
     """
@@ -54,15 +71,43 @@ class Retry:
     give_up_after_s: float = 30.0
     reconnect_s: float = 10.0
 
+    def __post_init__(self) -> None:
+        check_seconds("give_up_after_s", self.give_up_after_s)
+        check_seconds("reconnect_s", self.reconnect_s)
+
 
 NEVER = Retry(give_up_after_s=0.0, reconnect_s=0.0)
-"""Every error is raised at once.
+"""Every error is raised at once, of calls with a time-out and of streams, too.
 
 Example:
     client = AsyncCameraClient(address, retry=NEVER)
 """
 
 FOR_EVER = Retry(give_up_after_s=math.inf, reconnect_s=math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """An attempt that has failed, and is made again.
+
+    `call` is the RPC, such as "Capture". `error` is why. `wait_s` is after how long the next
+    attempt is made, and `elapsed_s` how long ago the call began or, of a stream, something last
+    came; in seconds.
+
+    Example:
+        def tell(retried: Retried) -> None:
+            print(f"{retried.call} waits {retried.wait_s:.1f} s: {retried.error}")
+
+        client = AsyncCameraClient(address, on_retry=tell)
+    """
+
+    call: str
+    error: CamsvcError
+    wait_s: float
+    elapsed_s: float
+
+
+OnRetry = Callable[[Retried], None]
 
 
 class RetryOn(enum.Flag):
@@ -86,20 +131,35 @@ _REFUSALS: dict[type[CamsvcError], RetryOn] = {
 
 
 class RetrySchedule:
-    """Decides after each failed attempt of one call how long to wait before the next."""
+    """Decides after each failed attempt of one call how long to wait before the next.
+
+    `on_retry` is told of each that is made again; `call` is its name there.
+
+    Raises:
+        ValueError: the time-out is negative or not a number.
+    """
 
     def __init__(
-        self, retry: Retry, timeout: float | None = None, retry_on: RetryOn = RetryOn.ALL
+        self,
+        retry: Retry,
+        timeout: float | None = None,
+        retry_on: RetryOn = RetryOn.ALL,
+        *,
+        call: str = "",
+        on_retry: OnRetry | None = None,
     ) -> None:
+        check_seconds("timeout", timeout)
         self._retry = retry
         self._retry_on = retry_on
         self._ends_at = math.inf if timeout is None else time.monotonic() + timeout
+        self._call = call
+        self._on_retry = on_retry
         self.reset()
 
     def time_left_s(self) -> float | None:
         """How long the next attempt may take; None: as long as it takes."""
         left_s = self._ends_at - time.monotonic()
-        return None if left_s == math.inf else max(0.0, left_s)
+        return None if left_s == math.inf else min(max(0.0, left_s), _MOST_S)
 
     def is_over(self) -> bool:
         """Whether the call's time has passed, within the accuracy of two clocks."""
@@ -107,6 +167,7 @@ class RetrySchedule:
 
     def reset(self) -> None:
         """Begin again, as something was received; the call's own time-out stays."""
+        self._begun_at = time.monotonic()
         self._unreachable_since: float | None = None
         self._backoff_s = BACKOFF_INITIAL_S
         self._refused_since: float | None = None
@@ -116,7 +177,11 @@ class RetrySchedule:
         now = time.monotonic()
         unreachable = isinstance(error, ServiceUnreachable)
         wait = self._unreachable(now) if unreachable else self._refused(error, now)
-        return None if wait is None or now + wait >= self._ends_at else wait
+        if wait is None or now + wait >= self._ends_at:
+            return None
+        if self._on_retry:
+            self._on_retry(Retried(self._call, error, wait, now - self._begun_at))
+        return wait
 
     def _unreachable(self, now: float) -> float | None:
         self._unreachable_since = self._unreachable_since or now
@@ -135,5 +200,5 @@ class RetrySchedule:
         wait = max(_LEAST_S, error.retry_after_s)
         self._refused_since = self._refused_since or now
         refused_s = now + wait - self._refused_since
-        late = self._ends_at == math.inf and refused_s > self._retry.give_up_after_s
-        return None if late else wait
+        bounded = self._ends_at == math.inf or self._retry.give_up_after_s == 0
+        return None if bounded and refused_s > self._retry.give_up_after_s else wait

@@ -49,6 +49,7 @@ class Target:
     address: str
     tls: Tls | None = None
     token: Token | None = field(default=None, repr=False)
+    http_proxy: bool = False
     options: Sequence[Option] = ()
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Target:
     def open(self, *, live_view: bool = False) -> grpc.aio.Channel:
         """Open a channel with a connection of its own, without retries by gRPC."""
         options = [
-            *channel_options(live_view=live_view, retries=False),
+            *channel_options(live_view=live_view, retries=False, http_proxy=self.http_proxy),
             # Two channels that share a connection would not be two connections.
             ("grpc.use_local_subchannel_pool", 1),
             *self.options,

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 
 import grpc
 
-
 Probe = Callable[[float], Awaitable[bool]]
 
 _DIAL_AFTER = 0.25

@@ -18,7 +18,9 @@ Stream = Callable[[Any, Context], AsyncIterator[Any]]
 
 @contextlib.asynccontextmanager
 async def served(
-    credentials: grpc.ServerCredentials | None = None, **methods: Answer | Stream
+    credentials: grpc.ServerCredentials | None = None,
+    at: str = "127.0.0.1:0",
+    **methods: Answer | Stream,
 ) -> AsyncIterator[str]:
     """Serve the methods given, by name; the others are unimplemented. Gives the address."""
     servicer = CameraServiceServicer()  # type: ignore[abstract]
@@ -26,13 +28,10 @@ async def served(
         setattr(servicer, name, method)
     server = grpc.aio.server()
     add_CameraServiceServicer_to_server(servicer, server)
-    if credentials:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    else:
-        port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_secure_port(at, credentials) if credentials else server.add_insecure_port(at)
     await server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{at.rpartition(':')[0]}:{port}"
     finally:
         await server.stop(None)
 

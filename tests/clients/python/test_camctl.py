@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camapi.v1.camera_pb2 import Camera
 from camsvc_client import AsyncCameraClient
 from camsvc_client.camctl.exits import TABLE, code_of
 from camsvc_client.errors import CamsvcError
@@ -18,9 +19,10 @@ from tests.clients.python.conftest import StartRig
 from tests.conftest import StartService
 from tests.support import plugins
 from tests.support.scenes import camera, fault
-from tests.support.waiting import finished
+from tests.support.waiting import finished, until
 
 GONE = "127.0.0.1:1"
+CAPTURING, RECOVERING = Camera.STATE_CAPTURING, Camera.STATE_RECOVERING
 
 
 def in_folder(tmp_path: Path, address: str) -> Camctl:
@@ -330,6 +332,49 @@ async def test_busy_and_faulted_have_their_own(start_service: StartService, tmp_
         assert json.loads(busy.err)["error"]["retry_after_s"] > 0
         assert (await camctl("capture", "ill")).code == 6
         await first
+
+
+async def test_who_waits_is_told_why(start_service: StartService, tmp_path: Path) -> None:
+    """On stderr, once for each reason, and not to a program that reads JSON there."""
+    away = camera("away", faults=[{**fault("disconnect", on="open"), "seconds": 6}])
+    service = await start_service(camera(capture_duration_s=5.0) + away)
+    camctl = Camctl(tmp_path, service.address)
+    async with AsyncCameraClient(service.address) as client:
+        await client.list_controls("sim0")
+        first = asyncio.create_task(client.capture("sim0"))
+
+        async def taking() -> bool:
+            cameras = await client.list_cameras()
+            return [c.state for c in cameras] == [CAPTURING, RECOVERING]
+
+        found = asyncio.create_task(client.list_controls("away"))
+        await until(taking, "a still is being taken, and the other camera is away")
+        busy, quiet, back = await asyncio.gather(
+            camctl("capture", "sim0", "-o", "busy.jpg"),
+            camctl("capture", "sim0", "-o", "quiet.jpg", "--json"),
+            camctl("capture", "away", "-o", "away.jpg"),
+        )
+        await asyncio.gather(first, found)
+    assert (busy.code, quiet.code, back.code) == (0, 0, 0)
+    assert re.match("waiting: .*'sim0' is busy", busy.err)
+    assert quiet.err == ""
+    assert re.match("waiting: .*'away'", back.err)
+
+
+async def test_a_scan_says_that_it_waits_for_the_service(
+    start_rig: StartRig, tmp_path: Path
+) -> None:
+    rig = await start_rig(camera(capture_duration_s=1.0))
+    scan = await Camctl(tmp_path, rig.address).start("scan", "new", "--grid", "3x1", "-c", "sim0")
+    assert scan.stderr
+    async with AsyncCameraClient(rig.address) as client, client.capture_events("sim0") as events:
+        await anext(events)  # the first picture is being taken
+    await rig.kill()
+    while b"waiting: " not in (line := await scan.stderr.readline()):
+        assert line, "it has ended"
+    assert line.decode().startswith(f"waiting: the camera service at {rig.address} cannot be ")
+    await rig.start()
+    assert (await finished(scan, within_s=60))[0] == 0
 
 
 async def test_a_service_that_is_frozen_is_said_to_be(start_rig: StartRig, tmp_path: Path) -> None:

@@ -54,13 +54,16 @@ def _main(
         str | None,
         typer.Option(metavar="TOKEN", envvar="CAMSVC_TOKEN", help="Sent with every call."),
     ] = None,
+    http_proxy: Annotated[
+        bool, typer.Option("--http-proxy", help="Connect by the proxy that $http_proxy names.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="And exit.")
     ] = False,
 ) -> None:
     if ca and not ca.is_file():
         usage(f"--ca: the file {ca} does not exist")
-    context.obj = Service(address, Tls(ca) if tls or ca else None, token)
+    context.obj = Service(address, Tls(ca) if tls or ca else None, token, http_proxy)
 
 
 app.command("list")(command(cameras.list_cameras))

@@ -15,7 +15,15 @@ from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 import typer
 from rich.text import Text
 
-from camsvc_client import DEFAULT_ADDRESS, AsyncCameraClient, CamsvcError, Retry, Tls
+from camsvc_client import (
+    DEFAULT_ADDRESS,
+    AsyncCameraClient,
+    CamsvcError,
+    OnRetry,
+    Retried,
+    Retry,
+    Tls,
+)
 from camsvc_client.camctl import exits, output
 from camsvc_client.camctl.output import complain
 
@@ -39,6 +47,13 @@ RETRY = Retry(give_up_after_s=30.0, reconnect_s=1.0)
 """A person at the terminal wants to know soon that the service cannot be reached."""
 
 
+_NOTICED_S = 2.0
+"""So long a person waits without asking why; most waits are over by then."""
+
+_SAY_IT_THEMSELVES = ("LiveView", "CaptureEvents")
+"""Streams: their commands show what state they are in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """The service, as the command line names it."""
@@ -46,10 +61,18 @@ class Service:
     address: str = DEFAULT_ADDRESS
     tls: Tls | None = None
     token: str | None = None
+    http_proxy: bool = False
 
-    def client(self, retry: Retry = RETRY) -> AsyncCameraClient:
+    def client(self, retry: Retry = RETRY, on_retry: OnRetry | None = None) -> AsyncCameraClient:
         """Make a client."""
-        return AsyncCameraClient(self.address, tls=self.tls, token=self.token, retry=retry)
+        return AsyncCameraClient(
+            self.address,
+            tls=self.tls,
+            token=self.token,
+            retry=retry,
+            on_retry=on_retry,
+            http_proxy=self.http_proxy,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +106,7 @@ def command(
         service = replace(given, address=address or given.address)
 
         async def connected() -> None:
-            async with service.client(retry) as client:
+            async with service.client(retry, None if json else _Waits().tell) as client:
                 await work(Session(service, client, json), **arguments)  # type: ignore[call-arg]
 
         with _errors_as_exits(json=json):
@@ -96,6 +119,22 @@ def command(
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__doc__, run.__name__ = work.__doc__, work.__name__
     return run
+
+
+class _Waits:
+    """Says that a command waits, and why: once for each reason."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def tell(self, retried: Retried) -> None:
+        """Say it, unless the wait is too short to be noticed."""
+        why = str(retried.error)
+        if retried.call in _SAY_IT_THEMSELVES:
+            return
+        if why != self._told and retried.elapsed_s + retried.wait_s >= _NOTICED_S:
+            self._told = why
+            output.hint(f"waiting: {why}")
 
 
 @contextmanager
