@@ -1,4 +1,5 @@
 import {
+  type CallOptions,
   type Client,
   Code,
   ConnectError,
@@ -6,7 +7,8 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { Connection } from "./connection.js";
+import { callOptions, checkFields } from "./checks.js";
+import { Connection, type Sessions } from "./connection.js";
 import { CameraService } from "./gen/camapi/v1/camera_service_pb.js";
 import { type ClientOptions, checked } from "./options.js";
 import { retrying } from "./retry.js";
@@ -32,8 +34,8 @@ export type CameraClient = Client<typeof CameraService> & {
  * A client of the service at an address, "host:port". It connects with its first call and, after
  * the connection was lost, with the next. It keeps no process from ending.
  *
- * Throws a TypeError or RangeError for an address or option that is not allowed, and what OpenSSL
- * says of a certificate that it cannot read.
+ * Throws an error for an address or option that is not allowed, and what OpenSSL says of a
+ * certificate that it cannot read.
  *
  * @example
  * const client = createCameraClient("127.0.0.1:50051");
@@ -41,12 +43,31 @@ export type CameraClient = Client<typeof CameraService> & {
  */
 export function createCameraClient(address: string, options: ClientOptions = {}): CameraClient {
   const { baseUrl, tls, token, readMaxBytes, silenceMs, ...patience } = checked(address, options);
-  const probe = () => createClient(CameraService, transport).listCameras({});
-  const sessionManager = new Connection(baseUrl, tls, silenceMs, probe);
   const interceptors = [namingUnreachable(address), bearing(token)];
-  const transport = createGrpcTransport({ baseUrl, sessionManager, readMaxBytes, interceptors });
-  const client = createClient(CameraService, retrying(transport, patience, readMaxBytes));
-  return Object.assign(client, { close: () => sessionManager.close() });
+  const over = (sessionManager: Sessions) =>
+    createGrpcTransport({ baseUrl, sessionManager, readMaxBytes, interceptors });
+  const probe = (sessions: Sessions, timeoutMs: number) =>
+    createClient(CameraService, over(sessions)).listCameras({}, { timeoutMs });
+  const connection = new Connection(baseUrl, tls, silenceMs, probe);
+  const client = createClient(CameraService, retrying(over(connection), patience, readMaxBytes));
+  return Object.assign(checking(client), { close: () => connection.close() });
+}
+
+type Call = (request: object, options?: CallOptions) => unknown;
+
+/** The same calls, which look at what they are given. */
+function checking(client: Client<typeof CameraService>): Client<typeof CameraService> {
+  const calls = client as unknown as Record<string, Call>;
+  const checked = CameraService.methods.map(({ localName, methodKind, input }) => {
+    const call = calls[localName] as Call;
+    const check: Call = (request, options = {}) => {
+      checkFields(input, request);
+      return call(request, callOptions(options));
+    };
+    const unary: Call = async (...given) => check(...given);
+    return [localName, methodKind === "unary" ? unary : check];
+  });
+  return Object.fromEntries(checked);
 }
 
 function bearing(token: ClientOptions["token"]): Interceptor {

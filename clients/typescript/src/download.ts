@@ -1,8 +1,13 @@
 import { createHash } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { known } from "./checks.js";
 import type { CameraClient } from "./client.js";
 import type { DownloadImageRequest_Variant } from "./gen/camapi/v1/camera_service_pb.js";
-import { resumed, type StreamOptions, stoppable } from "./resume.js";
+import { checkStreamOptions, resumed, type StreamOptions, stoppable } from "./resume.js";
+
+// The size of messages: smaller where the line is cut, as they come whole or not at all.
+const MOST_CHUNK_BYTES = 1024 * 1024;
+const LEAST_CHUNK_BYTES = 16 * 1024;
 
 /**
  * Which picture: of which capture, whether its thumbnail, and which one of several files.
@@ -60,18 +65,33 @@ export async function downloadImage(
  */
 export function downloadChunks(
   client: Pick<CameraClient, "downloadImage">,
-  { captureId, variant = 0, part = 0 }: DownloadInit,
+  request: DownloadInit,
   options: StreamOptions = {},
 ): AsyncGenerator<DownloadedImage & { offset: number }, void> {
+  known("downloads", request, ["captureId", "variant", "part"]);
+  checkStreamOptions(options);
+  const { captureId, variant = 0, part = 0 } = request;
   return stoppable(async function* (signal) {
     const hash = createHash("sha256");
     let file: Omit<DownloadedImage, "data"> | undefined;
-    let offset = 0;
-    const rest = () => ({ captureId, variant, part, readOffset: BigInt(offset) });
-    const open = () => client.downloadImage(rest(), { signal });
-    const { reconnectMs } = options;
-    for await (const item of resumed(open, signal, { reconnectMs, endless: false })) {
-      if (item instanceof ConnectError) continue;
+    let [offset, begun] = [0, false];
+    let maxChunkBytes: number | undefined;
+    const open = (began: () => void) => {
+      const rest = { captureId, variant, part, readOffset: BigInt(offset) };
+      const wanted = maxChunkBytes === undefined ? rest : { ...rest, maxChunkBytes };
+      begun = false;
+      const onHeader = () => {
+        begun = true;
+        began();
+      };
+      return client.downloadImage(wanted, { signal, onHeader });
+    };
+    for await (const item of resumed(open, signal, "DownloadImage", options, false)) {
+      if (item instanceof ConnectError) {
+        const smaller = (maxChunkBytes ?? MOST_CHUNK_BYTES) / 4;
+        if (begun) maxChunkBytes = Math.max(LEAST_CHUNK_BYTES, smaller);
+        continue;
+      }
       const { data, sizeBytes, sha256 = "", mimeType = "" } = item;
       file ??= { mimeType, sizeBytes: Number(sizeBytes), sha256 };
       hash.update(data);

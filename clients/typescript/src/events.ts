@@ -1,13 +1,14 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
+import { checkFields } from "./checks.js";
 import type { CameraClient } from "./client.js";
 import { reasonOf } from "./details.js";
 import { EventGapSchema } from "./gen/camapi/v1/camera_pb.js";
-import type {
+import {
   CaptureEventsRequestSchema,
-  CaptureEventsResponse,
+  type CaptureEventsResponse,
 } from "./gen/camapi/v1/camera_service_pb.js";
-import { resumed, type StreamOptions, stoppable } from "./resume.js";
+import { checkStreamOptions, resumed, type StreamOptions, stoppable } from "./resume.js";
 
 /**
  * An event, or the news that some are gone for good.
@@ -44,8 +45,11 @@ export interface EventOptions extends StreamOptions {
 export function captureEvents(
   client: Pick<CameraClient, "captureEvents">,
   request: MessageInitShape<typeof CaptureEventsRequestSchema> = {},
-  { signal: callers, reconnectMs, onConnection, onReady }: EventOptions = {},
+  options: EventOptions = {},
 ): AsyncGenerator<EventItem, void> {
+  checkFields(CaptureEventsRequestSchema, request);
+  checkStreamOptions(options, "onConnection", "onReady");
+  const { onConnection, onReady } = options;
   return stoppable(async function* (signal) {
     let after = request.afterSequence; // all up to there has been handed out
     let placed = false; // by the service
@@ -66,7 +70,7 @@ export function captureEvents(
     };
     for (;;) {
       try {
-        for await (const item of resumed(open, signal, { reconnectMs })) {
+        for await (const item of resumed(open, signal, "CaptureEvents", options)) {
           if (item instanceof ConnectError) {
             connection(item);
             continue;
@@ -89,5 +93,5 @@ export function captureEvents(
         yield { case: "gap", value: create(EventGapSchema, { firstAvailableSequence: 1n }) };
       }
     }
-  }, callers);
+  }, options.signal);
 }

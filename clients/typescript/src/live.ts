@@ -6,7 +6,13 @@ import { isUnreachable } from "./errors.js";
 import { type LiveFrame, LiveStatus_State, LiveStatusSchema } from "./gen/camapi/v1/camera_pb.js";
 import type { LiveViewRequestSchema, LiveViewResponse } from "./gen/camapi/v1/camera_service_pb.js";
 import { newest } from "./newest.js";
-import { resumed, STATUS_REPEAT_MS, type StreamOptions, stoppable } from "./resume.js";
+import {
+  checkStreamOptions,
+  resumed,
+  STATUS_REPEAT_MS,
+  type StreamOptions,
+  stoppable,
+} from "./resume.js";
 
 /**
  * The camera, and the size, rate and quality of its frames.
@@ -60,22 +66,23 @@ export type LiveItem =
 export function liveView(
   client: Pick<CameraClient, "liveView">,
   request: LiveViewInit,
-  { signal, reconnectMs }: StreamOptions = {},
+  options: StreamOptions = {},
 ): AsyncGenerator<LiveItem, void> {
-  return stoppable((own) => newest(items(client, request, own, reconnectMs), own), signal);
+  checkStreamOptions(options);
+  return stoppable((own) => newest(items(client, request, own, options), own), options.signal);
 }
 
 async function* items(
   client: Pick<CameraClient, "liveView">,
   request: LiveViewInit,
   signal: AbortSignal,
-  reconnectMs: number | undefined,
+  options: StreamOptions,
 ): AsyncGenerator<LiveItem, void> {
   const open = (onHeader: () => void) => client.liveView(request, { signal, onHeader });
   let reported = { kind: "", at: 0 };
   let lastFrameTime: LiveFrame["acquisitionTime"];
   let [dropped, droppedBefore] = [0n, 0n]; // on this connection, and on those before it
-  for await (const item of resumed(open, signal, { reconnectMs })) {
+  for await (const item of resumed(open, signal, "LiveView", options)) {
     if (item instanceof ConnectError) {
       [dropped, droppedBefore] = [0n, droppedBefore + dropped];
       const kind = isUnreachable(item) ? "unreachable" : "status";

@@ -1,7 +1,8 @@
 /** The options of a client, and their checks. */
 
 import { createSecureContext } from "node:tls";
-import { GIVE_UP_AFTER_MS, RECONNECT_MS } from "./retry.js";
+import { bounded, known } from "./checks.js";
+import { GIVE_UP_AFTER_MS, type OnRetry, RECONNECT_MS } from "./retry.js";
 
 /**
  * The options of a client.
@@ -18,13 +19,15 @@ export interface ClientOptions {
   readMaxBytes?: number | undefined;
   /**
    * For how long a call without `timeoutMs` is made again while the camera is busy or away, in
-   * milliseconds; one with `timeoutMs` is until that. Default 30,000.
+   * milliseconds; one with `timeoutMs` is until that. Default 30,000; 0: no call is.
    */
   giveUpAfterMs?: number | undefined;
   /** For how long a call tries to reach the service, in milliseconds. Default 10,000. */
   reconnectMs?: number | undefined;
   /** How long the service may be silent while calls wait, in milliseconds. Default 4,000. */
   silenceMs?: number | undefined;
+  /** Told of each attempt that has failed and is made again; what it throws ends the call. */
+  onRetry?: OnRetry | undefined;
 }
 
 /**
@@ -44,13 +47,18 @@ export interface TlsOptions {
 }
 
 export const SILENCE_MS = 4_000;
+const OPTIONS = [
+  ...["tls", "token", "readMaxBytes", "giveUpAfterMs", "reconnectMs", "silenceMs", "onRetry"],
+];
+const TLS_OPTIONS = ["ca", "cert", "key", "servername"];
 const ADDRESS = /^([\w.-]+|\[[\da-f:.]+\]):\d{1,5}$/i;
 const THIS_MACHINE = /^(localhost|127\.[\d.]+|\[::1\]):/i;
 
-/** The options with their defaults. Throws a TypeError, a RangeError, or what OpenSSL says. */
+/** The options with their defaults. Throws what is wrong with them, or what OpenSSL says. */
 export function checked(address: string, options: ClientOptions) {
   const { tls, token, readMaxBytes = 64 * 2 ** 20, silenceMs = SILENCE_MS } = options;
-  const { giveUpAfterMs = GIVE_UP_AFTER_MS, reconnectMs = RECONNECT_MS } = options;
+  const { giveUpAfterMs = GIVE_UP_AFTER_MS, reconnectMs = RECONNECT_MS, onRetry } = options;
+  known("the options of a client", options, OPTIONS);
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
   if (!ADDRESS.test(address) || !URL.canParse(baseUrl)) {
     throw new TypeError(`address "${address}" is not host:port, such as "127.0.0.1:50051"`);
@@ -63,11 +71,8 @@ export function checked(address: string, options: ClientOptions) {
   bounded("reconnectMs", reconnectMs, 0, Infinity);
   bounded("silenceMs", silenceMs, 1, 2 ** 31 - 1);
   const trust = typeof tls === "object" ? tls : {};
+  known("the options tls", trust, TLS_OPTIONS);
   createSecureContext(trust); // throws here rather than at each call
-  return { baseUrl, tls: trust, token, readMaxBytes, giveUpAfterMs, reconnectMs, silenceMs };
-}
-
-function bounded(name: string, value: number, least: number, most: number): void {
-  if (value >= least && value <= most) return;
-  throw new RangeError(`${name} is ${value}; allowed: ${least} to ${most}`);
+  const patience = { giveUpAfterMs, reconnectMs, onRetry };
+  return { baseUrl, tls: trust, token, readMaxBytes, silenceMs, ...patience };
 }

@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { bounded, known } from "./checks.js";
 import { isUnreachable } from "./errors.js";
-import { FOR_EVER, GIVE_UP_AFTER_MS, RECONNECT_MS, RetrySchedule } from "./retry.js";
+import { FOR_EVER, GIVE_UP_AFTER_MS, type OnRetry, RECONNECT_MS, RetrySchedule } from "./retry.js";
 import { isSilent } from "./unreachable.js";
 
 /** How often a viewer gets the status again while the stream is lost. */
@@ -23,6 +24,14 @@ export interface StreamOptions {
    * download, how long without progress. Default 10,000; Infinity: for ever.
    */
   reconnectMs?: number | undefined;
+  /** Told of each attempt that has failed and is made again; what it throws ends the stream. */
+  onRetry?: OnRetry | undefined;
+}
+
+/** Refuses options that do not exist; `more` are those that only one of the streams has. */
+export function checkStreamOptions(options: StreamOptions, ...more: string[]): void {
+  known("the options of a stream", options, ["signal", "reconnectMs", "onRetry", ...more]);
+  bounded("reconnectMs", options.reconnectMs ?? 0, 0, Infinity);
 }
 
 /**
@@ -34,10 +43,13 @@ export interface StreamOptions {
 export async function* resumed<T>(
   open: (onHeader: () => void) => AsyncIterable<T>,
   signal: AbortSignal,
-  { reconnectMs = RECONNECT_MS, endless = true },
+  call: string,
+  { reconnectMs = RECONNECT_MS, onRetry }: StreamOptions,
+  endless = true,
 ): AsyncGenerator<T | ConnectError, void> {
-  let schedule = new RetrySchedule({ reconnectMs, giveUpAfterMs: GIVE_UP_AFTER_MS });
-  const afterwards = endless ? new RetrySchedule(FOR_EVER) : schedule;
+  const patience = { reconnectMs, giveUpAfterMs: GIVE_UP_AFTER_MS, onRetry };
+  let schedule = new RetrySchedule(patience, call);
+  const afterwards = endless ? new RetrySchedule({ ...FOR_EVER, onRetry }, call) : schedule;
   while (!signal.aborted) {
     let error = new ConnectError("the camera service has ended the stream", Code.Unavailable);
     let [begun, advanced] = [false, false];

@@ -26,14 +26,41 @@ const REFUSALS = ["CAMERA_BUSY", "QUEUE_FULL", "CAMERA_UNAVAILABLE"];
 const LOST_IS_FINAL = ["deleteCapture", "resetCamera"];
 const REFUSED_IS_FINAL = ["resetCamera"];
 const LEAST_WAIT_MS = 20;
+const MOST_WAIT_MS = 2 ** 31 - 1; // a timer for longer ends at once
 const ACCURACY_MS = 50; // by how much the service may see a deadline pass before its client does
 const MOST_TIMEOUT_MS = 99_999_999; // the header has eight digits
 const INLINE_MARGIN_BYTES = 64 * 1024; // the rest of a response that has a picture
+
+/**
+ * An attempt that has failed, and is made again.
+ *
+ * @example
+ * const onRetry = ({ call, error, waitMs }: Retried) => console.warn(call, error.message, waitMs);
+ */
+export interface Retried {
+  /** The RPC, such as "Capture". */
+  call: string;
+  /** Why. */
+  error: ConnectError;
+  /** After how long the next attempt is made, in milliseconds. */
+  waitMs: number;
+  /** How long ago the call began or, of a stream, something last came; in milliseconds. */
+  elapsedMs: number;
+}
+
+/**
+ * Is told of each attempt that is made again.
+ *
+ * @example
+ * const onRetry: OnRetry = ({ error }) => console.warn(error.message);
+ */
+export type OnRetry = (retried: Retried) => void;
 
 /** For how long calls are made again: while a camera is busy or away, and to reach the service. */
 export interface Patience {
   giveUpAfterMs: number;
   reconnectMs: number;
+  onRetry?: OnRetry | undefined;
 }
 
 export const FOR_EVER: Patience = { giveUpAfterMs: Infinity, reconnectMs: Infinity };
@@ -41,13 +68,17 @@ export const FOR_EVER: Patience = { giveUpAfterMs: Infinity, reconnectMs: Infini
 /** Decides after each failed attempt of one call how long to wait before the next. */
 export class RetrySchedule {
   readonly #patience: Patience;
+  readonly #call: string;
   readonly #endsAt: number;
+  #begunAt = performance.now();
   #unreachableSince: number | undefined;
   #backoffMs = BACKOFF.initialMs;
   #refusedSince: number | undefined;
 
-  constructor(patience: Patience, timeoutMs = Infinity) {
+  /** `call` is its name, for `onRetry`. */
+  constructor(patience: Patience, call: string, timeoutMs = Infinity) {
     this.#patience = patience;
+    this.#call = call;
     this.#endsAt = performance.now() + timeoutMs;
   }
 
@@ -64,6 +95,7 @@ export class RetrySchedule {
 
   /** Begins again, as something was received; the call's own time-out stays. */
   reset(): void {
+    this.#begunAt = performance.now();
     this.#unreachableSince = undefined;
     this.#backoffMs = BACKOFF.initialMs;
     this.#refusedSince = undefined;
@@ -71,8 +103,12 @@ export class RetrySchedule {
 
   /** How long to wait before the next attempt; undefined: the error is final. */
   waitMs(error: ConnectError): number | undefined {
-    const wait = isUnreachable(error) ? this.#unreachable() : this.#refused(error);
-    return wait === undefined || performance.now() + wait >= this.#endsAt ? undefined : wait;
+    const waitMs = isUnreachable(error) ? this.#unreachable() : this.#refused(error);
+    const now = performance.now();
+    if (waitMs === undefined || now + waitMs >= this.#endsAt) return undefined;
+    const elapsedMs = now - this.#begunAt;
+    this.#patience.onRetry?.({ call: this.#call, error, waitMs, elapsedMs });
+    return waitMs;
   }
 
   #unreachable(): number | undefined {
@@ -91,8 +127,9 @@ export class RetrySchedule {
     const wait = Math.max(LEAST_WAIT_MS, named);
     this.#refusedSince ??= performance.now();
     const refusedMs = performance.now() + wait - this.#refusedSince;
-    const late = this.#endsAt === Infinity && refusedMs > this.#patience.giveUpAfterMs;
-    return late ? undefined : wait;
+    const { giveUpAfterMs } = this.#patience;
+    const bounded = this.#endsAt === Infinity || giveUpAfterMs === 0;
+    return bounded && refusedMs > giveUpAfterMs ? undefined : Math.min(wait, MOST_WAIT_MS);
   }
 }
 
@@ -103,7 +140,7 @@ export function retrying(transport: Transport, patience: Patience, maxBytes: num
     async unary(method, signal, timeoutMs, header, input, contextValues) {
       const { localName } = method;
       const given = timeoutMs ?? (QUICK.includes(localName) ? QUICK_MS : 0);
-      const schedule = new RetrySchedule(patience, given > 0 ? given : Infinity);
+      const schedule = new RetrySchedule(patience, method.name, given > 0 ? given : Infinity);
       const request = identified(method, input, maxBytes);
       let before = "";
       for (;;) {

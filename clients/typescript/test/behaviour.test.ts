@@ -47,6 +47,7 @@ const SOON_MS = 300; // when the caller cancels, or the service is started again
 // Short figures where the test has to wait for them, a long one where a busy machine may be slow.
 const FIGURES: Record<string, Figures> = {
   frozen: { silence_s: 1 },
+  dead: { silence_s: 1 },
   gone: { reconnect_s: 1 },
   restarted: { reconnect_s: 60 },
 };
@@ -68,7 +69,7 @@ test("back-offs grow to their maximum and vary", () => {
   const { initialMs, maxMs, jitter } = retry.BACKOFF;
   const lost = new api.ConnectError("lost", api.Code.Unavailable);
   const runs = Array.from({ length: 200 }, () => {
-    const schedule = new retry.RetrySchedule(retry.FOR_EVER);
+    const schedule = new retry.RetrySchedule(retry.FOR_EVER, "");
     return Array.from({ length: 5 }, () => schedule.waitMs(lost) ?? 0);
   });
   for (let n = 0; n < 5; n++) {
@@ -105,7 +106,8 @@ class Scene {
   static async start(t: TestContext, row: Row): Promise<Scene> {
     const { faults = [], ...keys } = row.camera ?? {};
     const service = await Service.start(t, camera("sim0", keys, ...faults));
-    const relay = row.situation === "cut" ? await Relay.start(t, service.port) : undefined;
+    const relayed = ["cut", "dead"].includes(row.situation);
+    const relay = relayed ? await Relay.start(t, service.port) : undefined;
     const figures = { ...TABLE.defaults, ...FIGURES[row.situation], ...row.client };
     const client = service.client(
       t,
@@ -189,6 +191,7 @@ const HAPPENS: Record<string, (scene: Scene) => Promise<void>> = {
     scene.service.signal("SIGSTOP");
     setTimeout(() => scene.service.signal("SIGCONT"), ms(scene.figures["silence_s"]) / 2);
   },
+  dead: async ({ relay }) => relay?.forget(),
   cut: async ({ relay, row }) => {
     if (row.doing in OPENED) relay?.cut();
     else if (relay) relay.cutAt = relay.bytes + 5;
@@ -239,6 +242,7 @@ async function calls(scene: Scene): Promise<void> {
   if (row.result) {
     if (error) throw error;
     if (row.presses) assert.equal(presses(result as api.CaptureResponse), row.presses);
+    scene.checkTime(took);
     return;
   }
   checkError(row, error);

@@ -42,6 +42,19 @@ test("60 MB come whole, resumed after a cut at half", async (t) => {
   assert.equal(inline.imageData.length, Number(inline.capture?.image?.sizeBytes));
 });
 
+test("a line that is cut every 400 KB still brings it", async (t) => {
+  const service = await Service.start(t, large("sim0", { still_bytes: 4 * MB }));
+  const relay = await Relay.start(t, service.port);
+  const client = service.client(t, {}, relay.port);
+  const { capture } = await client.capture(REFERENCE);
+  relay.cutEvery = 400_000;
+  relay.cutAt = relay.bytes + relay.cutEvery;
+  const { data } = await downloadImage(client, { captureId: capture?.captureId ?? "" });
+  assert.equal(sha256(data), capture?.image?.sha256);
+  t.diagnostic(`${relay.connections} connections`);
+  assert.ok(relay.connections > 10 && relay.connections < 40, `${relay.connections} connections`);
+});
+
 test("piece by piece, with a break; and the thumbnail", async (t) => {
   const service = await Service.start(t, large("sim0", { still_bytes: 5 * MB }));
   const client = service.client(t, { readMaxBytes: 2 * MB });

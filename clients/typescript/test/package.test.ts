@@ -61,8 +61,9 @@ test("it installs, type-checks and runs the README's example in an empty project
   await Promise.all(
     examples.map((code, index) => writeFile(join(folder, `readme${index}.ts`), code)),
   );
-  // Nothing is skipped, and there are no types of Node: the package needs none.
-  const options = { strict: true, module: "nodenext", target: "es2022", types: [] };
+  // Nothing is skipped, and there are no types of Node or of browsers: the package needs none.
+  const lib = ["es2022"];
+  const options = { strict: true, module: "nodenext", target: "es2022", types: [], lib };
   await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: options }));
   const tsc = join(PACKAGE, "node_modules", "typescript", "bin", "tsc");
   await run(process.execPath, [tsc, "-p", folder]).catch((error) => assert.fail(error.stdout));

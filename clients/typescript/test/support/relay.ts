@@ -11,6 +11,8 @@ export class Relay {
   connections = 0;
   /** The number of bytes at which the next cut comes. */
   cutAt = Number.POSITIVE_INFINITY;
+  /** After how many bytes there is another. */
+  cutEvery = Number.POSITIVE_INFINITY;
   /** While set, what comes from either side is swallowed, as by a dead network. */
   silent = false;
   readonly #sockets = new Set<Socket>();
@@ -66,7 +68,7 @@ export class Relay {
         if (this.silent || this.#dead.has(from)) return;
         if (from === service) this.bytes += data.length;
         if (this.bytes >= this.cutAt) {
-          this.cutAt = Number.POSITIVE_INFINITY;
+          this.cutAt = this.bytes + this.cutEvery;
           client.destroy();
         } else if (!to.write(data)) {
           from.pause();
