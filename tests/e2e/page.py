@@ -54,6 +54,15 @@ class CameraPage:
     async def assert_same_document(self) -> None:
         assert await self.tab.evaluate("window.sameDocument === true"), "the page was loaded anew"
 
+    async def explains(self, why: str) -> None:
+        """Wait until its dialog says why a picture is not shown; its clock is the test's."""
+
+        async def said() -> bool:
+            await self.tab.clock.run_for(1000)  # its retries take 7 s
+            return await self.dialog.get_by_text(f"could not be loaded: {why}.").count() == 1
+
+        await until(said, f"the dialog says why: {why}")
+
     def control(self, name: str) -> Locator:
         """Return the row of a control by what it is called."""
         return self.tab.locator(".control", has=self.tab.get_by_text(name, exact=True))

@@ -174,3 +174,17 @@ async def test_the_page_waits_for_a_service_that_is_not_there_yet(
     await named.live()
     await unnamed.live()
     assert unnamed.tab.url.endswith("/?camera=top")
+
+
+async def test_why_a_picture_cannot_be_shown_is_told(
+    start_rig: StartRig, start_backend: StartBackend, open_page: OpenPage
+) -> None:
+    rig = await start_rig(camera())
+    page = await open_page((await start_backend(rig.address)).url)
+    await page.live()
+    await page.shutter.click()
+    await page.taken(1)
+    await rig.kill()
+    await page.tab.clock.install()
+    await page.thumbnails.click()
+    await page.explains("the camera service cannot be reached")

@@ -18,7 +18,7 @@ export interface BusyError extends CameraError {
  * The capture that has the camera. Times are by the service's clock.
  *
  * @example
- * const leftMs = ({ expectedEndTime }: Holder) => Number(expectedEndTime ?? 0) - Date.now();
+ * const show = ({ captureId, startTime }: Holder) => console.log(captureId, "since", startTime);
  */
 export interface Holder {
   captureId: string;

@@ -72,6 +72,24 @@ export function liveView(
   return stoppable((own) => newest(items(client, request, own, options), own), options.signal);
 }
 
+// When frames have come, by `performance.now()`.
+const arrivals = new WeakMap<LiveFrame, number>();
+
+/**
+ * How old a frame of {@link liveView} is now, in milliseconds: as the service said when it sent it,
+ * and the time since. No wall clock is asked; how long it was on its way is not known. Undefined: the
+ * service is older than this client, and does not say.
+ *
+ * @example
+ * if (kind === "frame") console.log(`${frameAgeMs(value)} ms old`);
+ */
+export function frameAgeMs(frame: LiveFrame): number | undefined {
+  if (!frame.age) return undefined;
+  const now = performance.now();
+  const sentMs = Number(frame.age.seconds) * 1000 + frame.age.nanos / 1e6;
+  return sentMs + now - (arrivals.get(frame) ?? now);
+}
+
 async function* items(
   client: Pick<CameraClient, "liveView">,
   request: LiveViewInit,
@@ -98,6 +116,7 @@ async function* items(
     reported = { kind: "", at: 0 };
     if (item.payload.case === "frame") {
       const frame = item.payload.value;
+      arrivals.set(frame, performance.now());
       lastFrameTime = frame.acquisitionTime;
       dropped = frame.framesDropped;
       frame.framesDropped += droppedBefore;

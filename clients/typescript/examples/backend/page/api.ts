@@ -44,6 +44,16 @@ async function call<T>(path: string, init: RequestInit = {}, body?: unknown): Pr
   return answer as T;
 }
 
+/** Why an image does not load, in words. It is asked for once more. */
+export async function whyNot(image: string): Promise<string> {
+  const response = await fetch(image).catch(() => undefined);
+  const type = response?.headers.get("content-type");
+  if (response?.ok) return `the browser cannot show this ${type}`;
+  if (!response || !type?.startsWith("application/json")) return GONE.message;
+  const { reason, message } = (await response.json()) as ProblemView;
+  return reason === "CAPTURE_NOT_FOUND" ? "it has been deleted" : message;
+}
+
 const of = (camera: string) => `/api/cameras/${encodeURIComponent(camera)}`;
 
 export const listCameras = () => call<CameraView[]>("/api/cameras");

@@ -1,11 +1,11 @@
 /** The dialog with the full picture. */
 
-import { downloadUrl, imageUrl } from "./api.js";
+import { downloadUrl, imageUrl, whyNot } from "./api.js";
 import { byId, make, say } from "./dom.js";
 import { load } from "./images.js";
 import { rounded } from "./units.js";
 import type { CaptureView } from "./wire.js";
-import { bytes, clock } from "./words.js";
+import { bytes, clock, sentence } from "./words.js";
 
 export class Picture {
   readonly #dialog = byId("dialog", HTMLDialogElement);
@@ -39,9 +39,9 @@ function shown(capture: CaptureView, time: string): HTMLElement {
   const image = make("img", { alt: `Picture taken with ${capture.camera}, ${time}` });
   if (capture.widthPx > 0)
     Object.assign(image, { width: capture.widthPx, height: capture.heightPx });
-  load(image, imageUrl(capture), () => {
-    image.replaceWith(make("p", {}, "The picture could not be loaded. It may have been deleted."));
-  });
+  const explain = (why: string) =>
+    image.replaceWith(make("p", {}, sentence(`The picture could not be loaded: ${why}`)));
+  load(image, imageUrl(capture), () => void whyNot(imageUrl(capture)).then(explain));
   return image;
 }
 

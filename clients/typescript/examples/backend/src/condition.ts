@@ -9,7 +9,7 @@ import {
   type Unreachable,
 } from "@camsvc/client";
 import type { Live, StateView } from "../page/wire.js";
-import { ageMsOf, msOf } from "./views.js";
+import type { ServiceClock } from "./clock.js";
 
 const LIVE: Record<State, Live> = {
   [State.UNSPECIFIED]: "starting",
@@ -52,6 +52,7 @@ export class Condition {
     private readonly client: CameraClient,
     private readonly camera: string,
     private readonly outage: Outage,
+    private readonly clock: ServiceClock,
     private readonly signal: AbortSignal,
     private readonly publish: (state: StateView) => void,
   ) {}
@@ -110,24 +111,26 @@ export class Condition {
     if (this.signal.aborted) return;
     const { lastFrameTime, reason } = this.#status;
     const { activeCapture: active, warnings = [] } = this.#camera ?? {};
-    const end = active?.expectedEndTime;
-    const remainingMs = end ? Math.max(0, msOf(end) - Date.now()) : null;
+    const overMs = this.clock.sinceMs(active?.expectedEndTime);
+    const remainingMs = overMs === null ? null : Math.max(0, -overMs);
+    const lastMs = this.clock.sinceMs(lastFrameTime);
     this.publish({
       live: this.#live,
       reason: this.#live === "unreachable" ? "" : reason, // it has the service's address
-      sinceMs: Math.max(0, Date.now() - this.#began()),
-      lastFrameAgeMs: lastFrameTime ? ageMsOf(lastFrameTime) : null,
+      sinceMs: Math.max(0, this.#sinceMs()),
+      lastFrameAgeMs: lastMs === null ? null : Math.max(0, lastMs),
       busy: active ? { requestId: active.requestId, remainingMs } : null,
       warnings,
     });
   }
 
-  /** When that began: a page that came later sees the time before it, too. */
-  #began(): number {
+  /** How long that has been so: a page that came later sees the time before it, too. */
+  #sinceMs(): number {
     const { state, stateTime } = this.#camera ?? {};
     const down = state !== undefined && DOWN.includes(state);
-    const known = ["recovering", "offline"].includes(this.#live) && down && stateTime;
-    if (known) return msOf(stateTime);
-    return this.#live === "unreachable" ? (this.outage.since ?? this.#since) : this.#since;
+    const cameras = ["recovering", "offline"].includes(this.#live) && down;
+    const knownMs = cameras ? this.clock.sinceMs(stateTime) : null;
+    const began = this.#live === "unreachable" ? (this.outage.since ?? this.#since) : this.#since;
+    return knownMs ?? Date.now() - began;
   }
 }

@@ -4,15 +4,17 @@ import {
   type CameraClient,
   type ConnectError,
   captureEvents,
+  frameAgeMs,
   isUnreachable,
   liveView,
 } from "@camsvc/client";
 import type { FastifyInstance } from "fastify";
 import type { OfCamera } from "./cameras.js";
+import { ServiceClock } from "./clock.js";
 import { Condition, Outage } from "./condition.js";
 import { explained } from "./problems.js";
 import { Viewer } from "./viewer.js";
-import { ageMsOf, stepView } from "./views.js";
+import { stepView } from "./views.js";
 
 interface Watch extends OfCamera {
   Querystring: { width?: string };
@@ -27,12 +29,13 @@ const TRY_AGAIN_LATER = 1013;
 /** `closing` ends all sockets. */
 export function liveRoute(app: FastifyInstance, client: CameraClient, closing: AbortSignal): void {
   const outage = new Outage((message) => app.log.warn(message));
+  const clock = new ServiceClock();
 
   app.get<Watch>("/api/cameras/:camera/live", { websocket: true }, async (socket, request) => {
     const { camera } = request.params;
     const viewer = new Viewer(socket, closing);
     const signal = viewer.gone;
-    const condition = new Condition(client, camera, outage, signal, (state) =>
+    const condition = new Condition(client, camera, outage, clock, signal, (state) =>
       viewer.send({ type: "state", state }),
     );
     const unlessHopeless = (error: unknown) => {
@@ -56,8 +59,8 @@ export function liveRoute(app: FastifyInstance, client: CameraClient, closing: A
         if (kind === "status") condition.took(value);
         else if (kind === "unreachable") condition.lost(value);
         else {
-          const ageMs = value.acquisitionTime ? ageMsOf(value.acquisitionTime) : 0;
-          await viewer.show(value.data, ageMs, Number(value.framesDropped));
+          clock.heard(value);
+          await viewer.show(value.data, frameAgeMs(value) ?? 0, Number(value.framesDropped));
         }
       }
     }

@@ -87,6 +87,5 @@ function snakeCase(name: string): string {
 
 function holderOf(error: ConnectError): ProblemView["holder"] {
   if (!isBusy(error) || !error.holder) return null;
-  const { captureId, expectedEndTime: end } = error.holder;
-  return { captureId, remainingMs: end ? Math.max(0, end.getTime() - Date.now()) : null };
+  return { captureId: error.holder.captureId, remainingMs: error.waitMs ?? null };
 }

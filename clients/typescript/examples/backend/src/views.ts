@@ -19,16 +19,11 @@ import type {
 import { BackendError } from "./problems.js";
 
 /** A Timestamp or a Duration, as the client's messages have them. */
-type Span = { seconds: bigint; nanos: number };
+export type Span = { seconds: bigint; nanos: number };
 
 /** In milliseconds; of a Timestamp, since 1970. */
 export function msOf({ seconds, nanos }: Span): number {
   return Number(seconds) * 1000 + nanos / 1e6;
-}
-
-/** How long ago that was. Never negative, though clocks differ. */
-export function ageMsOf(time: Span): number {
-  return Math.max(0, Date.now() - msOf(time));
 }
 
 export function cameraView({ camera, driver, model }: Camera): CameraView {
