@@ -24,9 +24,15 @@ _START_S = 60.0
 
 
 class Backend:
-    """The built backend, for a service at an address. Use as `async with`."""
+    """The built backend, for a service at an address. Use as `async with`.
 
-    def __init__(self, folder: Path, service: str, *flags: str, port: int = 0) -> None:
+    Its clock is `ahead_s` seconds ahead of the service's.
+    """
+
+    def __init__(
+        self, folder: Path, service: str, *flags: str, port: int = 0, ahead_s: float = 0.0
+    ) -> None:
+        self._ahead_s = ahead_s
         self._log = folder / "backend.log"
         self._service = service
         self._flags = ("--port", str(port), *flags)
@@ -35,9 +41,11 @@ class Backend:
     async def __aenter__(self) -> Self:
         node = shutil.which("node")
         assert node is not None
+        clock = f"const now = Date.now; Date.now = () => now() + {self._ahead_s * 1000}"
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(node, str(BUILT), "--service", self._service, *self._flags),
+                *(node, "--import", f"data:text/javascript,{clock}", str(BUILT)),
+                *("--service", self._service, *self._flags),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

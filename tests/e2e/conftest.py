@@ -37,8 +37,10 @@ async def start_backend(tmp_path: Path) -> AsyncIterator[StartBackend]:
     """Give a function that starts a backend for the service at an address."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(service: str, *flags: str, port: int = 0) -> Backend:
-            return await stack.enter_async_context(Backend(tmp_path, service, *flags, port=port))
+        async def start(service: str, *flags: str, port: int = 0, ahead_s: float = 0.0) -> Backend:
+            return await stack.enter_async_context(
+                Backend(tmp_path, service, *flags, port=port, ahead_s=ahead_s)
+            )
 
         yield start
 

@@ -188,3 +188,19 @@ async def test_why_a_picture_cannot_be_shown_is_told(
     await page.tab.clock.install()
     await page.thumbnails.click()
     await page.explains("the camera service cannot be reached")
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, 10.0, -10.0])
+async def test_a_wrong_clock_makes_no_picture_old_and_no_old_one_live(
+    start_rig: StartRig, start_backend: StartBackend, open_page: OpenPage, ahead_s: float
+) -> None:
+    """That of the backend's machine: ages come from the service."""
+    rig = await start_rig(camera())
+    page = await open_page((await start_backend(rig.address, ahead_s=ahead_s)).url)
+    await page.live()
+    await page.live()
+    rig.freeze()
+    await expect(page.stage).to_have_attribute("data-picture", "old")
+    await expect(page.tab.locator("#age")).to_have_text(re.compile(r"^Not live: .*, \d s ago$"))
+    rig.thaw()
+    await page.live()
