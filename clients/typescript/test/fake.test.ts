@@ -12,6 +12,7 @@ import {
   createCameraClient,
   downloadImage,
   errorFrom,
+  frameAgeMs,
   isBusy,
   isStorageFull,
   isUnavailable,
@@ -212,4 +213,29 @@ test("the streams take any client of the service, and errors survive as part of 
     if (dropped.length === 3) break;
   }
   assert.deepEqual(dropped, [2n, 4n, 6n]);
+});
+
+test("the age of a frame is by the service and no wall clock", async (t) => {
+  const port = await fake(t, {
+    async *liveView() {
+      const age = { seconds: 5n, nanos: 5e8 };
+      yield { payload: { case: "frame", value: { sequence: 1n, age } } };
+      await sleep(200);
+      yield { payload: { case: "frame", value: { sequence: 2n } } };
+      await sleep(200);
+    },
+  });
+  const client = at(port);
+  t.after(() => client.close());
+  for await (const { case: kind, value } of liveView(client, { camera: "sim0" })) {
+    assert.ok(kind === "frame");
+    const age = frameAgeMs(value);
+    if (value.sequence === 2n) {
+      assert.equal(age, undefined);
+      break;
+    }
+    assert.ok(age !== undefined && age >= 5500 && age < 60_000);
+    await sleep(50);
+    assert.ok((frameAgeMs(value) ?? 0) >= age + 49);
+  }
 });

@@ -6,6 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 from camapi.v1 import camera_pb2 as pb
@@ -24,6 +25,8 @@ from camsvc_client import (
     Stream,
 )
 from camsvc_client.newest import Newest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.clients.python import fake
 from tests.conftest import StartService
@@ -361,3 +364,32 @@ async def test_a_stream_that_the_service_ends_is_taken_up_again() -> None:
         assert [(await anext(stream)).sequence, (await anext(stream)).sequence] == [8, 21]
         assert asked == [None, 7, 8, 20]
         await stream.close()
+
+
+async def test_the_age_of_a_frame_is_by_the_service_and_no_wall_clock() -> None:
+    """Whatever the time is there: what it says, and the time since."""
+
+    seen = asyncio.Event()
+
+    async def frames(request: api.LiveViewRequest, context: fake.Context) -> Any:
+        yield api.LiveViewResponse(frame=pb.LiveFrame(sequence=1, age=Duration(seconds=5)))
+        await seen.wait()
+        yield api.LiveViewResponse(
+            frame=pb.LiveFrame(sequence=2, acquisition_time=Timestamp(seconds=4_000_000_000))
+        )
+
+    async with (
+        fake.served(LiveView=frames) as address,
+        AsyncCameraClient(address) as client,
+        client.live_view("sim0") as view,
+    ):
+        frame = await anext(view)
+        assert isinstance(frame, Frame)
+        seen.set()
+        first = frame.age_s
+        assert 5 <= first < 60
+        await asyncio.sleep(0.1)  # it is about the time that passes
+        assert frame.age_s >= first + 0.1
+        frame = await anext(view)
+        assert isinstance(frame, Frame)
+        assert 0 <= frame.age_s < 60
