@@ -25,6 +25,7 @@ from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
     DeviceAway,
+    DeviceInUse,
     DriverFault,
     WorkerLost,
     WorkerTimeout,
@@ -277,7 +278,7 @@ class Supervisor:
             await self._slot.replace()
         except CameraLost as error:
             self._note_cause(error)
-            self._apply(Event.AWAY if isinstance(error, DeviceAway) else Event.LOST)
+            self._apply(Event.AWAY if self._is_away(error) else Event.LOST)
             await self._recover(error, device_open=False)
         else:
             self._apply(Event.OPENED)
@@ -298,7 +299,7 @@ class Supervisor:
                 await self._take(step, error)
             except CameraLost as next_error:
                 self.steps.record(step, loop.time() - started)
-                away = isinstance(next_error, DeviceAway)
+                away = self._is_away(next_error)
                 if not (away and isinstance(error, DeviceAway) and step is Step.REOPEN):
                     error = next_error  # else it was unplugged, and the look says only: not here
                 self._note_cause(error)
@@ -323,6 +324,11 @@ class Supervisor:
             await self._slot.reopen(worker)
 
     # Internals.
+
+    def _is_away(self, error: CameraLost) -> bool:
+        """Whether the device is. One in use may be held by a worker that was just killed."""
+        held = isinstance(error, DeviceInUse) and self._slot.may_hold_device
+        return isinstance(error, DeviceAway) and not held
 
     def _on_worker_ended(self, worker: CameraWorker) -> None:
         if self.state is State.READY:  # otherwise the call under way fails by it

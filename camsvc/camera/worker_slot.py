@@ -26,6 +26,9 @@ _GONE_S = 1.0
 """How long a killed worker may take to go before the next one tries to open the device, which the
 other may still hold. In the middle of a kernel call it may go later, or never."""
 
+_RELEASED_S = 5.0
+"""How long the system may take to release the device of a killed worker, on a busy machine."""
+
 _OPEN_FACTOR, _OPEN_S, _FULL_OPENING = 3.0, 2.0, 4
 """A device whose opening hung is tried again with so many times what it took before, and so much
 more, so that it is soon back once it can be opened. Each fourth try has the whole time again."""
@@ -64,7 +67,13 @@ class WorkerSlot:
         self._driver_state = b""
         self._dropped: CameraWorker | None = None
         """The one before, whose process may not have gone yet."""
+        self._dropped_at = -_RELEASED_S
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def may_hold_device(self) -> bool:
+        """Whether a worker that was killed a moment ago may hold the device yet."""
+        return _now() < self._dropped_at + _RELEASED_S
 
     async def replace(self) -> None:
         """Drop the worker that is there, and open the device with a new one.
@@ -100,7 +109,7 @@ class WorkerSlot:
         worker, self.worker = self.worker, None
         if worker is not None:
             self._driver_state = worker.driver_state
-            self._dropped = worker
+            self._dropped, self._dropped_at = worker, _now()
             worker.kill(why, dump_stack=dump_stack)
 
     def close_in_background(self) -> None:

@@ -9,7 +9,8 @@ _MAX_TEXT = 4096
 _PLAIN: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
-        errors.DeviceAway,  # before what it is a kind of
+        errors.DeviceInUse,  # before what it is a kind of, as the next one
+        errors.DeviceAway,
         errors.DriverError,
         errors.DriverFault,
         errors.StorageFull,

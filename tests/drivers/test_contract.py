@@ -21,7 +21,7 @@ from camsvc.drivers.controls import checked
 from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT
-from camsvc.model.errors import CameraUnavailable
+from camsvc.model.errors import StorageUnavailable
 from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
@@ -289,7 +289,7 @@ async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
 async def test_a_still_is_written_over_nothing(worker: WorkerProcess, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_text("somebody's")
-    with pytest.raises(CameraUnavailable) as caught:
+    with pytest.raises(StorageUnavailable) as caught:
         await capture(worker, path)
     assert str(tmp_path) not in str(caught.value)
     assert path.read_text() == "somebody's"

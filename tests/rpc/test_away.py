@@ -1,7 +1,9 @@
 """A camera that is away refuses every call at once, with the cause."""
 
 import asyncio
+import sys
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -27,6 +29,8 @@ from tests.support.waiting import until
 
 FIRST_S = 1.0
 """For the first caller, beside what the driver's own look takes."""
+STARTED_S = 2.0
+"""The driver's process, with its library, when it is not warm yet."""
 REFUSED_S = 0.2
 EVERY_S = 0.05
 CALLS = 200
@@ -73,6 +77,29 @@ async def test_the_first_caller_is_told_the_cause(start_service: StartService, p
         info = await refusal(service)
     assert (info.reason, UNPLUGGED in info.message) == ("CAMERA_UNAVAILABLE", True), info
     took.assert_within(FIRST_S)
+
+
+@pytest.mark.timed
+@pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's devices")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"driver": "v4l2", "device": "/dev/video98"},
+        {"driver": "v4l2", "serial": "no such camera"},
+        {"driver": "opencv", "source": "/dev/video98"},
+        {"driver": "opencv", "source": 98},
+    ],
+    ids=str,
+)
+async def test_a_device_that_is_not_attached(
+    start_service: StartService, settings: dict[str, Any]
+) -> None:
+    service = await start_service(camera("cam", **settings))
+    with timing(*(worker.pid for worker in service.workers())) as took:
+        info = await refusal(service)
+    assert info.reason == "CAMERA_UNAVAILABLE"
+    assert "no camera is attached" in info.message
+    took.assert_within(FIRST_S + STARTED_S)
 
 
 @pytest.mark.timed

@@ -147,7 +147,7 @@ class Service:
         async def reached() -> bool:
             return (await self.camera(camera)).camera.state == state
 
-        await until(reached, f"{camera} is {pb.Camera.State.Name(state)}")
+        await until(reached, f"{camera} is {pb.Camera.State.Name(state)}", within_s=CALL_S)
 
     def workers(self) -> list[psutil.Process]:
         """Return the worker processes there are."""

@@ -73,7 +73,7 @@ def test_a_time_that_is_a_little_ahead_is_now() -> None:
     assert taken.monotonic_ns <= now.monotonic_ns
 
 
-@pytest.mark.parametrize("wrong", [time.time(), float("nan"), "now", None])
+@pytest.mark.parametrize("wrong", [1.7e9, float("nan"), "now", None])
 def test_a_time_that_is_no_whole_number_is_refused(wrong: Any) -> None:
     with pytest.raises(DriverError, match="allowed: an int, in nanoseconds since 1970"):
         clock.acquired(wrong, asked(0.1))
