@@ -30,6 +30,7 @@ from grpc_status import rpc_status
 from tests.clients.python.fake import Context, served
 from tests.conftest import StartService
 from tests.support import plugins
+from tests.support.events import EventReader, steps
 from tests.support.history import exposures
 from tests.support.proxy import Proxy
 from tests.support.scenes import camera, fault
@@ -185,7 +186,9 @@ async def test_a_value_that_the_camera_refuses_is_asked_for_once(
     async with AsyncCameraClient(service.address) as client:
         with pytest.raises(InvalidRequest, match="not while the mode is auto"):
             await client.capture("sim0", timeout=10, controls={"exposure_duration_us": 5000})
-        assert len([capture async for capture in client.list_captures("sim0")]) == 1
+    async with EventReader(service, after_sequence=0) as reader:
+        events = await reader.until(lambda: "REJECTED" in steps(reader.events), "it is refused")
+        assert steps(events) == ["STARTED", "REJECTED"]
 
 
 async def test_a_group_is_taken_at_once_and_one_failure_spoils_no_other(
