@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from camsvc.camera.call import Attempt, Call
+from camsvc.camera.deadline import loop_time
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.supervisor import Supervisor
@@ -54,7 +55,7 @@ class Attempts:
             except CameraLost as error:
                 failure = str(error)
                 call.recoveries += 1
-            next_at = _now() + min(
+            next_at = loop_time() + min(
                 call.attempts * options.attempt_pause_s, options.open_timeout_s / 2
             )
             call.on_attempt_failed(
@@ -92,13 +93,9 @@ class Attempts:
             self._live.resume()
         supervisor.confirm_working()
         if ticket.is_capture:
-            seconds = _now() - attempt.called
+            seconds = loop_time() - attempt.called
             self._times.add(max(0.0, seconds - ticket.extra_s))
         return result
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class ControlCall(Call[list[Control]]):

@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+from camsvc.camera.deadline import loop_time
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import Ticket
 from camsvc.ipc import messages as m
@@ -37,7 +38,7 @@ class Attempt:
 
         Raises: as `CameraWorker.call`.
         """
-        self.called = asyncio.get_running_loop().time()
+        self.called = loop_time()
         try:
             async with asyncio.timeout(None) as self._timeout:
                 self.limit()

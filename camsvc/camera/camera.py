@@ -7,7 +7,6 @@ Invariants:
   `idempotency`.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import time
@@ -19,7 +18,7 @@ from camsvc.camera.call import Call
 from camsvc.camera.camera_events import CameraEvents
 from camsvc.camera.capture import Capture, CaptureResult, Order
 from camsvc.camera.capture_events import CaptureEvents
-from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
+from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, loop_time, worst_case_s
 from camsvc.camera.executor import Executor
 from camsvc.camera.idempotency import RequestIds
 from camsvc.camera.idle import IdleTimer
@@ -252,7 +251,7 @@ class Camera:
         holder = self._queue.holder
         if holder is None or not holder.started:
             return None
-        left_s = self._queue.expected_end(holder) - asyncio.get_running_loop().time()
+        left_s = self._queue.expected_end(holder) - loop_time()
         end_ns = time.time_ns() + int(left_s * 1e9)
         return ActiveCapture(holder.id, holder.request_id, holder.started_ns, end_ns)
 

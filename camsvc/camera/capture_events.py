@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from camsvc.camera.call import Call, CallCancelled
+from camsvc.camera.deadline import loop_time
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import Ticket
 from camsvc.camera.view import CaptureStatistics
@@ -77,11 +78,11 @@ class CaptureEvents:
     @contextlib.contextmanager
     def shooting(self, expected_s: float) -> Iterator[None]:
         """Report progress by the time that the shot should take, until the driver reports it."""
-        begun = _now()
+        begun = loop_time()
         self._last_percent, self._last_reported = 0, begun
 
         def tick() -> None:
-            self._report(min(99, int(100 * (_now() - begun) / max(expected_s, 0.001))))
+            self._report(min(99, int(100 * (loop_time() - begun) / max(expected_s, 0.001))))
             self._timer = asyncio.get_running_loop().call_later(_PROGRESS_S, tick)
 
         self._timer = asyncio.get_running_loop().call_later(_PROGRESS_S, tick)
@@ -94,7 +95,7 @@ class CaptureEvents:
         """The driver has reported how far the shot is."""
         if self._timer is not None:
             self._timer.cancel()
-        if _now() >= self._last_reported + _PROGRESS_S or percent == 100:
+        if loop_time() >= self._last_reported + _PROGRESS_S or percent == 100:
             self._report(percent)
 
     async def succeeded(
@@ -120,7 +121,7 @@ class CaptureEvents:
         )
         self._record = await self._archive.succeed(record, staged)
         self._statistics.captures_succeeded += 1
-        self._statistics.capture_s_total += _now() - self._ticket.entered
+        self._statistics.capture_s_total += loop_time() - self._ticket.entered
         return self._record
 
     def failed(self, call: Call[Any], error: CameraServiceError) -> "asyncio.Future[None]":
@@ -141,7 +142,7 @@ class CaptureEvents:
         return self._archive.end(self._record)
 
     def _so_far(self, call: Call[Any]) -> CaptureRecord:
-        ticket, now = self._ticket, _now()
+        ticket, now = self._ticket, loop_time()
         return replace(
             self._record,
             attempts=call.attempts,
@@ -152,7 +153,7 @@ class CaptureEvents:
 
     def _report(self, percent: int) -> None:
         if percent > self._last_percent:
-            self._last_percent, self._last_reported = percent, _now()
+            self._last_percent, self._last_reported = percent, loop_time()
             event = replace(self._event(EventType.PROGRESS), progress_percent=percent)
             self._archive.note(event)
 
@@ -163,10 +164,6 @@ class CaptureEvents:
         record = self._record
         whose = (record.camera, record.capture_id, record.request_id)
         return EventRecord(kind, time.time_ns(), *whose, attempt=self._attempt)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _described(image: ImageInfo) -> StoredImage:

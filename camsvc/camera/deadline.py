@@ -20,6 +20,11 @@ _LONGEST_EXPOSURE_S = 86_400.0
 takes, and before it has refused an absurd value, others are given this call's expected end."""
 
 
+def loop_time() -> float:
+    """Return the event loop's time, in seconds: that of deadlines and of all waits."""
+    return asyncio.get_running_loop().time()
+
+
 def exposure_s(controls: Mapping[str, ControlValue]) -> float:
     """Return the exposure that control values ask for, in seconds; 0 where they ask for none."""
     value = controls.get(EXPOSURE, 0)
@@ -46,7 +51,7 @@ class Deadline:
         """Return the deadline of a call that arrives now."""
         by_client = timeout_s is not None and timeout_s <= worst_case_s
         limit_s = timeout_s if timeout_s is not None and by_client else worst_case_s
-        return cls(asyncio.get_running_loop().time() + limit_s, limit_s, by_client)
+        return cls(loop_time() + limit_s, limit_s, by_client)
 
     def extended(self, seconds: float) -> "Deadline":
         """Return a later deadline, unless it is the client's."""
@@ -62,7 +67,7 @@ class Deadline:
     @property
     def left_s(self) -> float:
         """The seconds that are left, at least 0."""
-        return max(0.0, self.at - asyncio.get_running_loop().time())
+        return max(0.0, self.at - loop_time())
 
     def exceeded(
         self, camera: str, what: str = "had not finished", **metadata: str

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from camsvc.camera.deadline import loop_time
 from camsvc.model.errors import CameraBusy, QueueFull
 from camsvc.model.retry_hint import CaptureTimes, RetryHints
 
@@ -38,7 +39,7 @@ class Ticket:
     """How many captures were ahead of it when that was reported last."""
     started: float = 0.0
     started_ns: int = 0
-    entered: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    entered: float = field(default_factory=loop_time)
     entered_ns: int = field(default_factory=time.time_ns)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -120,7 +121,7 @@ class CaptureQueue:
                 later = self._latest_start(ticket)
                 if latest is not None and later is not None and later <= latest:
                     raise self._too_late(self._tickets[0]) from None
-        ticket.started, ticket.started_ns = _now(), time.time_ns()
+        ticket.started, ticket.started_ns = loop_time(), time.time_ns()
 
     def leave(self, ticket: Ticket) -> Sequence[Ticket]:
         """Give the place up, from anywhere in the queue.
@@ -142,7 +143,7 @@ class CaptureQueue:
 
     def expected_end(self, ticket: Ticket) -> float:
         """Return when a ticket should end, in the event loop's time."""
-        now, seconds = _now(), self.expected_s(ticket)
+        now, seconds = loop_time(), self.expected_s(ticket)
         if not ticket.started:
             return now + seconds * (self._tickets.index(ticket) + 1)
         expected = ticket.started + seconds
@@ -154,7 +155,7 @@ class CaptureQueue:
 
         Not when it should end: one slow still in ten would turn away a client that can be served.
         """
-        shortest_s, now = self._times.shortest_s, _now()
+        shortest_s, now = self._times.shortest_s, loop_time()
         free = max(now, (holder.started or now) + shortest_s + holder.extra_s)
         return free + shortest_s * (self.waiting + 1) + ticket.extra_s
 
@@ -178,7 +179,7 @@ class CaptureQueue:
         **metadata: str,
     ) -> CameraBusy | QueueFull:
         """Return the error of one kind: who holds the camera, and when to come back."""
-        now, end = _now(), self.expected_end(holder)
+        now, end = loop_time(), self.expected_end(holder)
         metadata |= {"camera": self._camera, "holder_capture_id": holder.id}
         if holder.request_id:
             metadata["holder_request_id"] = holder.request_id
@@ -189,10 +190,6 @@ class CaptureQueue:
         wait_s = self._hints.busy_s(end, now)
         text = f"camera {self._camera!r} {why}; come back in {wait_s:.2f} s"
         return kind(text, retry_after_s=wait_s, metadata=metadata)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _rfc3339(time_ns: int) -> str:

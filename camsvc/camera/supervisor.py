@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from camsvc.camera.deadline import loop_time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.recovery import RecoverySteps, Step
@@ -96,7 +97,7 @@ class Supervisor:
             TimeoutError: it was not ready within its open time-out.
         """
         async with asyncio.timeout(self._options.open_timeout_s):
-            await asyncio.sleep(not_before - asyncio.get_running_loop().time())
+            await asyncio.sleep(not_before - loop_time())
             while True:
                 changed, worker = self._changed, self._slot.worker
                 if self.state is State.READY and worker is not None:
@@ -143,7 +144,7 @@ class Supervisor:
             CameraFaulted, CameraUnavailable: it is.
         """
         self._raise_if_lasting()
-        left_s = self._retry_at - asyncio.get_running_loop().time()
+        left_s = self._retry_at - loop_time()
         if self.state is State.RECOVERING and left_s > 0:
             raise self.unavailable(
                 f"is recovering; the next try is in {left_s:.1f} s ({self.fault})"
@@ -164,7 +165,7 @@ class Supervisor:
 
     def unavailable(self, why: str, **metadata: str) -> CameraUnavailable:
         """Return the error of a camera that is worth coming back to, and when."""
-        back_off_s = max(0.0, self._retry_at - asyncio.get_running_loop().time())
+        back_off_s = max(0.0, self._retry_at - loop_time())
         return CameraUnavailable(
             f"camera {self._options.id!r} {why}",
             retry_after_s=recovery_s(

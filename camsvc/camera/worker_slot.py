@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from camsvc.camera.deadline import loop_time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.ipc import messages as m
@@ -73,7 +74,7 @@ class WorkerSlot:
     @property
     def may_hold_device(self) -> bool:
         """Whether a worker that was killed a moment ago may hold the device yet."""
-        return _now() < self._dropped_at + _RELEASED_S
+        return loop_time() < self._dropped_at + _RELEASED_S
 
     async def replace(self) -> None:
         """Drop the worker that is there, and open the device with a new one.
@@ -109,7 +110,7 @@ class WorkerSlot:
         worker, self.worker = self.worker, None
         if worker is not None:
             self._driver_state = worker.driver_state
-            self._dropped, self._dropped_at = worker, _now()
+            self._dropped, self._dropped_at = worker, loop_time()
             worker.kill(why, dump_stack=dump_stack)
 
     def close_in_background(self) -> None:
@@ -138,7 +139,7 @@ class WorkerSlot:
         """
         options, controls = self._options, dict(self._controls)
         command = m.Open(dict(options.driver_settings), controls, self._driver_state)
-        begun, limit_s = _now(), self._open_limit_s
+        begun, limit_s = loop_time(), self._open_limit_s
         self._failed_openings += 1
         try:
             self.device = (await worker.call(command, limit_s)).device
@@ -148,7 +149,7 @@ class WorkerSlot:
             full = limit_s == options.open_timeout_s
             whose = "the camera's open_timeout_s" if full else "much longer than before"
             raise WorkerTimeout(f"{error}, {whose}") from None
-        self._open_s, self._failed_openings = _now() - begun, 0
+        self._open_s, self._failed_openings = loop_time() - begun, 0
 
     @property
     def _open_limit_s(self) -> float:
@@ -167,10 +168,6 @@ class WorkerSlot:
         finally:
             self._driver_state = worker.driver_state
             worker.kill("the camera was closed")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class _Reports(WorkerObserver):
