@@ -21,8 +21,6 @@ from camsvc.model.lifecycle import State
 Context = grpc.aio.ServicerContext[Any, Any]
 Response = health_pb2.HealthCheckResponse
 
-_CRITICAL = camera_health.Health.CRITICAL
-
 _STORAGE = "storage"
 """Of its own: a disk that keeps no picture is no reason to start the service again."""
 
@@ -36,7 +34,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
         names = ("", DESCRIPTOR.full_name, _STORAGE, *map(_name, cameras))
         self._statuses: dict[str, int] = dict.fromkeys(names, Response.SERVING)
         self._states: dict[str, State] = {}
-        self._critical: set[str] = set()
+        self._healths: dict[str, camera_health.Health] = {}
         self._stopping = False
         self._changed = asyncio.Event()
 
@@ -45,7 +43,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
         self._update(camera)
 
     def on_health_changed(self, camera: str, health: camera_health.Health) -> None:
-        (self._critical.add if health is _CRITICAL else self._critical.discard)(camera)
+        self._healths[camera] = health
         self._update(camera)
 
     def set_storage(self, available: bool) -> None:
@@ -53,8 +51,8 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
         self._set(_STORAGE, available)
 
     def _update(self, camera: str) -> None:
-        serves = self._states.get(camera) not in _NOT_SERVING and camera not in self._critical
-        self._set(_name(camera), serves)
+        is_critical = self._healths.get(camera) is camera_health.Health.CRITICAL
+        self._set(_name(camera), self._states.get(camera) not in _NOT_SERVING and not is_critical)
 
     def stop(self) -> None:
         """Report that nothing serves any more, and end the watching."""

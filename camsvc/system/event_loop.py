@@ -1,7 +1,7 @@
 """An event loop whose time stands still while its process does.
 
 A process that was stopped (`SIGSTOP`, `docker pause`) or got no processor for seconds would take
-every other one for hung when it goes on: all its time-outs are over, whoever was waited for.
+every other one for hung when it goes on: all its time-outs have passed.
 """
 
 import asyncio
@@ -23,11 +23,6 @@ class PausableLoop(asyncio.SelectorEventLoop):
         self._closing = threading.Event()
         super().__init__()
         threading.Thread(target=self._look, name="pauses", daemon=True).start()
-
-    @property
-    def paused_s(self) -> float:
-        """How long the process was paused so far, in seconds."""
-        return self._paused_s
 
     def time(self) -> float:
         with self._lock:
