@@ -93,7 +93,7 @@ def position(token: str, captures: Filter, secret: bytes, wrong: Violations) -> 
 
 
 def check_download(request: api.DownloadImageRequest, wrong: Violations) -> None:
-    """Check what can be told before the file is known."""
+    """Check what can be checked before the file is known."""
     capture_id(request.capture_id, wrong)
     requests.check_enum(request, "variant", wrong)
     if request.part and wants_thumbnail(request):

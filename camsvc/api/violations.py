@@ -1,4 +1,4 @@
-"""What is wrong with a request, field by field: all of it is told in one refusal."""
+"""What is wrong with a request, field by field: one refusal names all of it."""
 
 import contextlib
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ class CameraSettings(Table):
     attempts: Annotated[Count, Field(ge=1, le=10)] = Field(
         3, description="how often a capture is tried before it fails"
     )
-    # A driver that is ill for a moment ("Failed to queue buffer") is so for some 0.6 s.
+    # A driver that fails for a moment ("Failed to queue buffer") does so for some 0.6 s.
     attempt_pause_s: SecondsOrZero = Field(
         0.25,
         description="seconds before the second attempt, twice that before the third, ...",

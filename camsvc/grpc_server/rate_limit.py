@@ -1,4 +1,4 @@
-"""How many calls each caller may begin in a second. Callers are told apart by their addresses."""
+"""How many calls each caller may begin in a second. A caller is an address."""
 
 from camsvc.model.errors import QueueFull
 

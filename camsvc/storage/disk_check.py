@@ -39,7 +39,7 @@ class DiskCheck:
     async def require(self, max_age_s: float = 0.0) -> None:
         """Look whether a picture can be kept, unless a look less old has found that it can.
 
-        A full disk is not told here.
+        A full disk is not reported here.
 
         Raises:
             StorageUnavailable: none can be now.
@@ -60,11 +60,11 @@ class DiskCheck:
 
     async def changes(self) -> AsyncIterator[bool]:
         """Yield whether pictures can be kept, now and whenever that has changed."""
-        told: bool | None = None
+        reported: bool | None = None
         while True:
             await self._look()
-            if told is not (well := not self.fault):
-                told = well
+            if reported is not (well := not self.fault):
+                reported = well
                 yield well
             await asyncio.sleep(_LOOK_S)
 

@@ -1,4 +1,4 @@
-"""What the disk refuses, told apart: full, unavailable, or not the disk's doing at all."""
+"""What the disk refuses, sorted: full, unavailable, or not the disk's doing at all."""
 
 import errno
 import sqlite3
@@ -35,7 +35,7 @@ def is_ill(error: BaseException) -> bool:
 
 
 def unavailable(error: BaseException) -> StorageUnavailable:
-    """Return what clients are told of an error of the disk: without a path of the server."""
+    """Return the error that clients get for one of the disk: without a path of the server."""
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         why = f"{error.strerror} ({name})"

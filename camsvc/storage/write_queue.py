@@ -200,7 +200,7 @@ class WriteQueue:
             self._feed.publish(outcome)
 
     def _let_wait(self, error: BaseException) -> None:
-        """Keep what was posted until there is room; who waits for a write is told the error."""
+        """Keep what was posted until there is room; who waits for a write gets the error."""
         for entry in self._entries:
             resolve(entry.outcome, None if entry.posted else Failed(error))
         self._entries = collections.deque(entry for entry in self._entries if entry.posted)
