@@ -1,6 +1,5 @@
 """The contract's methods as gRPC handlers, made from the service's descriptor."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,8 +15,7 @@ from grpc_status import rpc_status
 from camsvc.api.errors import call_error
 from camsvc.api.service import Replies, Reply
 from camsvc.grpc_server.rate_limit import RateLimit
-from camsvc.model.errors import QueueFull
-from camsvc.model.retry_hint import VIEWER_LEAVES_S
+from camsvc.grpc_server.write_limit import write_limit
 
 Context = grpc.aio.ServicerContext[Any, Any]
 UnaryMethod = Callable[[Any, float | None], Awaitable[Reply]]
@@ -87,24 +85,14 @@ def _streaming(
             async with method(request) as replies:
                 # At once, so that the client knows that it misses nothing from here on.
                 await context.send_initial_metadata(())
-                async for reply in replies:
-                    await _write(reply, context, write_timeout_s)
+                async with write_limit(write_timeout_s) as writing:
+                    async for reply in replies:
+                        with writing:
+                            await context.write(reply)
         except Exception as error:
             await _abort(error, request, context)
 
     return handle
-
-
-async def _write(reply: Reply, context: Context, timeout_s: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await context.write(reply)
-    except TimeoutError:
-        raise QueueFull(
-            f"the client has taken no message for {timeout_s:g} s, and its place is given to "
-            "others; come back to go on",
-            retry_after_s=VIEWER_LEAVES_S,
-        ) from None
 
 
 def _serialize(reply: Reply) -> bytes:

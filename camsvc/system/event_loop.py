@@ -5,38 +5,32 @@ every other one for hung when it goes on: all its time-outs have passed.
 """
 
 import asyncio
-import threading
 import time
 
 _LOOK_S = 0.25
+"""How often it looks at the clock at least."""
+
 _PAUSE_S = 1.0
-"""A process that looked at the clock last so long ago was not running in between."""
+"""A loop that looked at the clock last so long ago was not running in between."""
 
 
 class PausableLoop(asyncio.SelectorEventLoop):
-    """Counts no time in which the process did not run, in `time()` and so in all time-outs."""
+    """Counts no time in which it did not run, in `time()` and so in all time-outs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._seen_at = time.monotonic()
         self._paused_s = 0.0
-        self._closing = threading.Event()
         super().__init__()
-        threading.Thread(target=self._look, name="pauses", daemon=True).start()
+        self._look()
 
     def time(self) -> float:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._seen_at > _PAUSE_S:
-                self._paused_s += now - self._seen_at
-            self._seen_at = now
-            return now - self._paused_s
-
-    def close(self) -> None:
-        self._closing.set()
-        super().close()
+        """Return seconds. Called several times for each message that is sent: be quick."""
+        now = time.monotonic()
+        if now - self._seen_at > _PAUSE_S:
+            self._paused_s += now - self._seen_at
+        self._seen_at = now
+        return now - self._paused_s
 
     def _look(self) -> None:
-        """Look at the clock also while the loop waits for something for long."""
-        while not self._closing.wait(_LOOK_S):
-            self.time()
+        """Look at the clock also where nothing else is to be done for long."""
+        self.call_later(_LOOK_S, self._look)
