@@ -107,12 +107,12 @@ class _Examination:
             opened = await worker.call(
                 m.Open(driver_settings, dict(settings.controls), b""), settings.open_timeout_s
             )
-            exposure_s = (opened.device.exposure_us or 0) / 1e6
+            extra_s = (opened.device.exposure_us or 0) / 1e6 + opened.device.max_silence_s
             self._good(f"opened in {time.monotonic() - started:.2f} s: {_described(opened.device)}")
             started = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 capture = m.Capture(Shot(), os.path.join(folder, "picture"), inline_bytes=0)
-                captured = await worker.call(capture, settings.attempt_timeout_s + exposure_s)
+                captured = await worker.call(capture, settings.attempt_timeout_s + extra_s)
             image = captured.image
             self._good(
                 f"test capture in {time.monotonic() - started:.2f} s "

@@ -71,9 +71,10 @@ class Attempts:
         self, call: Call[Any], work: Callable[[Attempt], Awaitable[R]], worker: CameraWorker
     ) -> R:
         supervisor, ticket = self._supervisor, call.ticket
+        timeout_s = self._options.attempt_timeout_s + ticket.extra_s
         if supervisor.device is not None:
             self._times.guess_s = supervisor.device.expected_capture_s
-        timeout_s = self._options.attempt_timeout_s + ticket.extra_s
+            timeout_s += supervisor.device.max_silence_s
         attempt = call.attempt = Attempt(call, worker, timeout_s)
         self._live.pause()
         if ticket.is_capture:

@@ -263,7 +263,9 @@ class Camera:
         return max(exposure_s(self._supervisor.controls), exposure_s({EXPOSURE: own_us or 0}))
 
     def _worst_case_s(self, exposure_s: float = 0.0) -> float:
-        return worst_case_s(self._options, max(exposure_s, self._exposure_s))
+        device = self._supervisor.device
+        silence_s = device.max_silence_s if device is not None else 0.0
+        return worst_case_s(self._options, max(exposure_s, self._exposure_s) + silence_s)
 
     @contextlib.contextmanager
     def _refusing(self, order: Order) -> Iterator[None]:

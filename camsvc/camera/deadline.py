@@ -33,9 +33,9 @@ def exposure_s(controls: Mapping[str, ControlValue]) -> float:
     return min(value / 1e6, _LONGEST_EXPOSURE_S)
 
 
-def worst_case_s(options: CameraOptions, exposure_s: float = 0.0) -> float:
-    """Return the longest a capture may take, in seconds."""
-    return options.attempts * (options.open_timeout_s + options.attempt_timeout_s + exposure_s)
+def worst_case_s(options: CameraOptions, extra_s: float = 0.0) -> float:
+    """Return the longest a capture may take, in seconds; an attempt may take `extra_s` more."""
+    return options.attempts * (options.open_timeout_s + options.attempt_timeout_s + extra_s)
 
 
 @dataclass(frozen=True, slots=True)

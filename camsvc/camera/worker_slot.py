@@ -156,7 +156,8 @@ class WorkerSlot:
         full_s = self._options.open_timeout_s
         if self._open_s is None or self._failed_openings % _FULL_OPENING == 0:
             return full_s
-        return min(full_s, _OPEN_FACTOR * self._open_s + _OPEN_S)
+        silence_s = self.device.max_silence_s if self.device is not None else 0.0
+        return min(full_s, _OPEN_FACTOR * self._open_s + _OPEN_S + silence_s)
 
     async def _close(self, worker: CameraWorker) -> None:
         try:

@@ -48,7 +48,7 @@ class LiveFeed:
     ) -> None:
         self._source = source
         self._camera = camera
-        self._stall = StallDetector(stall_timeout_s)
+        self._stall = StallDetector(source, stall_timeout_s)
         self._max_viewers = max_viewers
         self.statistics = LiveStatistics()
         self._viewers: set[Viewer] = set()
@@ -349,6 +349,8 @@ class LiveFeed:
 
     def _end_stall(self) -> None:
         why = f"no live frame came within {self._stall.timeout_s:g} s, the stall_timeout_s"
+        if (device := self._source.device) is not None and device.max_silence_s:
+            why += f" and the {device.max_silence_s:g} s for which it may be silent"
         self._source.on_live_failed(WorkerTimeout(why))
 
     def _plan_heartbeat(self) -> None:

@@ -6,6 +6,8 @@ may have a live view that is dead. But it may also have been given no time for a
 
 import asyncio
 
+from camsvc.live.ports import LiveSource
+
 _LEAST_CHANCE_S = 0.5
 _CHANCE_FACTOR = 2.0
 """A first frame may take so much longer than the slowest one did before."""
@@ -14,8 +16,9 @@ _CHANCE_FACTOR = 2.0
 class StallDetector:
     """Measures the time without a frame. While the camera carries out a command, none is due."""
 
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self, source: LiveSource, timeout_s: float) -> None:
+        self._source = source
+        self._timeout_s = timeout_s
         self._commands = 0
         self._missed_since = 0.0
         """When the last frame came, or the camera began to be watched."""
@@ -25,6 +28,12 @@ class StallDetector:
         """How many commands have begun since the last frame."""
         self._slowest_s: float | None = None
         """How long a first frame takes, at most as far as is known."""
+
+    @property
+    def timeout_s(self) -> float:
+        """How long there may be no frame: some cameras may be silent for long."""
+        device = self._source.device
+        return self._timeout_s + (device.max_silence_s if device is not None else 0.0)
 
     @property
     def busy(self) -> bool:

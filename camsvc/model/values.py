@@ -86,7 +86,8 @@ class DeviceInfo:
     pixels, empty when unknown. `make` is the maker's name where it is known apart from the model.
     `warnings` are what a person should look at soon, one plain sentence each. `exposure_us` is the
     exposure that the camera is set to, in microseconds, where it is long and the driver knows it: a
-    call is given so much more time.
+    call is given so much more time. So it is for `max_silence_s`, for which the camera may send no
+    frame though nothing is wrong: live view counts as stalled only so much later.
     """
 
     model: str
@@ -102,6 +103,7 @@ class DeviceInfo:
     make: str = ""
     warnings: list[str] = field(default_factory=list)
     exposure_us: Microseconds | None = None
+    max_silence_s: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True)
