@@ -14,7 +14,7 @@ TS_TESTS := $(TS)/build/test/behaviour.test.js
 SIDE_BY_SIDE := -n auto --dist worksteal
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
 
-.PHONY: help install demo serve backend test test-ts rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram behaviour bench bench-history bench-group bench-live bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
+.PHONY: help install demo serve backend test test-ts rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram behaviour bench bench-history bench-group bench-live bench-mjpeg bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ bench-group: install ## Measure how far apart a group's pictures are taken
 
 bench-live: install ## Measure live view, against its peers (ARGS="--only NAME --seconds 2")
 	@$(PY) -m bench.live $(ARGS)
+
+bench-mjpeg: install ## Measure MJPEG over HTTP passed through, against decoding it (ARGS="--frames 300")
+	@$(PY) -m bench.mjpeg $(ARGS)
 
 bench-gphoto2: install ## Measure the service against python-gphoto2 alone, on its rig
 	@$(PY) -m bench.gphoto2 $(ARGS)

@@ -1,6 +1,7 @@
 """What is wrong with the settings, said so that it can be fixed without reading the source."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -155,5 +156,5 @@ def _bound(limit: float | str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = re.sub(r"://.*@", "://...@", repr(value))  # a URL's user and password
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

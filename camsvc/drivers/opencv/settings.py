@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, computed_field, model_validator
 
+from camsvc.drivers.opencv import address
 from camsvc.drivers.settings import (
     SELECTS,
     Count,
@@ -37,7 +38,16 @@ def _source(value: object) -> object:
         raise ValueError(
             "allowed: a device's index, or the path or URL of a device, file or stream"
         )
+    if isinstance(value, str) and _kind_of(value) == "url":
+        scheme = value.partition(":")[0].lower()
+        if scheme in ("http", "https", "rtsp", "rtsps"):
+            address.parse(value)
     return value
+
+
+def _fingerprint(value: object) -> object:
+    """Bring a certificate's fingerprint, as other programs write it, to plain hexadecimal."""
+    return value.replace(":", "").strip().lower() if isinstance(value, str) else value
 
 
 def _kind_of(source: int | str) -> Kind:
@@ -112,8 +122,19 @@ class OpenCVSettings(DriverSettings):
     # Half of an attempt, so that a silent camera is reported before its worker is killed.
     read_timeout_s: Seconds = Field(
         5.0,
-        description="seconds to wait for a frame, or for a stream to open; rounded up to whole "
-        "seconds with v4l2",
+        description="seconds to wait for a frame, or for a server's answer; a stream on the "
+        "network may pause three times as long; rounded up to whole seconds with v4l2",
+    )
+    # As many as a viewer needs to see what goes on; cameras make a snapshot in 0.05 to 0.5 s.
+    snapshot_fps: FramesPerSecond = Field(
+        5.0, description="requests per second at most, in live view of a URL that gives one picture"
+    )
+    tls_fingerprint: Annotated[
+        str | None, BeforeValidator(_fingerprint), Field(pattern=r"^[0-9a-f]{64}$")
+    ] = Field(
+        None,
+        description="SHA-256 of the one certificate to accept from an https or rtsps camera; by "
+        "default those that the system trusts",
     )
 
     @computed_field
@@ -128,6 +149,9 @@ class OpenCVSettings(DriverSettings):
             if key in self.model_fields_set and kind != "device":
                 raise ValueError(f"key {key!r} is for devices; this camera's source is a {kind}")
         require_both(self, "width_px", "height_px")
+        for key in ("snapshot_fps", "tls_fingerprint"):
+            if key in self.model_fields_set and kind != "url":
+                raise ValueError(f"key {key!r} is for URLs; this camera's source is a {kind}")
         if self.loop and kind != "file":
             raise ValueError(f"key 'loop' is for files; this camera's source is a {kind}")
         if self.repeat_limit == 1:

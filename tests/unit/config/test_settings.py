@@ -107,6 +107,8 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
                 "repeat_limit": 30,
                 "read_failures": 3,
                 "read_timeout_s": 5.0,
+                "snapshot_fps": 5.0,
+                "tls_fingerprint": None,
             },
         ),
         (
@@ -125,6 +127,8 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
                 "repeat_limit": 9,
                 "read_failures": 0,
                 "read_timeout_s": 5.0,
+                "snapshot_fps": 5.0,
+                "tls_fingerprint": None,
             },
         ),
         (
