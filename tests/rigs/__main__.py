@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.rigs.gphoto2 import rig as gphoto2
 from tests.rigs.picamera2 import build as picamera2
+from tests.rigs.rtsp import rig as rtsp
 from tests.rigs.running import RigMissing, reason
 from tests.rigs.v4l2 import packages as v4l2
 from tests.support import left_out
@@ -29,5 +30,6 @@ def made(make: Callable[[], Path]) -> bool:
 
 if __name__ == "__main__":
     with ThreadPoolExecutor() as pool:
-        all_made = all(list(pool.map(made, (gphoto2.compiled, picamera2.build, v4l2.unpacked))))
+        rigs = (gphoto2.compiled, picamera2.build, rtsp.built, v4l2.unpacked)
+        all_made = all(list(pool.map(made, rigs)))
     sys.exit(not all_made and left_out.refused())

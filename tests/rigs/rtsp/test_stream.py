@@ -1,0 +1,128 @@
+"""Cameras by RTSP, from a real server."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from camsvc.drivers.base import DriverState
+from camsvc.drivers.opencv.camera import OpenCVCamera
+from camsvc.drivers.simulated.test_picture import read_number
+from camsvc.model.errors import DeviceAway, DriverFault
+from camsvc.model.values import DeviceInfo, Frame, Shot
+from tests.rigs.rtsp import rig
+from tests.rigs.running import needed
+from tests.support.ports import held_port
+from tests.support.settings import resolved
+
+pytestmark = pytest.mark.rig
+
+LATENCY_S = 0.4
+"""Encoding, sending and decoding."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with needed():
+        rig.built()
+    with held_port() as port:
+        yield port
+
+
+@contextlib.contextmanager
+def opened(url: str, **settings: object) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
+    driver = OpenCVCamera(resolved("opencv", source=url, **settings), DriverState())
+    try:
+        yield driver, driver.open()
+    finally:
+        driver.close()
+
+
+def number(frame: Frame | None) -> int:
+    assert frame is not None
+    assert frame.pixels is not None
+    found = read_number(frame.pixels)
+    assert found is not None, "the picture is damaged"
+    return found
+
+
+@pytest.mark.parametrize(("fps", "keyframes"), [(25, 10), (25, 250), (2, 20)])
+def test_stills_are_of_what_was_sent_after_the_request(
+    tmp_path: Path, port: int, fps: float, keyframes: int
+) -> None:
+    """Also where a key frame comes every ten seconds."""
+    url = f"rtsp://127.0.0.1:{port}/live"
+    taken = []
+    with (
+        rig.server(tmp_path, port) as server,
+        rig.camera(tmp_path, url, fps=fps, keyframes=keyframes) as camera,
+    ):
+        server.said("published /live")
+        with opened(url) as (driver, info):
+            for _ in range(6):
+                asked = time.monotonic()
+                taken.append((number(driver.capture(Shot())), asked))
+                time.sleep(0.3)  # what is sent meanwhile must not be taken
+            numbers = [number(driver.read()) for _ in range(5)]
+        sent = rig.sent(camera)
+    ages = [asked - sent[found] for found, asked in taken]
+    print("sent before the request, in seconds:", ages)
+    assert max(ages) < LATENCY_S
+    assert numbers == sorted(set(numbers))
+    assert "cannot be seen" in info.details["integrity"]
+
+
+@pytest.mark.parametrize("options", [(), ("-basic",)])
+def test_logins(tmp_path: Path, port: int, options: tuple[str, ...]) -> None:
+    """A wrong password is sent once, FFmpeg's requests included."""
+    login = ("-user", "ad min", "-password", "p@ss/1", *options)
+    url = f"127.0.0.1:{port}/live"
+    with rig.server(tmp_path, port, *login) as server, rig.camera(tmp_path, f"rtsp://{url}"):
+        server.said("published /live")
+        for wrong in ("ad%20min:letmein", "admin:p%40ss%2F1"):
+            before = len(server.lines)
+            with (
+                pytest.raises(DriverFault, match="refuses the user or the password") as caught,
+                opened(f"rtsp://{wrong}@{url}"),
+            ):
+                pass
+            assert "letmein" not in str(caught.value)
+            assert [line.endswith("login") for line in server.lines[before:]].count(True) == 1
+        with (
+            pytest.raises(DriverFault, match=r"asks for a user and a password \(401\)"),
+            opened(f"rtsp://{url}"),
+        ):
+            pass
+        with opened(f"rtsp://ad%20min:p%40ss%2F1@{url}") as (driver, _):
+            number(driver.capture(Shot()))
+
+
+def test_a_path_that_nobody_sends_to_is_waited_for(tmp_path: Path, port: int) -> None:
+    url = f"rtsp://127.0.0.1:{port}/live"
+    with rig.server(tmp_path, port) as server:
+        with pytest.raises(DeviceAway, match=r"nothing at the path .* \(404\)"), opened(url):
+            pass
+        with rig.camera(tmp_path, url):
+            server.said("published /live")
+            with opened(url) as (driver, _):
+                number(driver.capture(Shot()))
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path: Path, port: int) -> None:
+    url = f"rtsp://127.0.0.1:{port}/live"
+    with rig.server(tmp_path, port) as server, rig.camera(tmp_path, url):
+        server.said("published /live")
+        with opened(url) as (driver, _):
+            number(driver.capture(Shot()))
+            server.stop()
+            with pytest.raises(DeviceAway, match="stream ended"):
+                while True:
+                    driver.health_check()
+    with pytest.raises(DeviceAway, match="refuses the connection"), opened(url):
+        pass
+    with rig.server(tmp_path, port) as server, rig.camera(tmp_path, url):
+        server.said("published /live")
+        with opened(url) as (driver, _):
+            number(driver.capture(Shot()))
