@@ -1,6 +1,7 @@
 """Live view in virtual time: what viewers are told, when, and what they never see."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -181,6 +182,32 @@ def test_a_stall_is_noticed_after_its_timeout_and_the_same_stream_goes_on(
     flowing.open()
     flowing.flow(0.5)
     assert watching.states[-1] == "LIVE"
+
+
+def test_a_camera_that_may_be_silent_is_given_so_much_longer(rig: LiveRig) -> None:
+    rig.device = replace(rig.device, max_silence_s=15.0)
+    watching = rig.watch()
+    rig.open()
+    rig.flow(0.5)
+    rig.wait(15 + STALL_S - 0.2)
+    assert set(watching.states) == {"STARTING", "LIVE"}
+    rig.wait(0.9)
+    assert "RECOVERING" in watching.states
+    reason = next(s.reason for s in watching.statuses if s.error is not None)
+    assert "17 s, the stall_timeout_s and the 15 s for which it may be silent" in reason
+
+
+def test_so_is_an_attempt_of_a_still(rig: LiveRig) -> None:
+    rig.device = replace(rig.device, max_silence_s=15.0)
+    rig.watch()
+    rig.open()
+    worst_s = rig.view.worst_case_s
+    assert worst_s == 3 * (15 + 10 + 15)
+    rig.command_s = 24.0
+    still = rig.begin(rig.camera.capture(Order(Shot())))
+    rig.wait(24.5)
+    assert still.done()
+    assert rig.workers == 1
 
 
 def test_a_camera_that_never_delivers_is_found_out_from_its_opening_on(rig: LiveRig) -> None:
