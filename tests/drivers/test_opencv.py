@@ -186,6 +186,41 @@ def test_what_is_no_video_is_a_permanent_fault(
     assert "secret-name" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026-11-29T10:20:30.avi",
+        "rtsp:x.avi",
+        "concat:a|b.avi",
+        "file:x.avi",
+        "-x.avi",
+        "img_%02d.jpg",
+        "a*.jpg",
+        "pipe:0",
+        "a b#c?d.avi",
+    ],
+)
+def test_the_name_of_a_file_is_nothing_else(
+    videos: Videos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """No protocol, no series of pictures, no option of FFmpeg's."""
+    (tmp_path / name).write_bytes(videos.mjpeg.path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for source in (name, str(tmp_path / name)):
+        with camera(source=source) as (driver, _):
+            assert videos.mjpeg.nearest(pixels(driver.capture(Shot())))[0] == 0
+
+
+def test_a_pattern_is_a_name_like_any_other(tmp_path: Path) -> None:
+    for shade, name in enumerate(["img_%02d.png", "img_00.png", "img_01.png"]):
+        assert cv2.imwrite(str(tmp_path / "x.png"), np.full((48, 64, 3), shade, np.uint8))
+        (tmp_path / "x.png").rename(tmp_path / name)
+    with camera(source=str(tmp_path / "img_%02d.png")) as (driver, _):
+        assert pixels(driver.capture(Shot())).max() == 0
+        with pytest.raises(DriverFault, match="ended, after 1 pictures"):
+            driver.capture(Shot())
+
+
 def test_a_file_that_goes_away_is_noticed_when_it_begins_again(
     videos: Videos, tmp_path: Path
 ) -> None:

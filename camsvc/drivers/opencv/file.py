@@ -90,6 +90,8 @@ class FileSource(Driver):
 
     def _open_file(self) -> None:
         source.check(self._settings)
+        # A "%d" in a name is no series of pictures. The camera's `env` table has precedence.
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "pattern_type;none")
         # FFmpeg takes "a:b.mp4" for an address of the protocol "a"; an absolute path never is one.
         self._handle = Handle(self._settings, os.path.abspath(self._settings["source"]))
 
