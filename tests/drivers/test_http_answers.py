@@ -199,14 +199,34 @@ def test_a_refusal_is_passing_where_the_source_has_worked() -> None:
                 pass
 
 
-def test_a_server_that_asks_to_be_left_alone_is() -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry_After": "2"},
+        {
+            "Retry_After": "Sun, 29 Nov 2026 10:00:02 GMT",
+            "Date": "Sun, 29 Nov 2026 10:00:00 GMT",
+        },
+    ],
+)
+def test_a_server_that_asks_to_be_left_alone_is(headers: dict[str, str]) -> None:
     state = Kept()
-    with HttpCamera(ANSWERS["429"][0]) as camera:
-        until = time.monotonic() + 2.0
-        while time.monotonic() < until - 0.1:
+    with HttpCamera(said("503 Service Unavailable", b"", **headers)) as camera:
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
             with pytest.raises(DeviceAway, match="left alone"), opened(camera.url(), state):
                 pass
         assert len(camera.requests) == 1
+
+
+@pytest.mark.parametrize("asked", ["", "soon", "-1", "1e9", "\xb2", "Sun, 29 Nov 2026 10:00:02"])
+def test_a_server_that_does_not_say_for_how_long_is_asked_again(asked: str) -> None:
+    state = Kept()
+    with HttpCamera(said("503 Service Unavailable", Retry_After=asked)) as camera:
+        for _ in range(2):
+            with pytest.raises(DeviceAway, match="left alone"), opened(camera.url(), state):
+                pass
+        assert len(camera.requests) == 2
 
 
 # Logins. The server checks what it is sent by its own reckoning.

@@ -27,6 +27,7 @@ from camsvc.images.codec import finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support import live_stream as live_stream_of
+from tests.support.http_camera import HttpCamera, Request, Viewer
 from tests.support.live_stream import LiveStream
 from tests.support.once import made_once
 from tests.support.settings import resolved
@@ -318,6 +319,34 @@ def test_a_prepared_still_of_a_live_stream_has_no_backlog_to_drop(live_stream: L
             driver.close()
     assert frame.acquisition_time_ns >= asked_ns
     took.assert_within(5 / FPS)
+
+
+def test_a_live_video_comes_by_the_one_connection_that_was_logged_in(
+    live_stream: LiveStream,
+) -> None:
+    """FFmpeg gets it from there: it neither connects nor logs in itself. A hang is noticed."""
+    video = (live_stream.pictures.path / "live.ts").read_bytes()
+
+    def script(request: Request, viewer: Viewer) -> None:
+        if "authorization" not in request.headers:
+            viewer.answer("401 Unauthorized", WWW_Authenticate="Basic")
+            return
+        viewer.send(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
+        for at in range(0, len(video) // 2, 4000):
+            viewer.send(video[at : at + 4000])
+            viewer.pause(0.02)
+        viewer.hang()
+
+    with HttpCamera(script) as server:
+        url = server.url("/x", login="user:secret")
+        with camera(source=url, read_timeout_s=0.5) as (driver, info):
+            numbers = [live_stream.pictures.nearest(pixels(driver.capture(Shot())))[0]]
+            with pytest.raises(DriverError, match="stream ended, or no frame came"):
+                while True:
+                    driver.capture(Shot())
+    assert numbers
+    assert (server.connections, server.logins) == (1, 1)
+    assert "damage on the way cannot be seen" in info.details["integrity"]
 
 
 def test_a_url_with_an_end_gives_every_picture(videos: Videos) -> None:

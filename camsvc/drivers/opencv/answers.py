@@ -1,7 +1,7 @@
 """What a server's answer means: HTTP's statuses, which RTSP shares, as the errors of a driver."""
 
-import re
 from email.message import Message
+from email.utils import parsedate_to_datetime
 
 from camsvc.drivers.opencv.memory import Memory
 from camsvc.model.errors import DeviceAway, DriverFault
@@ -9,7 +9,6 @@ from camsvc.model.errors import DeviceAway, DriverFault
 _SOURCE = "the settings' `source`"
 _BUSY = {429: "too many requests", 453: "not enough bandwidth", 503: "it is busy"}
 _PASSING = {408: "it timed out", 425: "too early", 454: "its session is over"}
-_PAUSE_S = re.compile(r"\d{1,6}")
 
 
 def refusal(  # noqa: PLR0911 - a table of statuses, one return each
@@ -23,8 +22,7 @@ def refusal(  # noqa: PLR0911 - a table of statuses, one return each
         )
     if status in _BUSY:
         why = f"the camera asks to be left alone for a while ({status}, {_BUSY[status]})"
-        asked = _PAUSE_S.fullmatch(headers.get("Retry-After", "").strip())
-        return memory.leave_alone(float(asked[0]) if asked else 0.0, why)
+        return memory.leave_alone(_pause_s(headers), why)
     if status in (404, 410):
         return memory.refusal(
             f"the camera has nothing at the path of {_SOURCE} ({status}): correct the path; the "
@@ -39,6 +37,18 @@ def refusal(  # noqa: PLR0911 - a table of statuses, one return each
     if status >= 500:
         return DeviceAway(f"the camera reports an error of its own ({status})")
     return DeviceAway(f"the camera gave no picture ({status})")
+
+
+def _pause_s(headers: Message) -> float:
+    """Return how long the server wants to be left alone: seconds, or until a time of its clock."""
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return float(asked[:9])
+    try:
+        until, now = (parsedate_to_datetime(text) for text in (asked, headers.get("Date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def login_refused(has_user: bool, was_redirected: bool) -> DriverFault:
