@@ -66,7 +66,8 @@ class StallDetector:
         """How long a camera that was interrupted again and again is given for a frame."""
         if self._slowest_s is None:
             return self.timeout_s
-        return min(self.timeout_s, max(_LEAST_CHANCE_S, _CHANCE_FACTOR * self._slowest_s))
+        least_s = max(_LEAST_CHANCE_S, self.timeout_s - self._timeout_s)
+        return min(self.timeout_s, max(least_s, _CHANCE_FACTOR * self._slowest_s))
 
     def begin(self) -> None:
         """Frames are due from now on: the camera is watched, or has just become ready."""

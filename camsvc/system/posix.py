@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from typing import TypedDict
 
 _PR_SET_PDEATHSIG = 1
@@ -133,16 +134,15 @@ def ask_for_stack(pid: int) -> None:
         os.kill(pid, signal.SIGUSR1)
 
 
-def processor_wait_s() -> float:
-    """Return how long this process's threads have waited for a processor, all in all.
+def busy_s() -> float:
+    """Return for how long this thread has had work to do so far, waits for a processor included.
 
-    Linux only; elsewhere 0.
+    On other systems than Linux, without those.
     """
-    ns, folder = 0, "/proc/self/task"
-    for thread in os.listdir(folder) if os.path.isdir(folder) else []:
-        with contextlib.suppress(OSError), open(f"{folder}/{thread}/schedstat", "rb") as file:
-            ns += int(file.read().split()[1])
-    return ns / 1e9
+    waited_ns = 0
+    with contextlib.suppress(OSError), open("/proc/thread-self/schedstat", "rb") as file:
+        waited_ns = int(file.read().split()[1])
+    return time.thread_time() + waited_ns / 1e9
 
 
 def drop_cached(fd: int) -> None:

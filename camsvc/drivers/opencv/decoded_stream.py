@@ -33,32 +33,31 @@ class DecodedStream:
         self._pipe = pipe
         self._waited_s = 0.0
         """How long frames were waited for since the last time that it was enough."""
-        self._caught_up_at: float | None = None
+        self._caught_up_at = time.monotonic()
+        self._is_current = False
 
     def wait(self, limit_s: float) -> int:
-        begun = time.monotonic()
         while True:
             self._grab()
             now = time.monotonic()
             if self._waited_s >= _WAITED_S:
-                self._waited_s, self._caught_up_at = 0.0, now
-            if self._caught_up_at is not None and now - self._caught_up_at < _CATCH_UP_S:
-                return time.monotonic_ns()
-            if now - max(begun, self._caught_up_at or 0.0) > _CATCH_UP_S:
+                self._waited_s, self._caught_up_at, self._is_current = 0.0, now, True
+            if now - self._caught_up_at > _CATCH_UP_S:
                 raise DriverError(
                     f"the stream is behind after {_CATCH_UP_S:g} s of reading on, so that its "
                     "pictures would be old: lower its size or rate, or give it a faster machine"
                 )
+            if self._is_current:
+                return time.monotonic_ns()
 
     def _grab(self) -> None:
-        begun = time.monotonic() - time.thread_time() - posix.processor_wait_s()
+        begun = time.monotonic() - posix.busy_s()
         if self._handle.grab() is None:
             raise DeviceAway(
                 "reading from the camera failed: its stream ended, or no frame came for three "
                 "times read_timeout_s"
             )
-        ended = time.monotonic() - time.thread_time() - posix.processor_wait_s()
-        self._waited_s += max(0.0, ended - begun)
+        self._waited_s += max(0.0, time.monotonic() - posix.busy_s() - begun)
 
     def take(self) -> Frame:
         data = self._handle.retrieve()

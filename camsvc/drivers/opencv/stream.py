@@ -75,9 +75,11 @@ class StreamSource(Driver):
         self._pace = Pace(settings["read_timeout_s"])
         self._repeats = Repeats(settings["repeat_limit"])
         self._arrived = threading.Condition()
+        """Held by whoever uses what both threads do: the pace, the newest picture, the failure."""
         self._newest: tuple[int, Frame | DriverError] | None = None
         """When it began to arrive, monotonic, in ns; and what it is."""
         self._shown_ns = 0
+        """The last one that live view was given, also where it was a still's."""
         self._unsettled: int = settings["warmup_frames"]
         """So many are still dropped."""
         self._asked_at = time.monotonic()
@@ -96,8 +98,8 @@ class StreamSource(Driver):
             self._arrived.wait_for(
                 lambda: self._newest is not None or self._failure is not None, _FIRST_PICTURE_S
             )
-        self._raise_if_lost()
-        self._info = self._described()
+            self._raise_if_lost()
+            self._info = self._described()
         return self._info
 
     def capture(self, shot: Shot) -> Frame:
@@ -105,35 +107,31 @@ class StreamSource(Driver):
 
         Raises: as `read`.
         """
-        self._shown_ns = time.monotonic_ns() + _CLOCKS_NS
-        picture = self._next()
+        begun_ns, picture = self._next(time.monotonic_ns() + _CLOCKS_NS)
         for _ in range(_MOST_DAMAGED - 1):
             if isinstance(picture, Frame):
                 break
-            picture = self._next()
-        if isinstance(picture, DriverError):
-            raise picture
-        return picture
+            begun_ns, picture = self._next(begun_ns)
+        return self._checked(begun_ns, picture)
 
     def read(self) -> Frame | None:
         """Return the newest picture that was not shown yet.
 
         Raises:
             DeviceAway: the stream ended, or none has come for too long.
-            DriverError: the picture is damaged.
+            DriverError: the picture is damaged, or the last one over and over.
             DriverFault: what ended the stream needs a person.
         """
-        if self._await(self.interrupt):
-            picture = self._next()
-            if isinstance(picture, DriverError):
-                raise picture
-            return picture
-        return None
+        if not self._await(self._shown_ns, self.interrupt):
+            return None
+        self._shown_ns, picture = self._next(self._shown_ns)
+        return self._checked(self._shown_ns, picture)
 
     def health_check(self) -> DeviceInfo | None:
         """Notice a stream that ended, and what has changed since."""
-        self._raise_if_lost()
-        known, found = self._info, self._described()
+        with self._arrived:
+            self._raise_if_lost()
+            known, found = self._info, self._described()
         if known is None or replace(found, expected_capture_s=known.expected_capture_s) == known:
             return None
         self._info = found
@@ -147,30 +145,32 @@ class StreamSource(Driver):
         self._incoming.stop()
         self._reader.join(_END_S)  # OpenCV's wait cannot be broken off: its thread ends by itself
 
-    def _next(self) -> Frame | DriverError:
-        """Return the newest picture that was not shown yet, or why it cannot be."""
-        self._await()
+    def _next(self, since_ns: int) -> tuple[int, Frame | DriverError]:
+        """Return the newest picture that began to arrive after a moment, and when it did."""
+        self._await(since_ns)
         with self._arrived:
             assert self._newest is not None  # noqa: S101 - `_await` has seen it
-            self._shown_ns, picture = self._newest
-        if isinstance(picture, Frame):
-            self._memory.note_working()
-            now = clock.now()
-            age_ns = now.monotonic_ns - self._shown_ns
-            return replace(picture, acquisition_time_ns=now.wall_ns - age_ns)
-        return picture
+            return self._newest
 
-    def _await(self, interrupt: threading.Event | None = None) -> bool:
-        """Wait for a picture that was not shown yet; return False where `interrupt` came first."""
+    def _await(self, since_ns: int, interrupt: threading.Event | None = None) -> bool:
+        """Wait for such a picture; return False where `interrupt` came first."""
         with self._arrived:
             while True:
                 self._asked_at = time.monotonic()
-                if self._newest is not None and self._newest[0] > self._shown_ns:
+                if self._newest is not None and self._newest[0] > since_ns:
                     return True
                 if interrupt is not None and interrupt.is_set():
                     return False
                 self._raise_if_lost()
                 self._arrived.wait(_SLICE_S)
+
+    def _checked(self, begun_ns: int, picture: Frame | DriverError) -> Frame:
+        """Return a picture with its time, unless it is damaged."""
+        if isinstance(picture, DriverError):
+            raise picture
+        self._memory.note_working()
+        now = clock.now()
+        return replace(picture, acquisition_time_ns=now.wall_ns - now.monotonic_ns + begun_ns)
 
     def _raise_if_lost(self) -> None:
         if self._failure is not None:
