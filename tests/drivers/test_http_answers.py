@@ -307,6 +307,17 @@ def test_a_wrong_password_is_tried_once(name: str) -> None:
     assert "letmein" not in str(caught.value)
 
 
+def test_a_server_that_always_takes_its_nonce_for_too_old_gets_two_logins() -> None:
+    script = asking(f"{QOP}, stale=true", lambda _: False)
+    with (
+        HttpCamera(script) as camera,
+        pytest.raises(DriverFault, match="refuses the user or the password"),
+        opened(camera.url("/s", login=ENCODED)),
+    ):
+        pass
+    assert camera.logins == 2
+
+
 def test_a_login_of_no_known_kind() -> None:
     script = asking('NTLM, Digest realm="cam", nonce="a", algorithm=WHIRLPOOL', basic)
     with (

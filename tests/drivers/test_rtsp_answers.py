@@ -17,6 +17,11 @@ from tests.support.timing import timing
 DIGEST = 'WWW-Authenticate: Digest realm="x", nonce="abc", stale="FALSE"\r\n'
 ANSWERS: dict[str, tuple[str, type[Exception], str]] = {
     "401": (f"401 Unauthorized\r\n{DIGEST}", DriverFault, "refuses the user or the password"),
+    "401 for ever": (
+        f"401 Unauthorized\r\n{DIGEST.replace('FALSE', 'TRUE')}",
+        DriverFault,
+        "refuses the user or the password",
+    ),
     "403": ("403 Forbidden\r\n", DriverFault, r"\(403\)"),
     "404": ("404 Not Found\r\n", DeviceAway, r"nothing at the path .*\(404\)"),
     "453": ("453 Not Enough Bandwidth\r\n", DeviceAway, r"left alone .*\(453"),
@@ -78,7 +83,7 @@ def test_each_answer_has_its_name(name: str) -> None:
     took.assert_within(1.0)
     requests = b"".join(asked)
     assert requests.startswith(b"DESCRIBE rtsp://127.0.0.1:%d/live?channel=1 RTSP/1.0" % port)
-    assert requests.count(b"Authorization") == (name == "401")
+    assert requests.count(b"Authorization") == {"401": 1, "401 for ever": 2}.get(name, 0)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ class Address:
         return self.scheme in ("https", "rtsps")
 
     @property
+    def server(self) -> tuple[str, str, int]:
+        """Whom a connection leads to, and how it is spoken to."""
+        return self.scheme, self.host, self.port
+
+    @property
     def authority(self) -> str:
         """The host as requests name it, with the port unless it is the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -50,8 +55,7 @@ class Address:
             ValueError: it is not an address.
         """
         there = parse(urljoin(self.without_login, location))
-        same = (there.scheme, there.port) == (self.scheme, self.port)
-        if there.host == self.host and (same or there.is_secure):
+        if there.server == self.server or (there.host == self.host and there.is_secure):
             return replace(there, user=self.user, password=self.password)
         return replace(there, user=None, password="")
 

@@ -34,7 +34,7 @@ class Connection:
             DeviceAway: nobody answers.
             DriverFault: the certificate is not to be trusted.
         """
-        self.authority = address.authority
+        self.server = address.server
         self._socket = _connected(address, min(timeout_s, _CONNECT_S))
         if address.is_secure:
             self._socket = _secured(self._socket, address, fingerprint)

@@ -14,13 +14,14 @@ from camsvc.drivers.opencv import address as addresses
 from camsvc.drivers.opencv import answers
 from camsvc.drivers.opencv.address import Address
 from camsvc.drivers.opencv.connection import Connection
-from camsvc.drivers.opencv.login import Login
+from camsvc.drivers.opencv.login import MOST_REQUESTS, Login
 from camsvc.drivers.opencv.memory import Memory
 from camsvc.model.errors import DeviceAway
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _DRAINED_BYTES = 64 << 10
+_SHOWN = 60
 _TEXTS = ("application/json", "application/xml")
 _LISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "application/dash+xml")
 _HEADERS = {
@@ -129,8 +130,8 @@ class HttpSource:
                 "picture: use the URL of the picture or the stream itself"
             )
         raise self._memory.refusal(
-            f"the camera answers with {kind}, which is no picture: use the URL of the picture or "
-            "the stream itself"
+            f"the camera answers with {kind[:_SHOWN]}, which is no picture: use the URL of the "
+            "picture or the stream itself"
         )
 
     def _begin(self, answer: http.client.HTTPResponse) -> bytes:
@@ -141,19 +142,20 @@ class HttpSource:
     def _ask(self, address: Address) -> http.client.HTTPResponse:
         """Ask one server; answer its challenge where it has one."""
         login = self._login if address.user is not None else None
-        while True:
+        for _ in range(MOST_REQUESTS):
             answer = self._request(address, login)
             if answer.status != 401:
                 return answer
             challenges = answer.headers.get_all("WWW-Authenticate", [])
             if login is None or not login.accepts(challenges):
-                self.close()
-                has_user = self._address.user is not None
-                raise answers.login_refused(has_user, has_user and login is None)
+                break
             self._drain(answer)
+        self.close()
+        has_user = self._address.user is not None
+        raise answers.login_refused(has_user, has_user and login is None)
 
     def _request(self, address: Address, login: Login | None) -> http.client.HTTPResponse:
-        if self._connection is not None and self._connection.authority != address.authority:
+        if self._connection is not None and self._connection.server != address.server:
             self.close()
         is_kept = self._connection is not None
         try:

@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _DIGESTS = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}
+MOST_REQUESTS = 3
+"""One without a login, one with it, and one more where the server takes its own nonce for too old.
+So a password is sent twice at most, whatever the server says."""
+
 _WORD = re.compile(
     r"""[\s,]*(?:(?P<key>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))"""
     r"|(?P<scheme>[^\s,]+))"

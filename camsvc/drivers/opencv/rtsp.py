@@ -13,7 +13,7 @@ from typing import Any
 from camsvc.drivers.opencv import address as addresses
 from camsvc.drivers.opencv import answers
 from camsvc.drivers.opencv.connection import Connection
-from camsvc.drivers.opencv.login import Login
+from camsvc.drivers.opencv.login import MOST_REQUESTS, Login
 from camsvc.drivers.opencv.memory import Memory
 from camsvc.model.errors import DeviceAway
 
@@ -35,15 +35,14 @@ def look(settings: Mapping[str, Any], memory: Memory) -> None:
     connection = Connection(address, timeout_s=timeout_s, fingerprint=settings["tls_fingerprint"])
     try:
         incoming = connection.makefile("rb")
-        for number in range(1, 4):
+        for number in range(1, MOST_REQUESTS + 1):
             authorization = None if login is None else login.header("DESCRIBE", url)
             connection.allow(timeout_s)
             connection.send(_request(url, number, authorization))
             status, headers = _answer(incoming)
-            if status != 401:
+            challenges = headers.get_all("WWW-Authenticate", [])
+            if status != 401 or login is None or not login.accepts(challenges):
                 break
-            if login is None or not login.accepts(headers.get_all("WWW-Authenticate", [])):
-                raise answers.login_refused(login is not None, False)
     except TimeoutError as error:
         raise DeviceAway(
             f"the camera takes the connection, and does not answer within {timeout_s:g} s, its "
@@ -57,6 +56,8 @@ def look(settings: Mapping[str, Any], memory: Memory) -> None:
         ) from error
     finally:
         connection.close()
+    if status == 401:
+        raise answers.login_refused(login is not None, was_redirected=False)
     if status == 404:  # also said of a path to which nobody sends yet
         raise DeviceAway(
             "the server has nothing at the path of the settings' `source` (404): correct the path, "

@@ -80,5 +80,11 @@ def test_a_redirect_keeps_the_login_on_the_same_server(
     assert (there.without_login, there.user) == (url, user)
 
 
+def test_a_connection_leads_to_one_server_by_one_scheme() -> None:
+    plain, secure = parse("http://cam/"), parse("https://cam/")
+    assert plain.authority == secure.authority
+    assert plain.server != secure.server
+
+
 def test_no_password_goes_from_tls_to_none() -> None:
     assert parse("https://u:p@cam/").redirected("http://cam/").user is None
