@@ -515,6 +515,28 @@ def test_a_snapshot_that_breaks_off_is_not_taken(length: bool) -> None:
         assert number(driver.capture(Shot())) == 2
 
 
+@pytest.mark.timed
+@pytest.mark.parametrize("drips", [True, False])
+def test_a_snapshot_that_never_ends_is_given_up(drips: bool) -> None:
+    count = iter(range(1_000_000))
+
+    def script(_: Request, viewer: Viewer) -> None:
+        if (number := next(count)) != 1:
+            viewer.picture(numbered(number))
+            return
+        viewer.send(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8")
+        while drips:
+            viewer.send(b"x")
+            viewer.pause(0.02)
+        viewer.hang()
+
+    with HttpCamera(script) as camera, opened(camera.url(), read_timeout_s=0.3) as (driver, _):
+        with timing(os.getpid()) as took, pytest.raises(DeviceAway, match="not whole within"):
+            driver.capture(Shot())
+        took.assert_within(1.2)
+        assert number(driver.capture(Shot())) == 2
+
+
 OLD = {
     "Last_Modified": "Sun, 29 Nov 2026 10:00:00 GMT",
     "Date": "Sun, 29 Nov 2026 10:05:00 GMT",

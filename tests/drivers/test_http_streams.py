@@ -308,6 +308,18 @@ def test_a_camera_that_ends_its_stream_is_asked_again() -> None:
         assert shown(driver, 5) == [1, 2, 3, 4, 5]
 
 
+def test_a_picture_that_the_end_cuts_is_not_taken() -> None:
+    def script(request: Request, viewer: Viewer) -> None:
+        viewer.begin_stream()
+        count = len(camera.requests)
+        viewer.part(numbered(count))
+        viewer.send(BOUNDARY + b"\r\n\r\n" + numbered(99)[:-2])
+        raise ConnectionAbortedError
+
+    with HttpCamera(script) as camera, opened(camera, snapshot_fps=50) as (driver, _):
+        assert shown(driver, 4) == [1, 2, 3, 4]
+
+
 @pytest.mark.timed
 @pytest.mark.parametrize("at", ["before", "within"])
 def test_a_stream_that_falls_silent_is_given_up(at: str) -> None:

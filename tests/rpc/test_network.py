@@ -68,6 +68,8 @@ async def test_pauses_longer_than_a_stall_end_no_stream(start_service: StartServ
                 await still(service, door, "door")
             await watcher.until_frames(4)
             await other.until_frames(10)
+        for frame in [*watcher.frames, *other.frames]:
+            assert frame.data == numbered(number_of(frame.data) or 0), "passed on as it is"
         assert watcher.changes == ["STARTING", "LIVE"]
         assert other.changes == ["STARTING", "LIVE"]
         assert gate.connections == 1
