@@ -33,7 +33,7 @@ from tests.support.ports import held_port
 from tests.support.settings import resolved
 from tests.support.timing import timing
 
-USER, PASSWORD, ENCODED = "us er", "p@ss/w%rd:#?", "us%20er:p%40ss%2Fw%25rd%3A%23%3F"
+USER, PASSWORD, ENCODED = "us жr", "p@ss/w%rd:#?", "us%20%D0%B6r:p%40ss%2Fw%25rd%3A%23%3F"
 
 
 @contextmanager
@@ -300,7 +300,7 @@ def test_a_wrong_password_is_tried_once(name: str) -> None:
     with (
         HttpCamera(asking(challenge, knows)) as camera,
         pytest.raises(DriverFault, match="refuses the user or the password") as caught,
-        opened(camera.url("/s", login="us%20er:letmein")),
+        opened(camera.url("/s", login="us%20%D0%B6r:letmein")),
     ):
         pass
     assert camera.logins == 1

@@ -145,7 +145,7 @@ class HttpCamera:
 
 def _request(incoming: BinaryIO, number: int) -> Request | None:
     lines = []
-    while line := incoming.readline().decode("latin-1").strip():
+    while line := incoming.readline().decode(errors="replace").strip():
         lines.append(line)
     if not lines or not lines[0].startswith("GET "):
         return None

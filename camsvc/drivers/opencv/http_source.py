@@ -176,7 +176,7 @@ class HttpSource:
             headers["Authorization"] = authorization
         lines = [f"GET {address.target} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         self._connection.allow(self._timeout_s)
-        self._connection.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self._connection.send("\r\n".join([*lines, "", ""]).encode())
         answer = http.client.HTTPResponse(self._connection, method="GET")  # type: ignore[arg-type]
         answer.begin()
         return answer

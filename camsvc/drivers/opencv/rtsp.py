@@ -71,7 +71,7 @@ def _request(url: str, number: int, authorization: str | None) -> bytes:
     lines = [f"DESCRIBE {url} RTSP/1.0", f"CSeq: {number}", "Accept: application/sdp"]
     lines += ["User-Agent: camsvc"]
     lines += [f"Authorization: {authorization}"] if authorization else []
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _answer(incoming: io.BufferedReader) -> tuple[int, Message]:

@@ -1,8 +1,11 @@
 """URLs: read in one way only, or refused with how to write them."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camsvc.config.errors import SettingsError
 from camsvc.config.settings import load
@@ -88,3 +91,13 @@ def test_a_connection_leads_to_one_server_by_one_scheme() -> None:
 
 def test_no_password_goes_from_tls_to_none() -> None:
     assert parse("https://u:p@cam/").redirected("http://cam/").user is None
+
+
+@given(st.text(), st.text())
+def test_whatever_is_written_is_an_address_or_refused(url: str, location: str) -> None:
+    for text in (url, f"http://{url}", f"rtsp://a:{url}@b/c"):
+        with contextlib.suppress(ValueError):
+            address = parse(text)
+            assert address.host
+            address.target.encode("ascii")
+            address.redirected(location).target.encode("ascii")

@@ -3,6 +3,8 @@
 import secrets
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camsvc.drivers.opencv.login import Login
 
@@ -51,3 +53,30 @@ def test_a_stale_nonce_is_answered_again() -> None:
     assert login.accepts([CHALLENGE])
     login.header("GET", "/")
     assert login.accepts([f"{CHALLENGE}, stale=TRUE"])
+
+
+WORDS = [
+    "Digest ",
+    "\r\n ",
+    "Basic ",
+    "realm=",
+    '"',
+    "=",
+    ",",
+    "nonce=",
+    'nonce="a"',
+    "qop=auth",
+    "\\",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=5)), st.text(), st.text())
+def test_whatever_a_server_asks_is_answered_or_not(
+    words: list[str], user: str, password: str
+) -> None:
+    login = Login(user, password)
+    if login.accepts(["".join(words)]):
+        header = login.header("GET", "/")
+        assert header
+        assert len(header.splitlines()) == 1

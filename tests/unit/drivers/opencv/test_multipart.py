@@ -1,9 +1,12 @@
 """Parts of a stream, however its bytes are cut on their way."""
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.drivers.opencv.multipart import Multipart, Part
+from camsvc.model.errors import DriverError
 from tests.support.http_camera import numbered
 
 PICTURES = [numbered(count) for count in range(4)]
@@ -57,3 +60,20 @@ def test_a_part_is_as_old_as_its_first_byte() -> None:
     assert [part.begun_ns for part in multipart.feed(PICTURES[0][9:], 3)] == [2]
     assert not list(multipart.feed(b"\r\n--x\r\n\r\n", 4))
     assert [part.begun_ns for part in multipart.feed(PICTURES[1], 5)] == [5]
+
+
+PIECES = [b"--x", b"x", b"\r\n", b"\n", b"\r\n\r\n", b"--", b"\xff\xd8", b"\xff\xd9", PICTURES[0]]
+HEADERS = [b"Content-Length: 5\r\n", b"Content-Length: 99999999999999\r\n", b"Content-Type: a\r\n"]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES + HEADERS) | st.binary(max_size=9)),
+    st.sampled_from(["", "x", "--x", '"']),
+)
+def test_whatever_comes_has_no_error_but_its_own(pieces: list[bytes], declared: str) -> None:
+    multipart = Multipart(declared)
+    with contextlib.suppress(DriverError):
+        for number, piece in enumerate(pieces):
+            for part in multipart.feed(piece, number):
+                assert part.data
+                assert part.begun_ns <= number
