@@ -58,8 +58,8 @@ def closed(settings: Mapping[str, Any]) -> Exception:
         case "url":
             return DriverError(
                 "the stream of the settings' `source` did not open within "
-                f"{settings['read_timeout_s']:g} s: check its address, user and password, and that "
-                "it is being sent"
+                f"{settings['read_timeout_s']:g} s: check its address, and that it is being sent, "
+                "in a format that FFmpeg reads"
             )
     path = _node(settings)
     if path and (held := holders.holders(path)):
