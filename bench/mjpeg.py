@@ -9,16 +9,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 
 from bench.pictures import picture
 from camsvc.config.cameras import parse_camera
-from camsvc.drivers.base import DriverState
+from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
-from camsvc.images import codec
-from camsvc.model.values import LiveVariant
+from camsvc.ipc.messages import LiveEvent, SharedFrame
+from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.model.values import DeviceInfo, Frame, LiveVariant, Shot
+from camsvc.worker.live import LiveReader
 
 FPS, PICTURES, BOUND = 30, 8, 0.2
 
@@ -49,33 +53,50 @@ def _stream(viewer: socket.socket, pictures: list[bytes]) -> None:
         viewer.sendall(head + data + b"\r\n")
 
 
-def passed_through(url: str, frames: int) -> float:
-    """Return the CPU seconds of a frame by the driver, as the worker hands it over."""
+class Decoding(Driver):
+    """The same camera as OpenCV alone gives it: pixels, which the worker has to encode again."""
+
+    name = "decoding"
+
+    def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:
+        self._capture = cv2.VideoCapture(settings["source"], cv2.CAP_FFMPEG)
+
+    def open(self) -> DeviceInfo:
+        assert self._capture.isOpened()
+        return DeviceInfo("", ["JPEG"])
+
+    def capture(self, shot: Shot) -> Frame:
+        ok, pixels = self._capture.read()
+        assert ok
+        return Frame(time.time_ns(), np.asarray(pixels, np.uint8))
+
+    def read(self) -> Frame:
+        return self.capture(Shot())
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def cpu_s(kind: type[Driver], url: str, frames: int) -> float:
+    """Return the CPU seconds of a live frame, from the camera into the memory that is shared."""
     table = {"id": "camera", "driver": "opencv", "source": url}
-    driver = OpenCVCamera(parse_camera(table).driver_settings(), DriverState())
+    driver = kind(parse_camera(table).driver_settings(), DriverState())
     driver.open()
+    sent = []
+
+    def send(event: LiveEvent) -> None:
+        assert isinstance(event, SharedFrame), event
+        sent.append(event)
+        reader.release([image.slot for image in event.images])
+
+    reader = LiveReader(SharedBlock.create(), send)
+    reader.want([LiveVariant(1)], driver)
     begun = time.process_time()
     for _ in range(frames):
-        frame = driver.read()
-        assert frame is not None
-        for output in codec.outputs(frame, [LiveVariant(1)]):
-            assert codec.render(frame, output) is frame.encoded
+        reader.read(driver)
     spent = time.process_time() - begun
     driver.close()
-    return spent / frames
-
-
-def decoded(url: str, frames: int) -> float:
-    """Return the CPU seconds of a frame by OpenCV, decoded and encoded again."""
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    assert capture.isOpened()
-    begun = time.process_time()
-    for _ in range(frames):
-        ok, pixels = capture.read()
-        assert ok
-        codec.encode(np.asarray(pixels, np.uint8), codec.JPEG, codec.DEFAULT_LIVE_QUALITY_PERCENT)
-    spent = time.process_time() - begun
-    capture.release()
+    assert len(sent) == frames
     return spent / frames
 
 
@@ -93,7 +114,7 @@ def main() -> int:
         assert sender.stdout is not None
         try:
             url = f"http://127.0.0.1:{int(sender.stdout.readline())}/"
-            old_s, new_s = decoded(url, frames), passed_through(url, frames)
+            old_s, new_s = (cpu_s(kind, url, frames) for kind in (Decoding, OpenCVCamera))
         finally:
             sender.kill()
     print(f"{frames} frames of 1080p30 MJPEG over HTTP, CPU of the reading process for each:")
