@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from camsvc.camera.call import Attempt, Call
-from camsvc.camera.deadline import loop_time
+from camsvc.camera.deadline import loop_time, worst_case_s
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.supervisor import Supervisor
@@ -71,11 +71,13 @@ class Attempts:
         self, call: Call[Any], work: Callable[[Attempt], Awaitable[R]], worker: CameraWorker
     ) -> R:
         supervisor, ticket = self._supervisor, call.ticket
-        timeout_s = self._options.attempt_timeout_s + ticket.extra_s
+        extra_s = ticket.extra_s
         if supervisor.device is not None:
             self._times.guess_s = supervisor.device.expected_capture_s
-            timeout_s += supervisor.device.max_silence_s
-        attempt = call.attempt = Attempt(call, worker, timeout_s)
+            extra_s += supervisor.device.max_silence_s
+        timeout_s = self._options.attempt_timeout_s + extra_s
+        longest_s = worst_case_s(self._options, extra_s)
+        attempt = call.attempt = Attempt(call, worker, timeout_s, longest_s)
         self._live.pause()
         if ticket.is_capture:
             supervisor.begin_capture()

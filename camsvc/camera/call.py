@@ -15,9 +15,14 @@ T = TypeVar("T")
 
 
 class Attempt:
-    """One try of a call's work, with the worker that it is made with."""
+    """One try of a call's work, with the worker that it is made with.
 
-    def __init__(self, call: "Call[Any]", worker: CameraWorker, timeout_s: float) -> None:
+    A driver call ends `timeout_s` after its last progress, and `longest_s` after its begin.
+    """
+
+    def __init__(
+        self, call: "Call[Any]", worker: CameraWorker, timeout_s: float, longest_s: float
+    ) -> None:
         self.number = call.attempts
         self.worker = worker
         self.called = 0.0
@@ -26,6 +31,9 @@ class Attempt:
         """Whether it was cancelled in the middle of a driver call."""
         self._call = call
         self._timeout_s = timeout_s
+        self._longest_s = longest_s
+        self._percent, self._progressed = 0, 0.0
+        """How far the driver call is, as far as was reported, and since when."""
         self._timeout: asyncio.Timeout | None = None
 
     @property
@@ -34,32 +42,54 @@ class Attempt:
         return self._timeout is not None
 
     async def call(self, command: m.Command[AnswerT]) -> AnswerT:
-        """Make one driver call, within the attempt's time-out and the patience with it.
+        """Make one driver call, within its bounds and the patience with it.
 
         Raises: as `CameraWorker.call`.
         """
-        self.called = loop_time()
+        self.called = self._progressed = loop_time()
+        self._percent = 0
         try:
             async with asyncio.timeout(None) as self._timeout:
                 self.limit()
-                return await self.worker.call(command, self._timeout_s)
+                return await self.worker.call(command, self._longest_s)
         except WorkerTimeout as error:
-            raise WorkerTimeout(
-                f"{error}, the camera's attempt_timeout_s and the exposure"
-            ) from None
+            raise WorkerTimeout(f"{error}, the worst case of its call") from None
         except TimeoutError:
-            raise WorkerTimeout("an earlier call did not finish in time") from None
+            raise WorkerTimeout(self._why_ended(type(command).__name__)) from None
         except asyncio.CancelledError:
             self.interrupted = True
             raise
         finally:
             self._timeout = None
 
+    def progressed(self, percent: int) -> None:
+        """The driver call under way has come so far: where that is further, its time begins anew.
+
+        So a driver that reports progress has its time-out a hundred times at most.
+        """
+        if percent > self._percent:
+            self._percent, self._progressed = percent, loop_time()
+            self.limit()
+
     def limit(self) -> None:
-        """Bound the driver call under way by the patience with its call, as that is now."""
-        patience_s = self._call.patience_s
+        """Bound the driver call under way by its time-out, and the patience as that is now."""
         if self._timeout is not None:
-            self._timeout.reschedule(None if patience_s is None else self.called + patience_s)
+            self._timeout.reschedule(self._progressed + self._allowed_s)
+
+    @property
+    def _allowed_s(self) -> float:
+        """How long the driver call may go on without progress."""
+        patience_s = self._call.patience_s
+        return self._timeout_s if patience_s is None else min(patience_s, self._timeout_s)
+
+    def _why_ended(self, what: str) -> str:
+        if self._allowed_s < self._timeout_s:
+            return "an earlier call did not finish in time"
+        how = f"did not get beyond {self._percent} %" if self._percent else "was not answered"
+        return (
+            f"{what} {how} within {self._timeout_s:.3g} s, the camera's attempt_timeout_s and the "
+            "exposure"
+        )
 
 
 class Call(ABC, Generic[T]):
@@ -78,7 +108,8 @@ class Call(ABC, Generic[T]):
         self.attempt: Attempt | None = None
         """The attempt under way."""
         self.patience_s: float | None = None
-        """How long a driver call may last while nobody waits for it; None: as long as any."""
+        """How long a driver call may go on without progress while nobody waits for it; None: as
+        long as any."""
         self.shutter_released = False
         """Whether there may be a shot already."""
         self.is_saving = False

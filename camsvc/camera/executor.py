@@ -91,6 +91,7 @@ class Executor(CameraObserver):
     def on_progress(self, percent: int) -> None:
         for call in self._calls:
             if call.attempt is not None and call.attempt.calling:
+                call.attempt.progressed(percent)
                 call.on_progress(percent)
 
     def find(self, request_id: str) -> Call[Any] | None:

@@ -70,7 +70,9 @@ class CameraSettings(Table):
         description="seconds before the second attempt, twice that before the third, ...",
     )
     # Twenty times what a slow network camera takes; an exposure asked for is added.
-    attempt_timeout_s: Seconds = Field(10.0, description="seconds that one attempt may take")
+    attempt_timeout_s: Seconds = Field(
+        10.0, description="seconds that one attempt may take, or go on without further progress"
+    )
     # A webcam opens in 0.3 s, a camera behind a weak network or PTP in several.
     open_timeout_s: Seconds = Field(15.0, description="seconds that opening the device may take")
     stall_timeout_s: Seconds = Field(

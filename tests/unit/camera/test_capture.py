@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from camsvc.camera.capture import CaptureResult, Order
+from camsvc.camera.deadline import worst_case_s
 from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -254,6 +255,51 @@ def test_what_was_kept_while_it_was_looked_for_is_not_taken_again(opened: Rig) -
     assert again.replayed
     assert again.record == first.record
     assert opened.shots == 1
+
+
+# Progress.
+
+
+def test_a_driver_that_comes_further_has_its_time_anew(opened: Rig) -> None:
+    opened.reports = [(8, 20), (8, 40), (6, 90)]
+    record = take(opened, PLAIN).record
+    assert (record.attempts, record.recoveries) == (1, 0)
+    assert record.driver_s == COMMAND_S
+    assert opened.loop.time() - opened.pressed[0] > 2.2 * OPTIONS.attempt_timeout_s
+    assert len(opened.workers) == 1
+
+
+@pytest.mark.parametrize("percents", [(0, 0), (20, 20), (20, 5), (0,)])
+def test_only_further_is_progress(opened: Rig, percents: tuple[int, ...]) -> None:
+    opened.reports = [*((8.0, percent) for percent in percents), (12.0, 50)]
+    with pytest.raises(CameraUnavailable, match="camera's attempt_timeout_s") as failure:
+        take(opened, PLAIN)
+    first = max(percents)
+    known = f"did not get beyond {first} %" if first else "was not answered"
+    assert f"Capture {known} within 10 s" in failure.value.message
+    took_s = opened.pressed[1] - opened.pressed[0]
+    assert took_s == pytest.approx((8 if first else 0) + OPTIONS.attempt_timeout_s, abs=1)
+
+
+def test_progress_without_end_is_bounded_by_the_worst_case(opened: Rig) -> None:
+    opened.reports = [(9, percent) for percent in range(1, 101)]
+    before = opened.loop.time()
+    call = begin(opened)  # its client may come back: nobody's patience ends it
+    with pytest.raises(CaptureTimeout, match="after 75 s, which is its worst case"):
+        result(opened, call)
+    assert opened.loop.time() - before == pytest.approx(worst_case_s(OPTIONS), abs=TICK_S)
+    opened.wait(TICK_S)
+    assert opened.workers[0].killed
+
+
+def test_an_abandoned_shot_that_comes_further_may_end(opened: Rig) -> None:
+    """To kill it in the middle of its transfer would do so each time, for ever."""
+    opened.reports = [(0.6, 10 * n) for n in range(1, 10)]
+    with pytest.raises(CaptureTimeout):
+        take(opened, PLAIN, 1)
+    opened.reports = []
+    take(opened, replace(PLAIN, wait=True))
+    assert (opened.shots, len(opened.workers)) == (2, 1)
 
 
 # The disk, and the end of the service.
