@@ -48,11 +48,15 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A whole file as the camera made it, with the name that the camera gave it."""
+    """A whole file as the camera made it, with the name that the camera gave it.
+
+    `announced_bytes` is the size that the camera has said it has; None: it has not.
+    """
 
     name: str
     mime_type: str
     data: bytes
+    announced_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ class Frame:
     a still older than the request for it is refused as stale, and any frame of a time that cannot
     be; see `clock.acquired`. `controls` are those values that the device says the picture was taken
     with; those missing are as they are set. `others` are further files of a still, such as a RAW
-    file in addition to the JPEG; `name` is this one's, where the camera gives names.
+    file in addition to the JPEG; `name` is this one's, where the camera gives names, and
+    `announced_bytes` its size as a `File` has it. `warnings` are what is odd about a still that can
+    be used all the same, one plain sentence each.
     """
 
     acquisition_time_ns: int
@@ -75,6 +81,8 @@ class Frame:
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
     name: str = ""
     others: Sequence[File] = ()
+    announced_bytes: int | None = None
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
