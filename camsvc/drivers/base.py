@@ -8,7 +8,9 @@ service's deadline kills the worker. Failures leave a driver as
 - `DeviceAway`: it only has to be waited for: unplugged, silent, or (`DeviceInUse`) held by another
   program; the service tries every second to open it in the same worker,
 - `DriverFault`: permanent, with a message that says what an operator must do,
-- `Unsupported`, `InvalidRequest`: the request's fault; the camera is healthy.
+- `Unsupported`, `InvalidRequest`: the request's fault; the camera is healthy,
+- `StorageFull`, `StorageUnavailable`, of `capture` alone: the camera's own card takes no picture,
+  until a person has changed that; the camera is healthy.
 """
 
 import threading

@@ -14,7 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import cv2
 import gphoto2 as gp
+import numpy as np
 import pytest
 
 from camsvc.drivers.gphoto2 import connection, survey, usb
@@ -23,14 +25,16 @@ from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.exposure import Exposure
 from camsvc.drivers.gphoto2.formats import Formats
 from camsvc.drivers.gphoto2.library import Disturbed
+from camsvc.drivers.gphoto2.progress import Progress
 from camsvc.drivers.gphoto2.shot import ReleasedShot, frame_of
 from camsvc.drivers.gphoto2.survey import told_apart
+from camsvc.drivers.gphoto2.transfer import Transfer
 from camsvc.drivers.gphoto2.usb import Attached, Choice, held, resolve
 from camsvc.ipc.messages import Open
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
-from camsvc.model.values import Device
+from camsvc.model.values import Device, File
 from camsvc.worker_pool.process import WorkerProcess
 from tests.rigs.gphoto2.control import Fault
 from tests.rigs.gphoto2.rig import SERIALS, Rig
@@ -87,8 +91,9 @@ def test_a_format_is_set_for_the_shot_where_the_camera_is_not_set_to_it(
     settings = Settings(choices, value)
     formats = Formats(cast(ControlTree, settings), "")
     assert formats.offered == ["JPEG", "PNG", "RAW"]
-    with formats.set_for(wanted) as expected:
-        assert (settings.set_to[-1], expected) == (shot_with, files)
+    before, expected = formats.set_for(wanted)
+    assert (settings.set_to[-1], expected) == (shot_with, files)
+    formats.restore(before)
     assert settings.set_to[-1] == value
     assert len(settings.set_to) == (1 if shot_with == value else 3)
 
@@ -96,8 +101,8 @@ def test_a_format_is_set_for_the_shot_where_the_camera_is_not_set_to_it(
 def test_a_camera_without_such_a_setting_makes_jpegs() -> None:
     formats = Formats(cast(ControlTree, Settings([], "")), "")
     assert formats.offered == ["JPEG", "PNG"]
-    with formats.set_for("JPEG") as expected:
-        assert expected == 1
+    assert formats.set_for("JPEG") == ("", 1)
+    formats.restore("")
 
 
 def test_of_two_such_settings_the_one_that_knows_raw_files_is_taken() -> None:
@@ -169,6 +174,8 @@ def added(name: str) -> tuple[int, object]:
 
 
 COMPLETE = (gp.GP_EVENT_CAPTURE_COMPLETE, None)
+FULL = (gp.GP_EVENT_UNKNOWN, "PTP Event 400a, Param1 00010001")
+DISTURBED = (gp.GP_ERROR_IO, None)
 CHANGED = (gp.GP_EVENT_UNKNOWN, "PTP Property d1d3 changed")
 
 
@@ -186,19 +193,25 @@ class Telling:
     def wait_for_event(self, timeout_ms: int, context: object) -> tuple[int, object]:
         time.sleep(0.01)
         if self._events and time.monotonic() - self._started >= self._events[0][0]:
-            return self._events.pop(0)[1]
+            event = self._events.pop(0)[1]
+            if event is DISTURBED:
+                raise gp.GPhoto2Error(gp.GP_ERROR_IO)
+            return event
         return CHANGED if self._chatty else (gp.GP_EVENT_TIMEOUT, None)
 
-    def file_get(self, folder: str, name: str, kind: int) -> object:
-        return SimpleNamespace(get_data_and_size=lambda: b"data")
+
+def released(camera: Telling) -> ReleasedShot:
+    controls = cast(ControlTree, SimpleNamespace(on_event=lambda event: None))
+    taken = ReleasedShot(camera, controls, Progress(lambda percent: None), bound_s=6)
+    taken.release(None)
+    return taken
 
 
 def shot(camera: Telling, expected: int) -> list[str]:
     """Return the names of a shot's files."""
-    controls = cast(ControlTree, SimpleNamespace(on_event=lambda event: None))
-    taken = ReleasedShot(camera, controls, bound_s=6)
-    taken.release(None, lambda percent: None)
-    return [file.name for file in taken.files(expected)]
+    taken = released(camera)
+    taken.wait(expected)
+    return [name for _, name in taken.places]
 
 
 def test_the_second_file_of_a_shot_is_waited_for_from_the_first_on() -> None:
@@ -224,14 +237,122 @@ def test_a_camera_that_talks_of_other_things_has_ended_its_shot_all_the_same() -
     ],
 )
 def test_what_is_developed_is_no_raw_file(name: str, mime_type: str) -> None:
-    camera = Telling((0, added(name)), (0, added("A.XYZ")), (0, COMPLETE))
-    taken = ReleasedShot(camera, cast(ControlTree, SimpleNamespace()), bound_s=6)
-    taken.release(None, lambda percent: None)
-    files = taken.files(2)
+    files, failed = fetched(Keeping({name: [b"II*"], "A.XYZ": [b"raw"]}))
     assert [file.mime_type for file in files] == [mime_type, "application/octet-stream"]
-    assert frame_of(files, raw=True, acquired_ns=1, us=None).name == "A.XYZ"
+    assert frame_of(files, failed, raw=True, acquired_ns=1, us=None).name == "A.XYZ"
     with pytest.raises(DriverError, match="no JPEG of the shot"):
-        frame_of(files, raw=False, acquired_ns=1, us=None)
+        frame_of(files, failed, raw=False, acquired_ns=1, us=None)
+
+
+def test_a_card_that_became_full_is_told_by_its_name() -> None:
+    with pytest.raises(DriverError, match="its card is full .change or empty it"):
+        released(Telling((0, FULL))).wait(1)
+    assert shot(Telling((0, FULL), (0.3, added("a.jpg"))), 1) == ["a.jpg"], "the last that fits"
+
+
+@pytest.mark.timed
+def test_a_disturbance_while_a_picture_is_waited_for_is_waited_out() -> None:
+    disturbed = [(0.1 * n, DISTURBED) for n in range(4)]
+    assert shot(Telling((0, added("a.nef")), *disturbed, (0.5, added("a.jpg"))), 2) == [
+        "a.nef",
+        "a.jpg",
+    ]
+    with timing() as took, pytest.raises(Disturbed):
+        released(Telling(*[(0, DISTURBED)] * 999)).wait(1)
+    took.assert_within(3)
+
+
+class Keeping:
+    """A camera with files: what each try to fetch one gives, the last for ever; bytes or a code.
+
+    It announces the sizes that the last have, or those of `announced`. `renewed` counts new
+    connections to it.
+    """
+
+    def __init__(self, files: dict[str, list[bytes | int]], **announced: int) -> None:
+        self.files = files
+        self._announced = announced
+        self.renewed = 0
+        self.gets = 0
+
+    camera = property(lambda self: self)
+
+    def renew(self, error: DriverError) -> None:
+        self.renewed += 1
+
+    def file_get_info(self, folder: str, name: str, context: object) -> object:
+        last = self.files[name][-1]
+        size = self._announced.get(
+            name.partition(".")[2], len(last) if isinstance(last, bytes) else 9
+        )
+        return SimpleNamespace(file=SimpleNamespace(fields=gp.GP_FILE_INFO_SIZE, size=size))
+
+    def file_get(self, folder: str, name: str, kind: int, *context: object) -> object:
+        self.gets += 1
+        given = self.files[name]
+        data = given.pop(0) if len(given) > 1 else given[0]
+        if isinstance(data, int):
+            raise gp.GPhoto2Error(data)
+        return SimpleNamespace(get_data_and_size=lambda: data)
+
+
+def fetched(camera: Keeping) -> tuple[list[File], dict[str, DriverError | DriverFault]]:
+    transfer = Transfer(camera, Progress(lambda percent: None), again_s=0.8)
+    return transfer.files([("/", name) for name in camera.files]), transfer.failed
+
+
+JPEG_FILE = cv2.imencode(".jpg", np.full((8, 8, 3), 77, np.uint8))[1].tobytes()
+NEF_FILE = b"II*\0" + bytes(100)
+IO_ERROR = gp.GP_ERROR_IO
+
+
+@pytest.mark.parametrize("odd", [b"", JPEG_FILE[:20], b"<html>", bytes(len(JPEG_FILE)), IO_ERROR])
+def test_a_file_that_does_not_come_whole_is_fetched_again(odd: bytes | int) -> None:
+    camera = Keeping({"a.nef": [odd, NEF_FILE], "a.jpg": [odd, odd, JPEG_FILE]})
+    files, failed = fetched(camera)
+    assert [file.data for file in files] == [NEF_FILE, JPEG_FILE]
+    assert [file.announced_bytes for file in files] == [len(NEF_FILE), len(JPEG_FILE)]
+    assert not failed
+
+
+@pytest.mark.parametrize("odd", [b"", NEF_FILE[:50], b" <!DOCTYPE html>", bytes(104), IO_ERROR])
+def test_one_that_never_comes_whole_costs_no_other(odd: bytes | int) -> None:
+    camera = Keeping({"a.nef": [odd], "a.jpg": [JPEG_FILE]}, nef=len(NEF_FILE))
+    files, failed = fetched(camera)
+    frame = frame_of(files, failed, raw=False, acquired_ns=1, us=None)
+    assert (frame.name, frame.encoded) == ("a.jpg", JPEG_FILE)
+    (warning,) = frame.warnings
+    assert "'a.nef'" in warning
+    with pytest.raises(DriverError, match="corrupt picture|disturbed"):
+        frame_of(files, failed, raw=True, acquired_ns=1, us=None)
+    assert camera.renewed, "a new connection was tried"
+
+
+def test_a_whole_jpeg_of_another_size_than_was_announced_is_kept() -> None:
+    """Cameras announce wrong sizes, such as 4 GB."""
+    for size in (7_000, 4_394_586_240, 0):
+        (file,), failed = fetched(Keeping({"a.jpg": [JPEG_FILE]}, jpg=size))
+        assert (file.data, file.announced_bytes, failed) == (JPEG_FILE, None, {})
+
+
+@pytest.mark.timed
+def test_files_are_fetched_again_for_a_bounded_time_in_all() -> None:
+    camera = Keeping({name: [IO_ERROR] for name in ("a.jpg", "b.jpg", "c.jpg")})
+    with timing() as took:
+        files, failed = fetched(camera)
+    took.assert_within(1.5)
+    assert (files, len(failed)) == ([], 3)
+
+
+def test_progress_only_grows_and_begins_with_an_exposure_that_is_timed() -> None:
+    told: list[int] = []
+    progress = Progress(told.append)
+    for part in (0, 0.5, 1):
+        progress.exposed(part)
+    progress.fetching()
+    for part in (0, 0.5, 0.2, 1, 1.2):
+        progress.fetched(part)
+    assert told == [25, 50, 75, 100]
 
 
 # Which camera.

@@ -24,10 +24,18 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.gphoto2 import connection, library, survey
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.drivers.gphoto2.formats import Formats, aim
-from camsvc.drivers.gphoto2.shot import JPEG, ReleasedShot, drain, frame_of
+from camsvc.drivers.gphoto2.progress import Progress
+from camsvc.drivers.gphoto2.shot import ReleasedShot, drain, frame_of
+from camsvc.drivers.gphoto2.transfer import JPEG, Transfer
 from camsvc.drivers.gphoto2.usb import Attached, Choice
-from camsvc.drivers.gphoto2.warnings import warnings
-from camsvc.model.errors import DriverError, DriverFault, InvalidRequest, Unsupported
+from camsvc.drivers.gphoto2.warnings import aimed_at_card, warnings
+from camsvc.model.errors import (
+    DriverError,
+    DriverFault,
+    InvalidRequest,
+    StorageFull,
+    Unsupported,
+)
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Finding, Frame, Shot
 
 _EXPECTED_CAPTURE_S = 1.0
@@ -37,6 +45,8 @@ _LOOK_S = 30.0
 _OPENINGS_PER_RESET = 5
 """A reset of the port may be what a camera needs, or may hit one that writes to its card."""
 
+
+_NOT_OPEN = "the camera is not open"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -80,6 +90,8 @@ class GPhoto2Camera(Driver):
         self._battery: ControlValue | None = None
         self._largest_kb = 0
         self._fetched: list[tuple[str, str]] = []
+        self._was_full = False
+        """Whether its memory was full at the last press."""
 
     def open(self) -> DeviceInfo:
         """Connect to the camera, and set what the settings say about its files.
@@ -115,23 +127,41 @@ class GPhoto2Camera(Driver):
 
         Raises:
             DeviceAway: the camera is gone.
-            DriverError: it reported no picture in time, or refused.
+            StorageFull, StorageUnavailable: its card takes no picture.
+            DriverError: it reported no picture in time, or refused, or the picture does not come.
         """
-        controls = self._controls
-        drain(self._open_one, controls)
+        controls, settings = self._controls, self._settings
+        drain(self.camera, controls)
         controls.doubt_exposure()
         exposure_us, bulb_s = controls.exposure_us, controls.bulb_s
-        with self._formats.set_for(shot.format) as expected:
-            bound_s = (exposure_us or 0) / 1e6 + self._settings["file_timeout_s"]
-            under_way = ReleasedShot(self._open_one, controls, bound_s)
+        progress = Progress(self.progress)
+        format_before, expected = self._formats.set_for(shot.format)
+        try:
+            bound_s = (exposure_us or 0) / 1e6 + settings["file_timeout_s"]
+            under_way = ReleasedShot(self.camera, controls, progress, bound_s)
             acquired_ns = time.time_ns()
-            under_way.release(bulb_s, self.progress)
-            files = under_way.files(expected)
-        if not self._settings["keep_on_card"]:
-            self._fetched += under_way.places
+            self._release_shutter(under_way, bulb_s)
+            under_way.wait(expected)
+            transfer = Transfer(self, progress, again_s=settings["file_timeout_s"])
+            files = transfer.files(under_way.places)
+        finally:
+            if self._camera is not None:  # which may be another connection than before
+                self._formats.restore(format_before)
+        if not settings["keep_on_card"]:
+            self._fetched += [at for at in under_way.places if at[1] not in transfer.failed]
         self._just_reported, self._look_at = True, 0.0
         self._largest_kb = max(self._largest_kb, sum(len(file.data) for file in files) >> 10)
-        return frame_of(files, raw=shot.format == "RAW", acquired_ns=acquired_ns, us=exposure_us)
+        frame = frame_of(
+            files,
+            transfer.failed,
+            raw=shot.format == "RAW",
+            acquired_ns=acquired_ns,
+            us=exposure_us,
+        )
+        if (count := len(under_way.places)) < expected:
+            text = f"the camera reported {count} of the {expected} files that it is set to make"
+            frame = replace(frame, warnings=[*frame.warnings, text])
+        return frame
 
     def start_live(self) -> None:
         """Begin at once; the first `read` starts the camera's live view."""
@@ -151,7 +181,7 @@ class GPhoto2Camera(Driver):
         self._next_frame = due + 1 / self._settings["live_fps"]
         with library.failures("reading a live frame"):
             try:
-                data = library.contents(self._open_one.capture_preview())
+                data = library.contents(self.camera.capture_preview())
             except gp.GPhoto2Error as error:
                 if error.code != gp.GP_ERROR_NOT_SUPPORTED:
                     raise
@@ -168,13 +198,17 @@ class GPhoto2Camera(Driver):
     @_noting_disturbance
     def controls(self) -> list[Control]:
         """Return the camera's settings; first it is asked whether it is still there."""
-        if not self._just_reported:
-            drain(self._open_one, self._controls)
-        self._just_reported = False
+        just_reported, self._just_reported = self._just_reported, False
+        if just_reported and self._camera is None:
+            return self._controls.known  # it was lost before its last file came
+        if not just_reported:
+            drain(self.camera, self._controls)
         return self._controls.controls()
 
     @_noting_disturbance
     def set_controls(self, values: Mapping[str, ControlValue]) -> None:
+        if self._camera is None:  # the library must not be asked of it any more
+            raise DriverError(_NOT_OPEN)
         self._controls.put(values)
         self._wanted |= values
 
@@ -184,13 +218,13 @@ class GPhoto2Camera(Driver):
 
         What was fetched and is not to stay on the card is deleted here, as that takes 0.3 s.
         """
-        drain(self._open_one, self._controls)
+        drain(self.camera, self._controls)
         while self._fetched:
             with contextlib.suppress(gp.GPhoto2Error):  # a camera that refuses keeps it
-                self._open_one.file_delete(*self._fetched.pop(0))
+                self.camera.file_delete(*self._fetched.pop(0))
         before, now = self._info, time.monotonic()
         if before is None:
-            raise DriverError("the camera is not open")
+            raise DriverError(_NOT_OPEN)
         self._info = replace(before, exposure_us=self._controls.exposure_us)
         battery = self._controls.value("batterylevel")
         if now >= self._look_at or battery != self._battery:
@@ -205,17 +239,12 @@ class GPhoto2Camera(Driver):
         Raises:
             DriverError: it is gone, or does not come back.
         """
-        choice, known = Choice.of(self._settings), self._info
-        self._release()
-        if self._disturbed:
-            connection.reset(self._port)
-        connect = connection.connect_again if self._disturbed else connection.connect
-        self._begin(*connect(choice, self._port))
-        self._disturbed = False
-        for name, value in self._wanted.items():
-            with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
-                self._controls.put({name: value})
-        self._info, self._look_at = known, 0.0  # `health_check` reports what is different
+        self._reconnect(connection.connect_again if self._disturbed else connection.connect)
+
+    def renew(self, error: DriverError) -> None:
+        """Connect again in the middle of a shot; `error` is what ended the connection."""
+        self._disturbed = isinstance(error, library.Disturbed)
+        self._reconnect(connection.connect)
 
     def close(self) -> None:
         """Release the camera, its live view ended."""
@@ -243,10 +272,45 @@ class GPhoto2Camera(Driver):
     # Internals.
 
     @property
-    def _open_one(self) -> Any:
+    def camera(self) -> Any:
+        """libgphoto2's open camera.
+
+        Raises:
+            DriverError: it is not open.
+        """
         if self._camera is None:
-            raise DriverError("the camera is not open")
+            raise DriverError(_NOT_OPEN)
         return self._camera
+
+    def _release_shutter(self, shot: ReleasedShot, bulb_s: float | None) -> None:
+        """Release it. A card that is full is so until it is changed; memory, perhaps not.
+
+        What fills it may be pictures of a connection that ended, and go with the next one.
+        """
+        was_full, self._was_full = self._was_full, False
+        try:
+            shot.release(bulb_s)
+        except StorageFull as error:
+            if was_full or aimed_at_card(self._controls):
+                raise
+            self._was_full = True
+            raise DriverError(str(error)) from error
+
+    def _reconnect(self, connect: Callable[[Choice, str], tuple[Any, Attached]]) -> None:
+        choice, known = Choice.of(self._settings), self._info
+        self._release()
+        if self._disturbed:
+            connection.reset(self._port)
+        try:
+            self._begin(*connect(choice, self._port))
+        except Exception:
+            self._release()  # what is known of the one before must not meet this one
+            raise
+        self._disturbed = False
+        for name, value in self._wanted.items():
+            with contextlib.suppress(InvalidRequest):  # its dial was turned meanwhile
+                self._controls.put({name: value})
+        self._info, self._look_at = known, 0.0  # `health_check` reports what is different
 
     def _begin(self, camera: Any, what: Attached) -> DeviceInfo:
         self._camera, self._port = camera, what.port

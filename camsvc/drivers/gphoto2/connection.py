@@ -9,7 +9,8 @@ from typing import Any
 import gphoto2 as gp
 
 from camsvc.drivers.gphoto2 import usb
-from camsvc.drivers.gphoto2.library import CLAIMED, CONTEXT, failures
+from camsvc.drivers.gphoto2.hearing import CONTEXT
+from camsvc.drivers.gphoto2.library import CLAIMED, failures
 from camsvc.drivers.gphoto2.usb import Attached, Choice
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 

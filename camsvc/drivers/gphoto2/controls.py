@@ -6,15 +6,18 @@ takes others, and crashes when it reads them back.
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import gphoto2 as gp
 
+from camsvc.drivers.gphoto2 import hearing
 from camsvc.drivers.gphoto2.exposure import EXPOSURE, Exposure
-from camsvc.drivers.gphoto2.library import CONTEXT, failures
-from camsvc.model.errors import DriverError, InvalidRequest
+from camsvc.drivers.gphoto2.hearing import CONTEXT
+from camsvc.drivers.gphoto2.library import Busy, Disturbed, failures, hidden_failure
+from camsvc.model.errors import DeviceAway, DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import Control, ControlValue
 
 STANDARD = {
@@ -36,7 +39,10 @@ _ASSUMED = ("autofocus",)
 """What libgphoto2 shows as set, but applies only when written: written even if it is equal."""
 
 _CHOICES = (gp.GP_WIDGET_RADIO, gp.GP_WIDGET_MENU)
+_REFUSALS = (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED)
 _ASK_MS = 1
+_BUSY_S, _BUSY_PAUSE_S = 2.5, 0.1
+"""How long a camera may be busy with something else, and how often to ask it again."""
 _ABSENT = "the camera does not have it in its present mode"
 _CHANGED = re.compile(r'PTP Property [0-9a-f]+ changed(?:, "([^"]+)")?')
 
@@ -83,16 +89,27 @@ class ControlTree:
         if self._exposure is not None:
             self._stale.add(self._exposure.name)
 
+    @property
+    def known(self) -> list[Control]:
+        """All controls as they were read last, without asking the camera."""
+        return list(self._known.values())
+
     def controls(self) -> list[Control]:
         """Return all controls as they are now."""
         self._refresh()
-        return list(self._known.values())
+        return self.known
 
     def value(self, name: str) -> ControlValue | None:
         """Return what a setting of libgphoto2's name is now; None where it is not there."""
         self._refresh()
         control = self._known.get(STANDARD.get(name, name))
         return control.value if control is not None else None
+
+    @property
+    def maker(self) -> str:
+        """The camera's, in its own words; empty where it does not say."""
+        control = self._known.get("manufacturer")
+        return str(control.value or "") if control is not None else ""
 
     @property
     def exposure_us(self) -> int | None:
@@ -149,12 +166,12 @@ class ControlTree:
             raise _refused(control, value, f"allowed at present: {', '.join(choices)}")
         if name not in _ASSUMED and widget.get_value() == raw:
             return
-        with failures(f"setting {control}"):
+        with failures(f"setting {control}"), hearing.wire():
             try:
                 widget.set_value(int(raw) if isinstance(raw, bool) else raw)
                 self._camera.set_single_config(name, widget, CONTEXT)
             except gp.GPhoto2Error as error:
-                if error.code not in (gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED):
+                if error.code not in _REFUSALS or hidden_failure():
                     raise
                 raise _refused(control, value, "the camera refuses it at present") from error
 
@@ -179,15 +196,26 @@ class ControlTree:
         Raises:
             DriverError: the camera does not answer.
         """
-        try:
-            return self._camera.get_single_config(name)
-        except gp.GPhoto2Error:
-            # It says the same of a setting that is not there and of a camera that is gone.
-            with failures(f"reading the setting {name!r}"):
-                kind, data = self._camera.wait_for_event(_ASK_MS)
-            if kind == gp.GP_EVENT_UNKNOWN:
-                self.on_event(str(data))
-            return None
+        doing = f"reading the setting {name!r}"
+        give_up = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                with hearing.wire(), failures(doing):
+                    return self._camera.get_single_config(name, CONTEXT)
+            except Busy:
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(_BUSY_PAUSE_S)
+            except (DeviceAway, Disturbed):
+                raise
+            except (DriverError, DriverFault):
+                break
+        # It may say the same of a setting that is not there and of a camera that is gone.
+        with failures(doing):
+            kind, data = self._camera.wait_for_event(_ASK_MS, CONTEXT)
+        if kind == gp.GP_EVENT_UNKNOWN:
+            self.on_event(str(data))
+        return None
 
     def _read_all(self, widget: Any) -> None:
         for child in widget.get_children():

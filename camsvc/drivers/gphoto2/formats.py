@@ -1,8 +1,5 @@
 """What a gphoto2 camera makes of a shot, in its maker's words, and where it keeps that."""
 
-import contextlib
-from collections.abc import Iterator
-
 from camsvc.drivers.gphoto2.controls import ControlTree
 from camsvc.model.errors import DriverFault
 
@@ -44,21 +41,21 @@ class Formats:
             )
         self._controls.choose(self._name, self._configured)
 
-    @contextlib.contextmanager
-    def set_for(self, wanted: str) -> Iterator[int]:
-        """Have the camera make a format, as long as the block lasts; give how many files it makes.
+    def set_for(self, wanted: str) -> tuple[str, int]:
+        """Have the camera make a format; return what it was set to, and how many files it makes.
 
-        What it is set to stays where that makes the format, alone or with the other.
+        What it is set to stays where that makes the format, alone or with the other. `restore` has
+        to follow.
         """
         before = str(self._controls.value(self._name) or "") if self._name else ""
         chosen = self._choice(wanted, before)
-        if chosen == before:
-            yield _files(before)
-            return
-        self._controls.choose(self._name, chosen)
-        try:
-            yield _files(chosen)
-        finally:
+        if chosen != before:
+            self._controls.choose(self._name, chosen)
+        return before, _files(chosen)
+
+    def restore(self, before: str) -> None:
+        """Set what the camera makes as it was, where it is not."""
+        if before and self._controls.value(self._name) != before:
             self._controls.choose(self._name, before)
 
     def _choice(self, wanted: str, present: str) -> str:

@@ -6,12 +6,12 @@ would be another's. So a worker gives it a home where nothing can be kept.
 
 import contextlib
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gphoto2 as gp
 
+from camsvc.drivers.gphoto2 import hearing
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 
 _NO_HOME = "/dev/null"
@@ -47,10 +47,7 @@ _MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
     gp.GP_ERROR_IO_USB_CLEAR_HALT: _DISTURBED,
     gp.GP_ERROR_TIMEOUT: _DISTURBED,
     gp.GP_ERROR_CAMERA_BUSY: (Busy, "the camera is busy with something else"),
-    gp.GP_ERROR_NO_SPACE: (
-        DriverError,
-        "the camera has no room for another picture: change or empty its card",
-    ),
+    gp.GP_ERROR_NO_SPACE: (DriverError, "the camera has no room for it"),
     gp.GP_ERROR_CORRUPTED_DATA: (DriverError, "the camera sent damaged data"),
     gp.GP_ERROR_NOT_SUPPORTED: (DriverFault, "libgphoto2 cannot do this with this model of camera"),
     gp.GP_ERROR_LIBRARY: (
@@ -61,21 +58,13 @@ _MEANINGS: Mapping[int, tuple[type[DriverError | DriverFault], str]] = {
 }
 """Any other code passes by itself, or when a person does something."""
 
+_EMPTY_CODES = (gp.GP_ERROR, gp.GP_ERROR_BAD_PARAMETERS, gp.GP_ERROR_NOT_SUPPORTED)
+_BUSY = 0x2019
+"""PTP's response code of a camera that is."""
+
 CLAIMED = (gp.GP_ERROR_IO_USB_CLAIM, gp.GP_ERROR_IO_LOCK)
 
 REFUSED = "the camera refused"
-
-CONTEXT = gp.Context()
-"""To be handed to libgphoto2's functions: many of their errors differ by their text only."""
-
-_said: deque[str] = deque(maxlen=1)
-
-
-def _hear(_: Any, text: bytes, __: Any) -> None:
-    _said.append(text.decode(errors="replace"))
-
-
-_hearing = CONTEXT.set_error_func(_hear, None)  # until it is freed
 
 
 def use(iolibs: str | None, camlibs: str | None) -> None:
@@ -111,10 +100,19 @@ def failures(doing: str, refused: str = REFUSED) -> Iterator[None]:
             meaning.
         DriverFault: what only a person can fix, in the settings or by another camera.
     """
-    _said.clear()
+    hearing.begin()
     try:
         yield
     except gp.GPhoto2Error as error:
-        kind, meaning = _MEANINGS.get(error.code, (DriverError, refused))
-        said = ", ".join((str(error.code), error.string, *_said))
-        raise kind(f"{doing} failed: {meaning} (libgphoto2 says {said})") from error
+        code = (hidden_failure() if error.code in _EMPTY_CODES else None) or error.code
+        kind, meaning = _MEANINGS.get(code, (DriverError, refused))
+        raise kind(f"{doing} failed: {meaning} {hearing.in_words(error)}") from error
+
+
+def hidden_failure() -> int | None:
+    """Return the code that the last call should have returned, where that hides it.
+
+    None: it failed neither by the connection, nor because the camera was busy.
+    """
+    busy = gp.GP_ERROR_CAMERA_BUSY if _BUSY in hearing.responses() else None
+    return hearing.port_failure() or busy

@@ -5,44 +5,20 @@ that does not come, and knows of one file only.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gphoto2 as gp
 
-from camsvc.drivers.gphoto2 import library
+from camsvc.drivers.gphoto2 import hearing
 from camsvc.drivers.gphoto2.controls import ControlTree
-from camsvc.drivers.gphoto2.library import CONTEXT, Busy, Disturbed, failures
-from camsvc.model.errors import DriverError
+from camsvc.drivers.gphoto2.hearing import CONTEXT
+from camsvc.drivers.gphoto2.library import Busy, Disturbed, failures
+from camsvc.drivers.gphoto2.progress import Progress
+from camsvc.drivers.gphoto2.refusals import NO_ROOM, refusals
+from camsvc.drivers.gphoto2.transfer import DEVELOPED, JPEG
+from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import File, Frame
-
-JPEG = "image/jpeg"
-_HEIF, _TIFF = "image/heif", "image/tiff"
-_MIME_TYPES = {
-    ".jpg": JPEG,
-    ".jpeg": JPEG,
-    ".heic": _HEIF,
-    ".heif": _HEIF,
-    ".hif": _HEIF,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".arw": "image/x-sony-arw",
-    ".cr2": "image/x-canon-cr2",
-    ".cr3": "image/x-canon-cr3",
-    ".crw": "image/x-canon-crw",
-    ".dng": "image/x-adobe-dng",
-    ".nef": "image/x-nikon-nef",
-    ".nrw": "image/x-nikon-nrw",
-    ".orf": "image/x-olympus-orf",
-    ".pef": "image/x-pentax-pef",
-    ".raf": "image/x-fuji-raf",
-    ".rw2": "image/x-panasonic-rw2",
-}
-"""libgphoto2 calls most of them unknown."""
-
-_DEVELOPED = (JPEG, _HEIF, _TIFF)
-"""Any other file is taken for a raw one, which makers give new names every few years."""
 
 _SLICE_MS = 200
 """How long one wait for an event lasts."""
@@ -52,6 +28,8 @@ _BUSY_PAUSE_S = 0.1
 _DRAIN_MS = 1
 _MOST_DRAINED = 200
 
+_DISTURBED_S = 2.0
+"""How long a disturbance is waited out before a new connection is made."""
 _BUSY_S = 2.5
 """How long a camera may refuse the shutter, as many do while they write the last picture."""
 _LAST_FILE_S = 2.0
@@ -78,71 +56,73 @@ def drain(camera: Any, controls: ControlTree) -> None:
 
 
 class ReleasedShot:
-    """A shot under way. `bound_s` is how long its files may take, the exposure included.
+    """A shot under way. `bound_s` is how long its files may take, from now on, with the exposure.
 
     `places` are the folders and names of its files on the camera.
     """
 
-    def __init__(self, camera: Any, controls: ControlTree, bound_s: float) -> None:
+    def __init__(
+        self, camera: Any, controls: ControlTree, progress: Progress, bound_s: float
+    ) -> None:
         self._camera = camera
         self._controls = controls
+        self._progress = progress
         self._bound_s = bound_s
+        self._well_at = time.monotonic()
+        self._give_up = self._well_at + bound_s
         self.places: list[tuple[str, str]] = []
 
-    def release(self, bulb_s: float | None, progress: Callable[[int], None]) -> None:
+    def release(self, bulb_s: float | None) -> None:
         """Press the shutter; hold it for `bulb_s` seconds where the camera does not time that.
 
         Raises:
             Busy: the camera is, for too long.
-            DriverError: it refuses, usually because it cannot focus.
+            StorageFull, StorageUnavailable, DriverError: as `refusals`.
         """
-        self._give_up = time.monotonic() + self._bound_s
         if bulb_s is None:
-            self._press(self._trigger)
+            self._press(lambda: self._camera.trigger_capture(CONTEXT))
             return
         self._press(lambda: self._controls.act("bulb", True))
         try:
-            _count_down(bulb_s, progress)
+            _count_down(bulb_s, self._progress)
         finally:
             self._controls.act("bulb", False)
-
-    def _trigger(self) -> None:
-        refused = f"{library.REFUSED}, usually because it cannot focus"
-        with failures("releasing the shutter", refused=refused):
-            self._camera.trigger_capture(CONTEXT)
 
     def _press(self, press: Callable[[], None]) -> None:
         until = min(self._give_up, time.monotonic() + _BUSY_S)
         while True:
             try:
-                return press()
+                with refusals(self._controls):
+                    return press()
             except Busy:
                 if time.monotonic() >= until:
                     raise
             drain(self._camera, self._controls)
             time.sleep(_BUSY_PAUSE_S)
 
-    def files(self, expected: int) -> list[File]:
-        """Wait for the shot's files and fetch them, in the camera's order; `expected` at least.
+    def wait(self, expected: int) -> None:
+        """Wait until the camera has reported the shot's files, `expected` of them if possible.
 
         Raises:
             DeviceAway: the camera is gone.
             Disturbed: no picture came in time.
+            DriverError: the camera says that there was no room for it.
         """
-        self._wait(expected)
-        with failures("fetching the picture"):
-            return [self._fetch(folder, name) for folder, name in self.places]
-
-    def _wait(self, expected: int) -> None:
         ended_at: float | None = None
-        filed_at = time.monotonic()
+        self._well_at = filed_at = time.monotonic()
+        is_full = False
         while (now := time.monotonic()) < self._give_up:
             if len(self.places) >= expected and (ended_at or now > filed_at + _QUIET_S):
                 return
-            if self.places and ended_at and now > max(ended_at, filed_at) + _LAST_FILE_S:
-                return  # the camera was set to less than its settings say
-            with failures("waiting for the picture"):
-                kind, data = self._camera.wait_for_event(_SLICE_MS, CONTEXT)
+            settled = ended_at and now > max(ended_at, filed_at) + _LAST_FILE_S
+            if settled and (self.places or is_full):
+                break  # the camera was set to less than its settings say, or has no room for more
+            try:
+                kind, data = self._next_event()
+            except (Disturbed, DeviceAway):
+                if self.places:
+                    return  # what else there is will not be reported any more
+                raise
             if kind == gp.GP_EVENT_TIMEOUT:
                 time.sleep(_NO_EVENT_S)
                 continue
@@ -152,41 +132,74 @@ class ReleasedShot:
             elif kind == gp.GP_EVENT_CAPTURE_COMPLETE:
                 ended_at = time.monotonic()
             elif kind == gp.GP_EVENT_UNKNOWN:
-                if str(data).startswith(_STORE_FULL):
-                    raise DriverError("the camera says that its card is full: change or empty it")
+                if str(data).startswith(_STORE_FULL):  # also said with the last that fits
+                    is_full, ended_at = True, ended_at or time.monotonic()
                 self._controls.on_event(str(data))
-        if not self.places:
-            raise Disturbed(
-                "the shutter was released, but the camera reported no picture within "
-                f"{self._bound_s:g} s: it could not focus, or it hangs"
-            )
+        if self.places:
+            return
+        if is_full:  # what the next press is answered is certain
+            raise DriverError(f"no picture was made: {NO_ROOM}")
+        raise Disturbed(
+            "the shutter was released, but the camera reported no picture within "
+            f"{self._bound_s:g} s: it could not focus, or it hangs"
+        )
 
-    def _fetch(self, folder: str, name: str) -> File:
-        data = library.contents(self._camera.file_get(folder, name, gp.GP_FILE_TYPE_NORMAL))
-        suffix = PurePosixPath(name).suffix.lower()
-        return File(name, _MIME_TYPES.get(suffix, "application/octet-stream"), data)
+    def _next_event(self) -> tuple[int, Any]:
+        """Return what the camera reports next, or that it has not yet; wait a disturbance out."""
+        try:
+            with failures("waiting for the picture"), hearing.arrivals(self._came):
+                event: tuple[int, Any] = self._camera.wait_for_event(_SLICE_MS, CONTEXT)
+        except Disturbed:
+            if time.monotonic() > self._well_at + _DISTURBED_S:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+            return gp.GP_EVENT_TIMEOUT, None
+        self._well_at = time.monotonic()
+        return event
+
+    def _came(self, _: int) -> None:
+        """Some cameras send a file before they report it."""
+        self._progress.flows()
+        self._give_up = max(self._give_up, time.monotonic() + _LAST_FILE_S)
 
 
-def _count_down(seconds: float, progress: Callable[[int], None]) -> None:
+def _count_down(seconds: float, progress: Progress) -> None:
     started = time.monotonic()
     while (gone_s := time.monotonic() - started) < seconds:
-        progress(int(100 * gone_s / seconds))
+        progress.exposed(gone_s / seconds)
         time.sleep(min(0.1, seconds - gone_s))
 
 
-def frame_of(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | None) -> Frame:
-    """Return a shot's files as a frame: the one that was asked for, and the others."""
+def frame_of(
+    files: Sequence[File],
+    failed: Mapping[str, DriverError | DriverFault],
+    *,
+    raw: bool,
+    acquired_ns: int,
+    us: int | None,
+) -> Frame:
+    """Return a shot's files as a frame: the one that was asked for, and the others.
+
+    `failed` are those that did not come, or not whole, by name: of others, a warning says so.
+
+    Raises:
+        DriverError, DriverFault: the one asked for is not there, or not whole.
+    """
     asked = [
         file
         for file in files
-        if (file.mime_type not in _DEVELOPED if raw else file.mime_type == JPEG)
+        if (file.mime_type not in DEVELOPED if raw else file.mime_type == JPEG)
     ]
     if not asked:
+        if failed:
+            raise next(iter(failed.values()))
         kinds = ", ".join(file.mime_type for file in files)
         raise DriverError(
             f"the camera made no {'RAW file' if raw else 'JPEG'} of the shot, but: {kinds}"
         )
     first = asked[0]
+    if first.name in failed:
+        raise failed[first.name]
     return Frame(
         acquired_ns,
         encoded=first.data,
@@ -194,4 +207,9 @@ def frame_of(files: Sequence[File], *, raw: bool, acquired_ns: int, us: int | No
         exposure_us=us,
         name=first.name,
         others=tuple(file for file in files if file is not first),
+        announced_bytes=first.announced_bytes,
+        warnings=[
+            f"file {name!r} of the shot is missing or not whole: {error}"
+            for name, error in failed.items()
+        ],
     )

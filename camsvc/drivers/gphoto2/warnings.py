@@ -18,7 +18,7 @@ _FEW_PICTURES, _LITTLE_KB = 10, 200_000
 def warnings(camera: Any, controls: ControlTree, largest_kb: int) -> list[str]:
     """Return one plain sentence each; `largest_kb` is what a shot took at most."""
     return _battery(str(controls.value("batterylevel") or "")) + (
-        _card(camera, largest_kb) if _is_aimed_at_card(controls) else []
+        _card(camera, largest_kb) if aimed_at_card(controls) else []
     )
 
 
@@ -29,7 +29,8 @@ def _battery(level: str) -> list[str]:
     return [f"battery {level.lower()}"] if level.lower() in _LOW else []
 
 
-def _is_aimed_at_card(controls: ControlTree) -> bool:
+def aimed_at_card(controls: ControlTree) -> bool:
+    """Whether the camera keeps pictures on its card, and not in its memory."""
     return "card" in str(controls.value("capturetarget") or "").lower()
 
 

@@ -50,6 +50,17 @@ class Value(IntEnum):
     ISO = 10
 
 
+class Cut(IntEnum):
+    """What becomes of objects that are fetched."""
+
+    EMPTY = 1
+    HALF = 2
+    PAGE = 3
+    """A web page of the same size."""
+    UNANNOUNCED = 4
+    """Whole, but the camera says before that it has no bytes, and then nobody fetches any."""
+
+
 ABSENT = -2
 """In place of a value: the camera does not have that property in its present mode."""
 
@@ -73,6 +84,24 @@ _TOLD = {
         )
     )
 }
+_ASKED = {
+    name: 22 + number
+    for number, name in enumerate(
+        (
+            "refusal",
+            "strike",
+            "strike_after_kb",
+            "strike_ms",
+            "cut",
+            "cuts",
+            "kb_per_s",
+            "nef_kb",
+            "partial",
+            "body",
+            "refused",
+        )
+    )
+}
 
 
 class Control:
@@ -84,6 +113,7 @@ class Control:
         with path.open("r+b") as file:
             self._fields = mmap.mmap(file.fileno(), _ROOM)
         self.free_mb, self.cameras = 32_000, 2
+        self.ask(nef_kb=64)
         for value, number in zip(Value, (80, 2, 2, 1, 100, 100), strict=True):
             self._put(value, number)
 
@@ -138,13 +168,39 @@ class Control:
         self._put(value, number)
         self._put(_CHANGED, _CODES[list(Value).index(value)])
 
+    def refuse(self, code: int) -> None:
+        """Answer the shutter with a response code of PTP; 0: press it."""
+        self.ask(refusal=code)
+
+    def strike(self, fault: Fault, after_kb: int, seconds: float) -> None:
+        """Have a fault for a while, from when so much of the pictures' files has been read.
+
+        -1: from when a property is set.
+        """
+        self.ask(strike_after_kb=after_kb, strike_ms=round(1000 * seconds))
+        self.ask(strike=fault)
+
+    def spoil(self, cut: Cut, count: int) -> None:
+        """Spoil the next `count` objects that are fetched."""
+        self.ask(cut=cut, cuts=count)
+
+    def ask(self, **fields: int) -> None:
+        """Set fields by their names in `_ASKED`.
+
+        `kb_per_s` is how quickly objects come (0: at once), `nef_kb` the size of a NEF, `partial`
+        whether objects can be fetched in parts, `body` the end of the first camera's serial number,
+        where another body is there.
+        """
+        for name, value in fields.items():
+            self._put(_ASKED[name], value)
+
     def told(self, name: str) -> int:
-        """Return a count or a state by its name in `_TOLD`.
+        """Return a count or a state by its name in `_TOLD`; `refused`: how often the shutter was.
 
         `live` is 1 during live view, `live_stills` counts the stills taken then, `focused` those
         that the camera focused before, and `waits` how often WRITING was met.
         """
-        return self._get(_TOLD[name])
+        return self._get((_TOLD | _ASKED)[name])
 
     def _get(self, field: int) -> int:
         return int(_INT.unpack_from(self._fields, 4 * field)[0])

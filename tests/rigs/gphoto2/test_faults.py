@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from camsvc_client import RpcErrorInfo
 
 from tests.rigs.back import Back
 from tests.rigs.gphoto2.conftest import StartCamera
-from tests.rigs.gphoto2.control import Fault
+from tests.rigs.gphoto2.control import Fault, Value
 from tests.rigs.gphoto2.rig import Rig
 from tests.support import endurance
 from tests.support.history import refusal
@@ -142,6 +142,99 @@ async def test_a_fault_during_use(
             await asyncio.sleep(0.1)
         await is_back(service, rig)
     assert rig.control.told("resets") <= resets
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "says"),
+    [
+        (0x200C, "STORAGE_FULL", "has no room for another picture: its card is full (change or"),
+        (0x200D, "STORAGE_UNAVAILABLE", "the camera's card is protected"),
+        (0x200E, "STORAGE_UNAVAILABLE", "the camera's card is protected"),
+        (0x2013, "STORAGE_UNAVAILABLE", "the camera has no card that it can write to"),
+        (0xA021, "STORAGE_UNAVAILABLE", "the camera's card is broken"),
+    ],
+)
+async def test_a_card_that_takes_no_picture_is_told_by_one_press_and_harms_nothing_else(
+    start_camera: StartCamera, rig: Rig, code: int, reason: str, says: str
+) -> None:
+    """Only a person can do something about it, and nothing of the camera's needs a reset."""
+    service = await start_camera(capture_target="card")
+    async with Watcher(service, DSLR) as watcher:
+        await watcher.until_frames(1)
+        rig.control.refuse(code)
+        presses = rig.control.told("refused")
+        info = await failed(service)
+        assert info.reason == reason
+        assert says in info.message
+        assert rig.control.told("refused") - presses == 1
+        await watcher.until_frames(2)
+        rig.control.refuse(0)
+        assert (await service.capture(DSLR)).capture.attempts == 1
+    camera = await shown(service)
+    assert not camera.statistics.recoveries
+    assert rig.control.told("captures") == 1
+
+
+async def test_a_memory_that_is_full_may_be_so_of_an_earlier_connections_pictures(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera(capture_target="ram")
+    await service.capture(DSLR)
+    rig.control.refuse(0x200C)
+    info = await failed(service)
+    assert info.reason == "STORAGE_FULL"
+    assert "or its memory is" in info.message
+    assert rig.control.told("refused") == 2, "once more, after it was connected again"
+    rig.control.refuse(0)
+    await service.capture(DSLR)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (0xA002, "usually because it cannot focus"),
+        (0x2002, "usually because it cannot focus"),
+        (0xA001, "a fault of its own: switch it off and on"),
+        (0xA008, "shutter is set to bulb or time"),
+        (0x200F, "the camera refused (libgphoto2 says -1, Unspecified error; PTP response 0x200F)"),
+    ],
+)
+async def test_why_a_shutter_is_not_released_is_told_by_the_cameras_answer(
+    start_camera: StartCamera, rig: Rig, code: int, says: str
+) -> None:
+    service = await start_camera(attempts=1)
+    rig.control.refuse(code)
+    info = await failed(service)
+    assert info.reason == "CAMERA_UNAVAILABLE"
+    assert says in info.message
+    rig.control.refuse(0)
+    await service.capture(DSLR)
+
+
+async def test_a_disturbance_while_a_control_is_set_is_not_the_requests_fault(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    service = await start_camera()
+    await service.capture(DSLR)
+
+    def put(iso: int) -> Awaitable[object]:
+        value = pb.ControlValue(string_value=str(iso))
+        setting = pb.ControlSetting(name="iso", value=value)
+        request = api.SetControlsRequest(camera=DSLR, controls=[setting])
+        return service.stub.SetControls(request, timeout=CALL_S)
+
+    for fault, seconds, iso in (
+        (Fault.IO_ERROR, 0.3, 200),
+        (Fault.WEDGED, 60, 400),
+        (Fault.BUSY, 0.3, 800),
+    ):
+        rig.control.strike(fault, -1, seconds)
+        await put(iso)
+        assert rig.control.value(Value.ISO) == iso
+    rig.control.strike(Fault.UNPLUGGED, -1, 0.5)
+    info = await refusal(put(1600))
+    assert info.reason == "CAMERA_UNAVAILABLE"
+    assert "setting iso failed: the camera is gone" in info.message
 
 
 async def test_a_camera_that_writes_its_last_picture_is_waited_for(

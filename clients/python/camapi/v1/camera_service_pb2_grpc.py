@@ -49,10 +49,12 @@ class CameraServiceStub(object):
     QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
     the calls of one address in a second, where the
     settings limit those
-    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+    the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
     or no descriptors are left. It is over by itself
-    when its cause is; health and metrics show it
+    when its cause is; health and metrics show it. Or it
+    is the camera's card, which is missing or protected
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -179,10 +181,12 @@ class CameraServiceServicer(object):
     QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
     the calls of one address in a second, where the
     settings limit those
-    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+    the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
     or no descriptors are left. It is over by itself
-    when its cause is; health and metrics show it
+    when its cause is; health and metrics show it. Or it
+    is the camera's card, which is missing or protected
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -506,10 +510,12 @@ class CameraService(object):
     QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
     the calls of one address in a second, where the
     settings limit those
-    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+    STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+    the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
     or no descriptors are left. It is over by itself
-    when its cause is; health and metrics show it
+    when its cause is; health and metrics show it. Or it
+    is the camera's card, which is missing or protected
     CAMERA_NOT_FOUND    NOT_FOUND
     CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
     CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.

@@ -50,10 +50,12 @@ class CameraServiceStub:
       QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
                                                the calls of one address in a second, where the
                                                settings limit those
-      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+                                               the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
                                                or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it
+                                               when its cause is; health and metrics show it. Or it
+                                               is the camera's card, which is missing or protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -237,10 +239,12 @@ class CameraServiceAsyncStub(CameraServiceStub):
       QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
                                                the calls of one address in a second, where the
                                                settings limit those
-      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+                                               the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
                                                or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it
+                                               when its cause is; health and metrics show it. Or it
+                                               is the camera's card, which is missing or protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -420,10 +424,12 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
                                                the calls of one address in a second, where the
                                                settings limit those
-      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room
+      STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
+                                               the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
                                                or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it
+                                               when its cause is; health and metrics show it. Or it
+                                               is the camera's card, which is missing or protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.

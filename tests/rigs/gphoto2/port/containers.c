@@ -77,3 +77,43 @@ void forward(Camera *camera, const unsigned char *container, int size)
 	free(copy);
 	free(chunk);
 }
+
+/* Spoil an object that is to be given, or what is told of it, as `cut` asks for. */
+void spoil(Camera *camera, uint16_t code)
+{
+	static const char page[] = "<!DOCTYPE html><html><body>Sign in</body></html>";
+	uint32_t length, size;
+	if (!control->cuts || (code == 0x1008) != (control->cut == UNANNOUNCED))
+		return;
+	memcpy(&length, camera->queue, 4);
+	if (code == 0x1008) {
+		uint16_t format;
+		memcpy(&format, camera->queue + 16, 2);
+		if (format == 0x3001) /* a folder */
+			return;
+		memset(camera->queue + 20, 0, 4);
+	} else {
+		size = length - 12;
+		if (control->cut == PAGE)
+			memcpy(memset(camera->queue + 12, ' ', size), page, sizeof page - 1);
+		else
+			size = control->cut == HALF ? size / 2 : 0;
+		part_of(camera, 0, size);
+	}
+	control->cuts--;
+}
+
+/* Leave of the data that are to be given a part. */
+void part_of(Camera *camera, uint32_t offset, uint32_t most)
+{
+	uint32_t length, size;
+	memcpy(&length, camera->queue, 4);
+	size = length - 12;
+	offset = offset < size ? offset : size;
+	size = size - offset < most ? size - offset : most;
+	memmove(camera->queue + 12, camera->queue + 12 + offset, size);
+	memmove(camera->queue + 12 + size, camera->queue + length, camera->queued - length);
+	camera->queued -= length - 12 - size;
+	length = 12 + size;
+	memcpy(camera->queue, &length, 4);
+}

@@ -20,10 +20,28 @@ void take_picture(Camera *camera)
 		return;
 	control->captures++;
 	control->live_stills += control->live;
-	camera->shots++;
 	camera->ready_at = now() + control->delay_ms / 1e3;
 	if (control->values[QUALITY] >= NEF) /* before the JPEG is told of: the order is any */
-		tell(camera, OBJECT_ADDED, NEF_HANDLE + camera->shots);
+		tell(camera, OBJECT_ADDED, control->last_nef = NEF_HANDLE + control->captures);
+}
+
+/* List, in addition to the virtual camera's own objects, the last NEF: it is on the card. */
+void list_objects(Camera *camera, uint32_t folder)
+{
+	unsigned char entry[4];
+	uint32_t length, count;
+	memcpy(&length, camera->queue, 4);
+	memcpy(&count, camera->queue + 12, 4);
+	if (!control->last_nef || (folder && folder != ROOT) || length != 16 + 4 * count)
+		return;
+	memcpy(entry, &control->last_nef, 4);
+	camera->queue = realloc(camera->queue, camera->queued + 4);
+	memmove(camera->queue + length + 4, camera->queue + length, camera->queued - length);
+	memcpy(camera->queue + length, entry, 4);
+	camera->queued += 4;
+	length += 4, count++;
+	memcpy(camera->queue, &length, 4);
+	memcpy(camera->queue + 12, &count, 4);
 }
 
 void object_info(Camera *camera, uint32_t handle)
@@ -35,7 +53,7 @@ void object_info(Camera *camera, uint32_t handle)
 	put(&out, 0x00010001, 4);
 	put(&out, 0x3000, 2);
 	put(&out, 0, 2);
-	put(&out, 1 << 16, 4);
+	put(&out, control->nef_kb << 10, 4);
 	put(&out, 0x3808, 2); /* without a thumbnail's format libgphoto2 takes it for no picture */
 	for (int i = 0; i < 6; i++)
 		put(&out, 0, 4);
@@ -50,11 +68,13 @@ void object_info(Camera *camera, uint32_t handle)
 
 void object(Camera *camera, uint32_t handle)
 {
-	static unsigned char data[1 << 16];
-	Out out = {data + sizeof data, data};
-	memset(data, handle & 0xff, sizeof data);
+	size_t size = control->nef_kb << 10;
+	unsigned char *data = malloc(size);
+	Out out = {data + size, data};
+	memset(data, handle & 0xff, size);
 	memcpy(data, "II*\0\10\0\0\0", 8); /* begins as a NEF does */
 	give(camera, 0x1009, &out);
+	free(data);
 }
 
 void live_frame(Camera *camera)

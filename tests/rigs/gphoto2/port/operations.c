@@ -15,7 +15,7 @@ static const Property properties[PROPERTIES] = {
 static void device_info(Camera *camera)
 {
 	static const uint16_t operations[] = {
-		0x1001, 0x1002, 0x1003, 0x1004, 0x1005, 0x1006, 0x1007, 0x1008, 0x1009, 0x100a,
+		0x101b, 0x1001, 0x1002, 0x1003, 0x1004, 0x1005, 0x1006, 0x1007, 0x1008, 0x1009, 0x100a,
 		0x100b, 0x100e, 0x1014, 0x1015, 0x1016, 0x90c2, 0x90c8, 0x9201, 0x9202, 0x9203, 0x9207, 0x920c,
 	};
 	static const uint16_t events[] = {OBJECT_ADDED, 0x4003, PROPERTY_CHANGED, 0x400a, CAPTURE_COMPLETE};
@@ -25,13 +25,14 @@ static void device_info(Camera *camera)
 	static const uint16_t jpeg[] = {0x3801};
 	unsigned char data[1024];
 	char serial[16];
+	int number = atoi(camera->path + strlen(camera->path) - 3);
 	Out out = {data, data};
 	put(&out, 100, 2);
 	put(&out, 10, 4);
 	put(&out, 100, 2);
 	put_text(&out, "");
 	put(&out, 0, 2);
-	put_array(&out, operations, sizeof operations / 2);
+	put_array(&out, operations + !control->partial, sizeof operations / 2 - !control->partial);
 	put_array(&out, events, sizeof events / 2);
 	put_array(&out, known, sizeof known / 2);
 	put_array(&out, jpeg, 1);
@@ -39,7 +40,7 @@ static void device_info(Camera *camera)
 	put_text(&out, "Nikon Corporation");
 	put_text(&out, "D750");
 	put_text(&out, "V1.10");
-	snprintf(serial, sizeof serial, "000000600%s", camera->path + strlen(camera->path) - 3);
+	snprintf(serial, sizeof serial, "000000600%03d", number == 1 && control->body ? control->body : number);
 	put_text(&out, serial);
 	give(camera, 0x1001, &out);
 }
@@ -101,6 +102,31 @@ static void value_of(Camera *camera, int number)
 	give(camera, 0x1015, &out);
 }
 
+/* Information on an object, all of it, or a part. */
+static void read_object(Camera *camera, const unsigned char *container, int size, uint32_t handle)
+{
+	uint32_t words[7], whole[4] = {16, COMMAND | 0x1009 << 16, 0, handle};
+	uint16_t code;
+	memcpy(&code, container + 6, 2);
+	memcpy(words, container, size < 24 ? size : 24);
+	if (code == 0x1008 && is_own_object(handle)) {
+		object_info(camera, handle);
+	} else if (code == 0x1008) {
+		forward(camera, container, size);
+	} else {
+		if (is_own_object(handle))
+			object(camera, handle);
+		else
+			forward(camera, (unsigned char *)whole, sizeof whole);
+		camera->reading = 1;
+	}
+	spoil(camera, code);
+	if (code == 0x101b) {
+		memcpy(camera->queue + 6, &code, 2);
+		part_of(camera, words[4], words[5]);
+	}
+}
+
 void carry_out(Camera *camera, const unsigned char *container, int size)
 {
 	uint32_t about = 0;
@@ -111,6 +137,7 @@ void carry_out(Camera *camera, const unsigned char *container, int size)
 		memcpy(&about, container + 12, 4);
 	number = property(about);
 	camera->setting = -1;
+	camera->reading = 0;
 	control->commands++;
 	control->deletions += code == 0x100b;
 	if (number >= 0 && control->values[number] == ABSENT) {
@@ -121,10 +148,17 @@ void carry_out(Camera *camera, const unsigned char *container, int size)
 		device_info(camera);
 	} else if (code == 0x1005) {
 		storage_info(camera);
-	} else if (code == 0x1008 && is_own_object(about)) {
-		object_info(camera, about);
-	} else if (code == 0x1009 && is_own_object(about)) {
-		object(camera, about);
+	} else if (code == 0x1007) {
+		uint32_t folder = 0;
+		if (size >= 24)
+			memcpy(&folder, container + 20, 4);
+		forward(camera, container, size);
+		list_objects(camera, folder);
+	} else if (code == 0x1008 || code == 0x1009 || code == 0x101b) {
+		read_object(camera, container, size, about);
+	} else if (control->refusal && (code == 0x100e || code == 0x9207)) {
+		control->refused++;
+		answer(camera, control->refusal);
 	} else if (code == 0x100e) {
 		take_picture(camera);
 	} else if (code == 0x1014 && number >= 0) {
@@ -133,6 +167,8 @@ void carry_out(Camera *camera, const unsigned char *container, int size)
 		value_of(camera, number);
 	} else if (code == 0x1016 && (number >= 0 || about == EXPOSURE_PROGRAM)) {
 		camera->setting = number >= 0 ? number : PROPERTIES; /* its value is to come */
+		if (control->strike && control->strike_after_kb < 0)
+			begin_strike();
 	} else if (code == 0x9201 || code == 0x9202) {
 		control->live = code == 0x9201;
 		answer(camera, RC_OK);

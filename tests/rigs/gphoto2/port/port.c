@@ -49,10 +49,35 @@ static Camera *camera_of(Port *port)
 	abort();
 }
 
+void begin_strike(void)
+{
+	control->fault = control->strike;
+	control->strike = NONE;
+	control->struck_until = now() * 1e2 + control->strike_ms / 10;
+}
+
+/* Begin and end the fault that strikes when so many bytes of objects have been read. */
+static void strike(int bytes)
+{
+	static int64_t read;
+	if (control->struck_until && now() * 1e2 >= control->struck_until) {
+		control->fault = NONE;
+		control->struck_until = 0;
+	}
+	read = control->strike && control->strike_after_kb >= 0 ? read + bytes : 0;
+	if (read && read >= (int64_t)control->strike_after_kb << 10) {
+		begin_strike();
+		read = 0;
+	}
+}
+
 static int failing(Camera *camera)
 {
-	while (control->fault == HANG)
+	strike(0);
+	while (control->fault == HANG) {
 		usleep(1000);
+		strike(0);
+	}
 	if (control->fault == UNPLUGGED)
 		camera->dead = 1;
 	if (camera->dead)
@@ -104,6 +129,7 @@ static int port_exit(Port *port)
 static int port_open(Port *port)
 {
 	Camera *camera = camera_of(port);
+	strike(0);
 	if (control->fault == CLAIMED)
 		return ERROR_CLAIMED;
 	if (control->fault == UNPLUGGED)
@@ -159,6 +185,11 @@ static int port_read(Port *port, char *bytes, int size)
 		length = size;
 	memcpy(bytes, camera->queue + camera->taken, length);
 	camera->taken += length;
+	if (camera->reading) {
+		if (control->kb_per_s)
+			usleep(length * 1e6 / 1024 / control->kb_per_s);
+		strike(length);
+	}
 	return length;
 }
 
@@ -227,6 +258,7 @@ static int port_reset(Port *port)
 
 static int find_device(Port *port, int vendor, int product)
 {
+	strike(0);
 	if (control->fault == UNPLUGGED)
 		return ERROR_GONE;
 	return theirs.find_device(port, vendor, product);

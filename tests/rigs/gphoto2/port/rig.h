@@ -25,9 +25,10 @@ typedef struct {
 
 enum { OK = 0, ERROR_IO = -7, ERROR_TIMEOUT = -10, ERROR_GONE = -52, ERROR_CLAIMED = -53 };
 enum { NONE, UNPLUGGED, IO_ERROR, BUSY, CLAIMED, NO_EVENTS, NOT_LIVE, HANG, WEDGED, UNFOCUSED, WRITING };
+enum { EMPTY = 1, HALF, PAGE, UNANNOUNCED }; /* of `cut` */
 enum { COMMAND = 1, DATA = 2, RESPONSE = 3, EVENT = 4 };
 enum { RC_OK = 0x2001, RC_NOT_SUPPORTED = 0x200a, RC_BUSY = 0x2019, RC_UNFOCUSED = 0xa002, RC_NOT_LIVE = 0xa00b };
-enum { FOCUSING = 0xfffffffe, BULB = -1 };
+enum { ROOT = 0xffffffff, FOCUSING = 0xfffffffe, BULB = -1 };
 enum { EXPOSURE_PROGRAM = 0x500e };
 enum { OBJECT_ADDED = 0x4002, PROPERTY_CHANGED = 0x4006, CAPTURE_COMPLETE = 0x400d };
 
@@ -40,6 +41,10 @@ typedef struct {
 	int32_t changed;                           /* a property that the camera is to tell of */
 	int32_t values[PROPERTIES];                /* which a camera keeps while it is closed, too */
 	int32_t opens, captures, resets, frames, live, bulb_ms, commands, deletions, live_stills, focused, waits; /* told */
+	int32_t refusal;                           /* what the shutter is answered with, unless 0 */
+	int32_t strike, strike_after_kb, strike_ms; /* a fault that begins when so much of objects was read; -1: when a property is set */
+	int32_t cut, cuts;                         /* how the next so many objects are spoilt */
+	int32_t kb_per_s, nef_kb, partial, body, refused, last_nef, struck_until;
 } Control;
 
 typedef struct {
@@ -60,7 +65,7 @@ typedef struct {
 	uint32_t events[MOST_EVENTS][2];
 	int waiting;
 	double ready_at, bulb_at;
-	uint32_t shots;
+	int reading; /* an object */
 	char path[32];
 } Camera;
 
@@ -87,6 +92,11 @@ void answer(Camera *camera, uint16_t code);
 void give(Camera *camera, uint16_t operation, Out *out);
 void tell(Camera *camera, uint32_t code, uint32_t parameter);
 void forward(Camera *camera, const unsigned char *container, int size);
+void spoil(Camera *camera, uint16_t code);
+void part_of(Camera *camera, uint32_t offset, uint32_t most);
+
+/* port.c */
+void begin_strike(void);
 
 /* operations.c */
 void carry_out(Camera *camera, const unsigned char *container, int size);
@@ -95,6 +105,7 @@ void take_value(Camera *camera, const unsigned char *container);
 /* objects.c */
 int is_own_object(uint32_t handle);
 void take_picture(Camera *camera);
+void list_objects(Camera *camera, uint32_t folder);
 void object_info(Camera *camera, uint32_t handle);
 void object(Camera *camera, uint32_t handle);
 void live_frame(Camera *camera);
