@@ -22,6 +22,9 @@ DSLR = "dslr"
 LOOK_S = 2.0
 """What it may take to look for a camera, that of another maker's library included."""
 
+KNOWN_S = 10.0
+"""How long a camera at a port is taken for the one that was opened there."""
+
 
 async def controls(service: Service, camera: str = DSLR) -> dict[str, pb.Control]:
     answer = await service.stub.ListControls(api.ListControlsRequest(camera=camera), timeout=CALL_S)
@@ -91,6 +94,38 @@ async def test_two_cameras_that_the_system_cannot_tell_apart_leave_each_other_al
         assert (capture.attempts, capture.recoveries) == (1, 0)
         await service.stub.ResetCamera(api.ResetCameraRequest(camera="dslr1"), timeout=CALL_S)
     assert not (await service.camera("dslr0")).camera.statistics.recoveries
+
+
+async def test_a_camera_is_found_again_at_the_port_where_another_was_meanwhile(
+    start_camera: StartCamera, rig: Rig
+) -> None:
+    """What was read of the other is not taken for what is there now, for ever."""
+    rig.control.cameras = 1
+    service = await start_camera(port=None, serial=SERIALS[0])
+    await service.capture(DSLR)
+    for seen_empty in (True, False):
+        rig.control.fault = Fault.UNPLUGGED
+        await service.wait_for_state(pb.Camera.STATE_AWAY, DSLR)
+        rig.control.ask(body=9)
+        rig.control.fault = Fault.NONE
+
+        async def looked_at() -> bool:
+            return "attached: 000000600009" in (await service.camera(DSLR)).camera.fault.message
+
+        await until(looked_at, "the other body was opened")
+        if seen_empty:
+            rig.control.cameras = 0
+
+            async def empty() -> bool:
+                return "attached: none" in (await service.camera(DSLR)).camera.fault.message
+
+            await until(empty, "the port is empty")
+        rig.control.ask(body=0)
+        rig.control.cameras = 1
+        with timing() as took:
+            await service.wait_for_state(pb.Camera.STATE_READY, DSLR)
+        took.assert_within(LOOK_S if seen_empty else KNOWN_S + LOOK_S)
+        await service.capture(DSLR)
 
 
 async def test_settings_that_fit_two_cameras_are_refused(start_camera: StartCamera) -> None:
