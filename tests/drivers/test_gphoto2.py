@@ -175,7 +175,7 @@ def added(name: str) -> tuple[int, object]:
 
 COMPLETE = (gp.GP_EVENT_CAPTURE_COMPLETE, None)
 FULL = (gp.GP_EVENT_UNKNOWN, "PTP Event 400a, Param1 00010001")
-DISTURBED = (gp.GP_ERROR_IO, None)
+DISTURBED, BUSY = (gp.GP_ERROR_IO, None), (gp.GP_ERROR_CAMERA_BUSY, None)
 CHANGED = (gp.GP_EVENT_UNKNOWN, "PTP Property d1d3 changed")
 
 
@@ -194,8 +194,8 @@ class Telling:
         time.sleep(0.01)
         if self._events and time.monotonic() - self._started >= self._events[0][0]:
             event = self._events.pop(0)[1]
-            if event is DISTURBED:
-                raise gp.GPhoto2Error(gp.GP_ERROR_IO)
+            if event in (DISTURBED, BUSY):
+                raise gp.GPhoto2Error(event[0])
             return event
         return CHANGED if self._chatty else (gp.GP_EVENT_TIMEOUT, None)
 
@@ -252,7 +252,7 @@ def test_a_card_that_became_full_is_told_by_its_name() -> None:
 
 @pytest.mark.timed
 def test_a_disturbance_while_a_picture_is_waited_for_is_waited_out() -> None:
-    disturbed = [(0.1 * n, DISTURBED) for n in range(4)]
+    disturbed = [(0.1 * n, event) for n in range(4) for event in (DISTURBED, BUSY)]
     assert shot(Telling((0, added("a.nef")), *disturbed, (0.5, added("a.jpg"))), 2) == [
         "a.nef",
         "a.jpg",

@@ -17,7 +17,7 @@ from camsvc.drivers.gphoto2.library import Busy, Disturbed, failures
 from camsvc.drivers.gphoto2.progress import Progress
 from camsvc.drivers.gphoto2.refusals import NO_ROOM, refusals
 from camsvc.drivers.gphoto2.transfer import DEVELOPED, JPEG
-from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from camsvc.model.errors import DriverError, DriverFault
 from camsvc.model.values import File, Frame
 
 _SLICE_MS = 200
@@ -119,7 +119,7 @@ class ReleasedShot:
                 break  # the camera was set to less than its settings say, or has no room for more
             try:
                 kind, data = self._next_event()
-            except (Disturbed, DeviceAway):
+            except DriverError:
                 if self.places:
                     return  # what else there is will not be reported any more
                 raise
@@ -149,7 +149,7 @@ class ReleasedShot:
         try:
             with failures("waiting for the picture"), hearing.arrivals(self._came):
                 event: tuple[int, Any] = self._camera.wait_for_event(_SLICE_MS, CONTEXT)
-        except Disturbed:
+        except (Disturbed, Busy):
             if time.monotonic() > self._well_at + _DISTURBED_S:
                 raise
             time.sleep(_BUSY_PAUSE_S)
