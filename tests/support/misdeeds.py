@@ -24,8 +24,8 @@ from camsvc.model.values import DeviceInfo, Frame, Shot
 
 EXIT_CODE = 7
 ANNOUNCED_BYTES = 100_000
-TINY_JPEG = bytes.fromhex("ffd8 ffc0000b080001000101011100 ffda0008010100003f00 00 ffd9")
-"""One pixel that nobody decodes."""
+TINY_JPEG = bytes.fromhex("ffd8 ffcb000b080001000101011100 ffda0008010100003f00 00 ffd9")
+"""One pixel, whole, of a kind that nobody decodes: arithmetic, lossless."""
 _SERVICES_PACKAGES = ("grpc", "pydantic", "structlog")
 
 DEEDS: dict[str, Callable[[], object]] = {}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.drivers.simulated.test_picture import TestPicture, read_number
-from camsvc.images import codec, jpeg
+from camsvc.images import codec
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support.videos import psnr
@@ -171,23 +171,6 @@ def test_a_truncated_jpeg_is_refused(kept: float, wish: LiveVariant) -> None:
     data = whole[: kept if isinstance(kept, int) else int(len(whole) * kept)]
     with pytest.raises(DriverError, match="corrupt picture"):
         codec.outputs(of_jpeg(data), [wish])
-
-
-@pytest.mark.parametrize("added", [b"\0" * 9000, b"\0\x01", b"serial 7" * 100 + b"\0" * 9000])
-def test_what_a_camera_adds_behind_a_picture_does_not_count(added: bytes) -> None:
-    data = encoded() + added
-    output, own = sole(of_jpeg(data), LiveVariant(1))
-    assert own == data
-    assert (output.width_px, output.height_px) == (WIDTH, HEIGHT)
-
-
-def test_the_end_of_a_thumbnail_is_not_that_of_the_picture() -> None:
-    thumbnail = b"Exif\0\0" + b"\xff\xd8 small \xff\xd9"
-    whole = encoded()
-    data = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
-    assert jpeg.whole_size(data) == (WIDTH, HEIGHT)
-    with pytest.raises(DriverError, match="no end marker"):
-        jpeg.whole_size(data[:1000])
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
