@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from camsvc.images import jpeg
-from camsvc.model.errors import DriverError, DriverFault
+from camsvc.images import completed, icc, orientation
+from camsvc.images.jpeg import Jpeg
+from camsvc.model.errors import DriverError, DriverFault, Unsupported
 from camsvc.model.values import Frame, LiveVariant, Shot
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_QUALITY_PERCENT = 90
 DEFAULT_LIVE_QUALITY_PERCENT = 80
+LARGEST_JPEG_PX = 65_500
+"""A side of a JPEG that libjpeg reads and writes; the format itself allows 65,535."""
 JPEG, PNG = "image/jpeg", "image/png"
 _MIME = {"JPEG": JPEG, "PNG": PNG}
 
@@ -54,50 +57,181 @@ class Output:
 def finish(frame: Frame, shot: Shot) -> tuple[bytes | memoryview, Output]:
     """Return a still as asked for.
 
-    A file that the camera encoded itself passes through untouched unless the request asks for
-    another size, format or quality. A RAW file always does, its size unknown.
+    A file that the camera encoded itself passes through unless the request asks for another size,
+    format or quality. A RAW file always does, its size unknown.
 
     Raises:
         DriverError: the camera's file is not whole, or none of the RAW kind.
+        Unsupported: it cannot be made as asked for.
     """
     if shot.format == "RAW":
         if frame.encoded is None:
             raise DriverError("the camera gave no raw file")
         return frame.encoded, Output(frame.mime_type, 0, 0, None)
-    mime_type = _MIME.get(shot.format, frame.mime_type)
-    output = _output(frame, shot, mime_type, DEFAULT_QUALITY_PERCENT)
-    return render(frame, output), output
+    picture = Picture(frame)
+    output = picture.output(
+        _MIME.get(shot.format, frame.mime_type),
+        shot.quality_percent,
+        DEFAULT_QUALITY_PERCENT,
+        (shot.max_width_px, shot.max_height_px),
+    )
+    return picture.render(output), output
 
 
-def outputs(frame: Frame, variants: Iterable[LiveVariant]) -> dict[Output, list[LiveVariant]]:
-    """Return the different pictures that variants want of a live frame, each with its variants.
+class Picture:
+    """A frame's picture: checked once, when it is first looked at, then made as often as is wanted.
 
-    Raises:
-        DriverError: the camera's file is not whole.
+    Pixels that are encoded again stand upright, and keep their colour profile. A file that passes
+    through keeps its EXIF, and with that its orientation, which viewers follow.
     """
-    wanted: dict[Output, list[LiveVariant]] = {}
-    for variant in variants:
-        output = _output(frame, variant, JPEG, DEFAULT_LIVE_QUALITY_PERCENT)
-        wanted.setdefault(output, []).append(variant)
-    return wanted
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def live_outputs(self, variants: Iterable[LiveVariant]) -> dict[Output, list[LiveVariant]]:
+        """Return the different pictures that variants want, each with its variants.
+
+        What is too large for a JPEG is scaled: live view has nothing else.
+
+        Raises:
+            DriverError: the camera's file is not whole.
+        """
+        wanted: dict[Output, list[LiveVariant]] = {}
+        for variant in variants:
+            width = min(variant.max_width_px or LARGEST_JPEG_PX, LARGEST_JPEG_PX)
+            height = min(variant.max_height_px or LARGEST_JPEG_PX, LARGEST_JPEG_PX)
+            default, quality = DEFAULT_LIVE_QUALITY_PERCENT, variant.quality_percent
+            output = self.output(JPEG, quality, default, (width, height))
+            wanted.setdefault(output, []).append(variant)
+        return wanted
+
+    def output(
+        self,
+        mime_type: str,
+        quality_percent: int | None,
+        default_quality_percent: int,
+        limits: tuple[int | None, int | None],
+    ) -> Output:
+        """Return what is to be made, within limits of width and height.
+
+        Raises:
+            DriverError: the camera's file is not whole.
+        """
+        stored = self._size
+        size = fit(*self._swapped(stored), *limits)
+        if mime_type != JPEG:
+            return Output(mime_type, *size, None)
+        is_own = self._frame.pixels is None and quality_percent is None
+        # As it is stored, and as it is to be held.
+        if is_own and fit(*stored, *limits) == stored and size == self._swapped(stored):
+            return Output(mime_type, *stored, None)
+        return Output(mime_type, *size, quality_percent or default_quality_percent)
+
+    def render(self, output: Output) -> bytes | memoryview:
+        """Make one picture.
+
+        Raises:
+            DriverError: the camera's file cannot be decoded.
+            Unsupported: it is of a kind that cannot be, or too large to be encoded.
+        """
+        if output.mime_type == JPEG and output.quality_percent is None:
+            return self._file[0]
+        size = self._swapped((output.width_px, output.height_px))
+        pixels = self._decoded(*size)
+        if pixels.shape[1::-1] != size:
+            pixels = _cv2().resize(pixels, size, interpolation=_cv2().INTER_AREA)
+        encoded = encode(self._turned(pixels), output.mime_type, output.quality_percent)
+        if self._frame.pixels is not None or not (profile := icc.profile(*self._file)):
+            return encoded
+        return (icc.into_png if output.mime_type == PNG else icc.into_jpeg)(encoded, profile)
+
+    @functools.cached_property
+    def _file(self) -> tuple[bytes, Jpeg]:
+        """The camera's own file, with what it left out, and what it is."""
+        if self._frame.encoded is None:
+            raise DriverError("the driver returned a frame that has neither pixels nor a file")
+        return completed.read(self._frame.encoded)
+
+    @functools.cached_property
+    def _orientation(self) -> int:
+        if self._frame.pixels is not None:
+            return orientation.UPRIGHT
+        return orientation.of(*self._file)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Width and height of the pixels as stored."""
+        if self._frame.pixels is not None:
+            height, width = self._frame.pixels.shape[:2]
+            return width, height
+        _, found = self._file
+        return found.width_px, found.height_px
+
+    def _swapped(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return a size as stored as that of the upright picture, and the other way round."""
+        return size[::-1] if self._orientation > 4 else size
+
+    def _decoded(self, width_px: int, height_px: int) -> "npt.NDArray[np.uint8]":
+        """Return the pixels as stored; of a JPEG in the least size that serves: it is cheaper."""
+        if self._frame.pixels is not None:
+            return self._frame.pixels
+        data, found = self._file
+        cv2 = _cv2()
+        import numpy as np  # noqa: PLC0415 - as cv2
+
+        shrinks = min(found.width_px // width_px, found.height_px // height_px)
+        factor = next((f"REDUCED_{{}}_{factor}" for factor in (8, 4, 2) if shrinks >= factor), "{}")
+        colours = "GRAYSCALE" if found.components == 1 else "COLOR"
+        # Turned here, when it is small.
+        flags = getattr(cv2, f"IMREAD_{factor.format(colours)}") | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:  # of a size that it refuses
+            pixels = None
+        if pixels is None:
+            raise _undecodable(found)
+        return np.asarray(pixels, np.uint8)
+
+    def _turned(self, pixels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
+        """Return pixels as they are to be held."""
+        cv2 = _cv2()
+        if self._orientation > 4:
+            pixels = cv2.transpose(pixels)
+        flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(self._orientation)
+        return pixels if flip is None else cv2.flip(pixels, flip)
 
 
-def render(frame: Frame, output: Output) -> bytes | memoryview:
-    """Make one picture of a frame."""
-    own = output.quality_percent is None and output.mime_type == frame.mime_type
-    if own and frame.encoded is not None:
-        return frame.encoded
-    pixels = _decoded(frame, output)
-    size = (output.width_px, output.height_px)
-    if pixels.shape[1::-1] != size:
-        pixels = _cv2().resize(pixels, size, interpolation=_cv2().INTER_AREA)
-    return encode(pixels, output.mime_type, output.quality_percent)
+def _undecodable(found: Jpeg) -> Exception:
+    """Return why a whole JPEG cannot be decoded."""
+    if max(found.width_px, found.height_px) > LARGEST_JPEG_PX:
+        kind = f"{found.width_px} x {found.height_px} pixels"
+    elif found.bits != 8:
+        kind = f"{found.bits} bits a sample"
+    elif found.process not in ("baseline", "extended", "progressive"):
+        kind = f"{found.process} coding"
+    elif found.components not in (1, 3, 4):
+        kind = f"{found.components} components"
+    else:
+        return DriverError("corrupt picture: the camera's JPEG cannot be decoded")
+    return Unsupported(
+        f"the camera's JPEG has {kind}: it can only be had as it is, in its own size and quality"
+    )
 
 
 def encode(
     pixels: "npt.NDArray[np.uint8]", mime_type: str, quality_percent: int | None
 ) -> memoryview:
-    """Encode (height, width, 3) blue-first pixels."""
+    """Encode (height, width) grey or (height, width, 3) blue-first pixels.
+
+    Raises:
+        Unsupported: they are too many for a JPEG.
+    """
+    height, width = pixels.shape[:2]
+    if mime_type == JPEG and max(width, height) > LARGEST_JPEG_PX:
+        raise Unsupported(
+            f"a picture of {width} x {height} pixels is too large for a JPEG, which has at most "
+            f"{LARGEST_JPEG_PX} a side; ask for PNG, or for a smaller size"
+        )
     cv2 = _cv2()
     if mime_type == PNG:
         # Level 1: photographs gain little from more, which costs seconds at 12 megapixels.
@@ -114,46 +248,3 @@ def fit(width: int, height: int, max_width: int | None, max_height: int | None) 
     """Return the size that keeps the aspect within the limits, at least 1 x 1."""
     factor = min(1.0, (max_width or width) / width, (max_height or height) / height)
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _output(
-    frame: Frame, wanted: Shot | LiveVariant, mime_type: str, default_quality: int
-) -> Output:
-    full = _size(frame)
-    width, height = fit(*full, wanted.max_width_px, wanted.max_height_px)
-    own = frame.encoded is not None and frame.mime_type == mime_type and (width, height) == full
-    if mime_type != JPEG or (own and wanted.quality_percent is None):
-        return Output(mime_type, width, height, None)
-    return Output(mime_type, width, height, wanted.quality_percent or default_quality)
-
-
-def _size(frame: Frame) -> tuple[int, int]:
-    if frame.pixels is not None:
-        height, width = frame.pixels.shape[:2]
-        return width, height
-    return jpeg.whole_size(_file(frame))
-
-
-def _file(frame: Frame) -> bytes:
-    if frame.encoded is None:
-        raise DriverError("the driver returned a frame that has neither pixels nor a file")
-    return frame.encoded
-
-
-def _decoded(frame: Frame, output: Output) -> "npt.NDArray[np.uint8]":
-    """Return a frame's pixels; of a JPEG those of the least size that serves, which is cheaper."""
-    if frame.pixels is not None:
-        return frame.pixels
-    width, height = _size(frame)
-    shrinks = min(width // output.width_px, height // output.height_px)
-    cv2 = _cv2()
-    import numpy as np  # noqa: PLC0415 - as cv2
-
-    factor = next((factor for factor in (8, 4, 2) if shrinks >= factor), 0)
-    flag = getattr(cv2, f"IMREAD_REDUCED_COLOR_{factor}") if factor else cv2.IMREAD_COLOR
-    # As stored, as its size is: turned upright, it would be squeezed into that.
-    flag |= cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(_file(frame), np.uint8), flag)
-    if pixels is None:
-        raise DriverError(f"the camera's {frame.mime_type} could not be decoded")
-    return np.asarray(pixels, np.uint8)

@@ -1,8 +1,8 @@
 """EXIF for a JPEG that has none: when, how and with what it was taken.
 
-EXIF that the camera wrote is better than ours: such a file stays as it is, byte for byte, and a
-smaller copy of it has the same. PNG and RAW files stay as they are: few programs look for EXIF in
-the one, and the other has its camera's own.
+EXIF that the camera wrote is better than ours: such a file stays as it is, byte for byte, and what
+is encoded again from it has the same, but for its size and orientation. PNG and RAW files stay as
+they are: few programs look for EXIF in the one, and the other has its camera's own.
 
 Pillow writes it. A camera's `python` may lack that; then pictures go without.
 """
@@ -17,15 +17,13 @@ from enum import IntEnum
 from types import ModuleType
 
 from camsvc import __version__
-from camsvc.images import jpeg
+from camsvc.images import jpeg, orientation
 from camsvc.model.values import ControlValue, DeviceInfo, Frame
 
 NO_PILLOW = (
     "pictures carry no EXIF: the camera's `python` has no Pillow; install it there (python3-pil)"
 )
 
-_APP0, _APP1 = 0xFFE0, 0xFFE1
-_HEADER = b"Exif\0\0"
 _LONGEST = 0xFFFF - 2
 """What a segment holds, in bytes: the two that give its length count in it."""
 _LONGEST_NAME = 200
@@ -95,18 +93,21 @@ def tagged(
     device: DeviceInfo,
     controls: Mapping[str, ControlValue],
     labels_json: str,
+    *,
+    size_px: tuple[int, int],
 ) -> list[memoryview]:
     """Return a picture in pieces, to be written one after the other: no byte of it is copied.
 
     `labels_json` is a JSON object, or empty. Where the segment has no room for it, its comment
-    says `"labels_omitted": true` instead.
+    says `"labels_omitted": true` instead. `size_px` is the picture's width and height.
     """
     whole = memoryview(data)
     place, has = _place(whole)
     if not place or has:
         return [whole]
     if frame.encoded is not None and (cameras := _place(memoryview(frame.encoded))[1]):
-        return [whole[:place], cameras, whole[place:]]
+        upright = orientation.upright(cameras, *size_px)
+        return [whole[:place], memoryview(upright), whole[place:]]
     tiff = pillow()
     if tiff is None:
         return [whole]
@@ -114,7 +115,7 @@ def tagged(
     body = _body(tiff, frame, device, controls, {"labels": labels} if labels else {})
     if len(body) > _LONGEST:
         body = _body(tiff, frame, device, controls, {"labels_omitted": True})
-    segment = struct.pack(">HH", _APP1, len(body) + 2) + body
+    segment = struct.pack(">HH", jpeg.APP1, len(body) + 2) + body
     return [whole[:place], memoryview(segment), whole[place:]]
 
 
@@ -127,12 +128,13 @@ def _place(data: memoryview) -> tuple[int, memoryview | None]:
     if bytes(data[:2]) != b"\xff\xd8":
         return 0, None
     place = 2
-    for marker, at, end in jpeg.segments(data):
+    for segment in jpeg.segments(data):
+        marker, at, end = segment
         if marker == jpeg.SOS:
             return place, None
-        if marker == _APP1 and bytes(data[at + 4 : at + 4 + len(_HEADER)]) == _HEADER:
+        if orientation.is_exif(data, segment):
             return place, data[at:end]
-        if marker == _APP0 and at == place:
+        if marker == jpeg.APP0 and at == place:
             place = end
     return 0, None
 
@@ -181,7 +183,7 @@ def _body(
     # The first table points to the second, which follows it.
     main[_Tag.EXIF_IFD] = len(header) + len(_table(tiff, main, len(header)))
     body = header + _table(tiff, main, len(header))
-    return _HEADER + body + _table(tiff, details, len(body))
+    return orientation.EXIF + body + _table(tiff, details, len(body))
 
 
 def _table(tiff: ModuleType, values: Mapping[_Tag, object], offset: int) -> bytes:

@@ -15,6 +15,9 @@ _QUALITY_PERCENT = 85
 
 _READABLE = ("image/jpeg", "image/png")
 
+_COLOURS = {"L": b"GRAY", "RGB": b"RGB "}
+"""What a colour profile is for, as it says itself."""
+
 _KEPT = 200
 """Thumbnails kept in memory, about 10 KB each: what a few people leaf through."""
 
@@ -67,8 +70,13 @@ def thumbnail_of(data: bytes) -> bytes | None:
             picture.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
             upright = ImageOps.exif_transpose(picture)
             upright.thumbnail((SIDE_PX, SIDE_PX))
+            small = upright if upright.mode == "L" else upright.convert("RGB")
+            # What the numbers mean goes with them, unless it is for the numbers of a CMYK picture.
+            profile = picture.info.get("icc_profile", b"")
+            about = {"icc_profile": profile} if profile[16:20] == _COLOURS[small.mode] else {}
             out = io.BytesIO()
-            upright.convert("RGB").save(out, "JPEG", quality=_QUALITY_PERCENT)
+            # With a colour for each pixel: there are few.
+            small.save(out, "JPEG", quality=_QUALITY_PERCENT, subsampling="4:4:4", **about)
     except Exception:  # damaged bytes make the decoders raise whatever they come across
         return None
     return out.getvalue()

@@ -107,7 +107,8 @@ class LiveReader:
             raise errors.DriverError("the camera repeats its last frame")
         moment = taken.monotonic_ns / 1e9
         due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
-        outputs = codec.outputs(frame, due)
+        picture = codec.Picture(frame)
+        outputs = picture.live_outputs(due)
         if len(outputs) > len(self._free):
             self._skipped += 1
             self._stamp_ns, self._newest_ns = stamp_ns, taken.monotonic_ns
@@ -117,7 +118,7 @@ class LiveReader:
         self._free -= set(slots)
         try:
             images = [
-                self._encoded(frame, output, variants, slot)
+                self._encoded(picture, output, variants, slot)
                 for slot, (output, variants) in zip(slots, outputs.items(), strict=True)
             ]
             encode_s = time.perf_counter() - started
@@ -130,9 +131,9 @@ class LiveReader:
         self._stamp_ns, self._newest_ns = stamp_ns, taken.monotonic_ns
 
     def _encoded(
-        self, frame: Frame, output: codec.Output, variants: list[LiveVariant], slot: int
+        self, picture: codec.Picture, output: codec.Output, variants: list[LiveVariant], slot: int
     ) -> m.SharedImage:
-        data = codec.render(frame, output)
+        data = picture.render(output)
         self._block.write(slot, data)
         ids = [variant.id for variant in variants]
         return m.SharedImage(ids, slot, len(data), codec.JPEG, output.width_px, output.height_px)

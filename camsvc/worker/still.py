@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from camsvc.images import codec, exif, jpeg
+from camsvc.images import codec, completed, exif
 from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, SharedBlock
 from camsvc.model import errors
@@ -59,7 +59,8 @@ class StillWriter:
         """
         started = time.perf_counter()
         data, output = codec.finish(frame, command.shot)
-        pieces = exif.tagged(data, frame, device, controls, command.comment)
+        size_px = output.width_px, output.height_px
+        pieces = exif.tagged(data, frame, device, controls, command.comment, size_px=size_px)
         size_bytes = sum(map(len, pieces))
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
         encoded = time.perf_counter()
@@ -96,18 +97,21 @@ class StillWriter:
 def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     """Write a shot's further files as they are; return what they are.
 
-    Raises: as `store`. Those that were written then are the service's to delete.
+    Raises: as `store`, and `DriverError` where a JPEG is not whole. Those that were written then
+    are the service's to delete.
     """
     stored = []
     for number, file in enumerate(frame.others, start=1):
+        data, width, height = file.data, 0, 0
+        if file.mime_type == codec.JPEG:
+            data, found = completed.read(data)
+            width, height = found.width_px, found.height_px
         with new_file(part_path(path, number)) as part:
-            sha256 = store(part, [memoryview(file.data)])
-        is_jpeg = file.mime_type == codec.JPEG
-        width, height = jpeg.whole_size(file.data) if is_jpeg else (0, 0)
+            sha256 = store(part, [memoryview(data)])
         stored.append(
             ImageInfo(
                 slot=NO_SLOT,
-                size_bytes=len(file.data),
+                size_bytes=len(data),
                 mime_type=file.mime_type,
                 width_px=width,
                 height_px=height,

@@ -50,9 +50,10 @@ def decoded(data: bytes | memoryview) -> Pixels:
 
 def sole(frame: Frame, *variants: LiveVariant) -> tuple[codec.Output, bytes | memoryview]:
     """Return the one picture that all variants want."""
-    ((output, served),) = codec.outputs(frame, variants).items()
+    shown = codec.Picture(frame)
+    ((output, served),) = shown.live_outputs(variants).items()
     assert served == list(variants)
-    return output, codec.render(frame, output)
+    return output, shown.render(output)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_jpeg_scaled_while_it_is_decoded_is_as_sharp_as_one_scaled_after(width
 
 def test_equal_wishes_are_encoded_once() -> None:
     same = [LiveVariant(1), LiveVariant(2, max_width_px=5000), LiveVariant(3, quality_percent=80)]
-    wanted = codec.outputs(of_pixels(), [*same, LiveVariant(4, quality_percent=30)])
+    wanted = codec.Picture(of_pixels()).live_outputs([*same, LiveVariant(4, quality_percent=30)])
     assert [[variant.id for variant in variants] for variants in wanted.values()] == [
         [1, 2, 3],
         [4],
@@ -160,7 +161,7 @@ def test_a_lower_quality_is_fewer_bytes() -> None:
 
 
 def test_nobody_wants_anything() -> None:
-    assert codec.outputs(of_pixels(), []) == {}
+    assert codec.Picture(of_pixels()).live_outputs([]) == {}
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 100, 0.5, 0.99])
@@ -170,21 +171,7 @@ def test_a_truncated_jpeg_is_refused(kept: float, wish: LiveVariant) -> None:
     whole = encoded()
     data = whole[: kept if isinstance(kept, int) else int(len(whole) * kept)]
     with pytest.raises(DriverError, match="corrupt picture"):
-        codec.outputs(of_jpeg(data), [wish])
-
-
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_note_of_how_the_camera_was_held_does_not_distort_the_picture(orientation: int) -> None:
-    """The size is that of the pixels as stored, and so must the pixels be."""
-    tiff = (
-        b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0])
-    )
-    exif = b"Exif\0\0" + tiff + b"\0\0\0\0"
-    data = encoded()
-    noted = data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
-    output, scaled = sole(of_jpeg(noted), LiveVariant(1, max_width_px=640))
-    assert (output.width_px, output.height_px) == (640, 360)
-    assert read_number(decoded(scaled)) == NUMBER
+        codec.Picture(of_jpeg(data)).live_outputs([wish])
 
 
 @pytest.mark.parametrize("width", [None, WIDTH // 4])

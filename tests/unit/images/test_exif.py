@@ -33,7 +33,7 @@ def tagged(
     **controls: ControlValue,
 ) -> bytes:
     frame = Frame(TAKEN_NS, encoded=data, mime_type=codec.JPEG, exposure_us=exposure_us)
-    return b"".join(exif.tagged(data, frame, device, controls, labels))
+    return b"".join(exif.tagged(data, frame, device, controls, labels, size_px=(64, 48)))
 
 
 def read(data: bytes) -> tuple[dict[int, object], dict[int, object]]:
@@ -211,18 +211,19 @@ def test_a_cameras_own_exif_is_kept_byte_for_byte(first: bytes) -> None:
     assert tagged(data, labels=json.dumps(UMLAUTS)) == data
 
 
-def test_a_smaller_copy_has_the_cameras_own_exif_as_to_how_it_was_held() -> None:
+def test_a_smaller_copy_stands_upright_and_has_the_cameras_own_exif() -> None:
     own = Image.Exif()
     own[Base.Make], own[Base.Orientation] = "the camera itself", 6
     written = io.BytesIO()
     Image.fromarray(PIXELS).save(written, "JPEG", exif=own)
     frame = Frame(TAKEN_NS, encoded=written.getvalue(), mime_type=codec.JPEG)
-    data, _ = codec.finish(frame, Shot(max_width_px=32))
-    copy = b"".join(exif.tagged(data, frame, DEVICE, {}, ""))
-    assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 6)
-    assert jpeg.whole_size(copy) == (32, 24)
+    data, output = codec.finish(frame, Shot(max_width_px=32))
+    size = output.width_px, output.height_px
+    copy = b"".join(exif.tagged(data, frame, DEVICE, {}, "", size_px=size))
+    assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 1)
+    assert jpeg.whole_size(copy) == (32, 43)
     png, _ = codec.finish(frame, Shot(format="PNG"))
-    assert exif.tagged(png, frame, DEVICE, {}, "") == [png]
+    assert exif.tagged(png, frame, DEVICE, {}, "", size_px=(48, 64)) == [png]
 
 
 def test_other_metadata_is_no_exif() -> None:

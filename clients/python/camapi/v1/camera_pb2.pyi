@@ -519,18 +519,20 @@ class ImageOptions(_message.Message):
     MAX_WIDTH_PX_FIELD_NUMBER: _builtins.int
     MAX_HEIGHT_PX_FIELD_NUMBER: _builtins.int
     format: Global___ImageOptions.Format.ValueType
-    """The format. Default JPEG. One the camera does not offer is refused as UNSUPPORTED."""
+    """The format. Default JPEG. One the camera does not offer is refused as UNSUPPORTED, as is a JPEG
+    of more than 65500 pixels a side.
+    """
     quality_percent: _builtins.int
     """JPEG quality, 1..100. Default 90, where the picture has to be encoded: unset, a JPEG which the
     camera made itself stays as it is. Must be unset for PNG and RAW.
     """
     max_width_px: _builtins.int
-    """The widest the picture may be, in pixels, 1..65535. The aspect is kept; a picture is never
-    enlarged. Default: no limit. Must be unset for RAW.
+    """The widest the picture may be, in pixels, 1..65535, as stored and as it stands. The aspect is
+    kept; a picture is never enlarged. Default: no limit. Must be unset for RAW.
     """
     max_height_px: _builtins.int
-    """The highest the picture may be, in pixels, 1..65535. The aspect is kept; a picture is never
-    enlarged. Default: no limit. Must be unset for RAW.
+    """The highest the picture may be, in pixels, 1..65535, as stored and as it stands. The aspect is
+    kept; a picture is never enlarged. Default: no limit. Must be unset for RAW.
     """
     def __init__(
         self,
@@ -720,7 +722,9 @@ Global___Capture: _TypeAlias = Capture  # noqa: Y015
 
 @_typing.final
 class CaptureImage(_message.Message):
-    """A picture's description."""
+    """A picture's description. A JPEG that the camera made itself and nobody asked to change stays as it
+    is, and may say in its EXIF how it is to be turned; all others stand upright.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -775,9 +779,9 @@ class CapturePart(_message.Message):
     mime_type: _builtins.str
     """Its media type, such as "image/x-canon-cr2"."""
     width_px: _builtins.int
-    """Width in pixels. 0: unknown (some raw files)."""
+    """Width in pixels, as stored. 0: unknown (some raw files)."""
     height_px: _builtins.int
-    """Height in pixels. 0: unknown (some raw files)."""
+    """Height in pixels, as stored. 0: unknown (some raw files)."""
     size_bytes: _builtins.int
     """Size in bytes."""
     sha256: _builtins.str
@@ -1088,11 +1092,13 @@ class LiveFrame(_message.Message):
     mime_type: _builtins.str
     """The media type of `data`: "image/jpeg"."""
     width_px: _builtins.int
-    """Width in pixels."""
+    """Width in pixels, as stored."""
     height_px: _builtins.int
-    """Height in pixels."""
+    """Height in pixels, as stored."""
     data: _builtins.bytes
-    """The encoded picture."""
+    """The encoded picture. A JPEG that the camera made itself and nobody asked to change may say in its
+    EXIF how it is to be turned; all others stand upright.
+    """
     frames_dropped: _builtins.int
     """Frames that this viewer should have had but missed because it was too slow, so far on this
     stream. Frames above its `max_fps` are not counted. 0 in GetFrame.

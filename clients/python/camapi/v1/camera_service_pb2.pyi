@@ -393,12 +393,12 @@ class LiveViewRequest(_message.Message):
     rate.
     """
     max_width_px: _builtins.int
-    """The widest a frame may be, in pixels, 1..65535. The aspect is kept; a frame is never enlarged.
-    Default: no limit.
+    """The widest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
+    frame is never enlarged. Default: no limit but that of a JPEG, 65500.
     """
     max_height_px: _builtins.int
-    """The highest a frame may be, in pixels, 1..65535. The aspect is kept; a frame is never enlarged.
-    Default: no limit.
+    """The highest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
+    frame is never enlarged. Default: no limit but that of a JPEG, 65500.
     """
     quality_percent: _builtins.int
     """JPEG quality, 1..100. Default 80, where a frame has to be encoded: unset, a JPEG which the
@@ -482,12 +482,12 @@ class GetFrameRequest(_message.Message):
     camera: _builtins.str
     """The camera's id, `[a-z][a-z0-9-]{0,62}`. Required."""
     max_width_px: _builtins.int
-    """The widest the frame may be, in pixels, 1..65535. The aspect is kept; a frame is never
-    enlarged. Default: no limit.
+    """The widest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
+    a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
     """
     max_height_px: _builtins.int
-    """The highest the frame may be, in pixels, 1..65535. The aspect is kept; a frame is never
-    enlarged. Default: no limit.
+    """The highest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
+    a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
     """
     quality_percent: _builtins.int
     """JPEG quality, 1..100. Default 80, where the frame has to be encoded: unset, a JPEG which the

@@ -567,7 +567,8 @@ export const RecoveryStatistics_RungSchema: GenEnum<RecoveryStatistics_Rung> = /
  */
 export type ImageOptions = Message<"camapi.v1.ImageOptions"> & {
   /**
-   * The format. Default JPEG. One the camera does not offer is refused as UNSUPPORTED.
+   * The format. Default JPEG. One the camera does not offer is refused as UNSUPPORTED, as is a JPEG
+   * of more than 65500 pixels a side.
    *
    * @generated from field: camapi.v1.ImageOptions.Format format = 1;
    */
@@ -582,16 +583,16 @@ export type ImageOptions = Message<"camapi.v1.ImageOptions"> & {
   qualityPercent?: number | undefined;
 
   /**
-   * The widest the picture may be, in pixels, 1..65535. The aspect is kept; a picture is never
-   * enlarged. Default: no limit. Must be unset for RAW.
+   * The widest the picture may be, in pixels, 1..65535, as stored and as it stands. The aspect is
+   * kept; a picture is never enlarged. Default: no limit. Must be unset for RAW.
    *
    * @generated from field: optional int32 max_width_px = 3;
    */
   maxWidthPx?: number | undefined;
 
   /**
-   * The highest the picture may be, in pixels, 1..65535. The aspect is kept; a picture is never
-   * enlarged. Default: no limit. Must be unset for RAW.
+   * The highest the picture may be, in pixels, 1..65535, as stored and as it stands. The aspect is
+   * kept; a picture is never enlarged. Default: no limit. Must be unset for RAW.
    *
    * @generated from field: optional int32 max_height_px = 4;
    */
@@ -821,7 +822,8 @@ export const Capture_StateSchema: GenEnum<Capture_State> = /*@__PURE__*/
   enumDesc(file_camapi_v1_camera, 7, 0);
 
 /**
- * A picture's description.
+ * A picture's description. A JPEG that the camera made itself and nobody asked to change stays as it
+ * is, and may say in its EXIF how it is to be turned; all others stand upright.
  *
  * @generated from message camapi.v1.CaptureImage
  */
@@ -891,14 +893,14 @@ export type CapturePart = Message<"camapi.v1.CapturePart"> & {
   mimeType: string;
 
   /**
-   * Width in pixels. 0: unknown (some raw files).
+   * Width in pixels, as stored. 0: unknown (some raw files).
    *
    * @generated from field: int32 width_px = 3;
    */
   widthPx: number;
 
   /**
-   * Height in pixels. 0: unknown (some raw files).
+   * Height in pixels, as stored. 0: unknown (some raw files).
    *
    * @generated from field: int32 height_px = 4;
    */
@@ -1278,21 +1280,22 @@ export type LiveFrame = Message<"camapi.v1.LiveFrame"> & {
   mimeType: string;
 
   /**
-   * Width in pixels.
+   * Width in pixels, as stored.
    *
    * @generated from field: int32 width_px = 4;
    */
   widthPx: number;
 
   /**
-   * Height in pixels.
+   * Height in pixels, as stored.
    *
    * @generated from field: int32 height_px = 5;
    */
   heightPx: number;
 
   /**
-   * The encoded picture.
+   * The encoded picture. A JPEG that the camera made itself and nobody asked to change may say in its
+   * EXIF how it is to be turned; all others stand upright.
    *
    * @generated from field: bytes data = 6;
    */

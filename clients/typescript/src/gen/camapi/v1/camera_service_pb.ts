@@ -401,16 +401,16 @@ export type LiveViewRequest = Message<"camapi.v1.LiveViewRequest"> & {
   maxFps?: number | undefined;
 
   /**
-   * The widest a frame may be, in pixels, 1..65535. The aspect is kept; a frame is never enlarged.
-   * Default: no limit.
+   * The widest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
+   * frame is never enlarged. Default: no limit but that of a JPEG, 65500.
    *
    * @generated from field: optional int32 max_width_px = 3;
    */
   maxWidthPx?: number | undefined;
 
   /**
-   * The highest a frame may be, in pixels, 1..65535. The aspect is kept; a frame is never enlarged.
-   * Default: no limit.
+   * The highest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
+   * frame is never enlarged. Default: no limit but that of a JPEG, 65500.
    *
    * @generated from field: optional int32 max_height_px = 4;
    */
@@ -492,16 +492,16 @@ export type GetFrameRequest = Message<"camapi.v1.GetFrameRequest"> & {
   maxAge?: Duration | undefined;
 
   /**
-   * The widest the frame may be, in pixels, 1..65535. The aspect is kept; a frame is never
-   * enlarged. Default: no limit.
+   * The widest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
+   * a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
    *
    * @generated from field: optional int32 max_width_px = 3;
    */
   maxWidthPx?: number | undefined;
 
   /**
-   * The highest the frame may be, in pixels, 1..65535. The aspect is kept; a frame is never
-   * enlarged. Default: no limit.
+   * The highest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
+   * a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
    *
    * @generated from field: optional int32 max_height_px = 4;
    */

@@ -1,0 +1,51 @@
+"""A picture's colour profile (ICC): without it, the same numbers are other colours.
+
+It goes with the pixels into whatever they are encoded as: a JPEG has it in segments of up to 64 KB
+each, a PNG in a chunk.
+"""
+
+import struct
+import zlib
+
+from camsvc.images import jpeg
+from camsvc.images.jpeg import Jpeg
+
+_NAME = b"ICC_PROFILE\0"
+_LONGEST = 0xFFFF - 2 - len(_NAME) - 2
+_COLOURS = {1: b"GRAY", 3: b"RGB "}
+"""By the components of a picture, what its profile has to be for. That of a CMYK picture is of no
+use: its pixels leave the decoder as RGB."""
+
+
+def profile(data: bytes, found: Jpeg) -> bytes:
+    """Return the profile of a JPEG's pixels as they are decoded; empty where there is none."""
+    parts = {}
+    for segment in found.header:
+        body = data[segment.begin + 4 : segment.end]
+        if segment.marker == jpeg.APP2 and body.startswith(_NAME) and len(body) > len(_NAME) + 2:
+            parts[body[len(_NAME)]] = body[len(_NAME) + 2 :]
+    whole = b"".join(parts[number] for number in sorted(parts))
+    is_whole = whole[36:40] == b"acsp" and len(whole) == int.from_bytes(whole[:4], "big")
+    return whole if is_whole and whole[16:20] == _COLOURS.get(found.components) else b""
+
+
+def into_jpeg(encoded: bytes | memoryview, profile: bytes) -> bytes:
+    """Return a JPEG of ours with a profile, behind its JFIF header."""
+    parts = [profile[at : at + _LONGEST] for at in range(0, len(profile), _LONGEST)]
+    segments = [
+        struct.pack(">HH", jpeg.APP2, len(_NAME) + len(part) + 4)
+        + _NAME
+        + bytes([number, len(parts)])
+        + part
+        for number, part in enumerate(parts, start=1)
+    ]
+    place = next(jpeg.segments(encoded)).end
+    return b"".join([encoded[:place], *segments, encoded[place:]])
+
+
+def into_png(encoded: bytes | memoryview, profile: bytes) -> bytes:
+    """Return a PNG of ours with a profile, behind its header."""
+    place = len(b"\x89PNG\r\n\x1a\n") + 12 + 13
+    body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return b"".join([encoded[:place], chunk, encoded[place:]])
