@@ -13,12 +13,14 @@ be an end marker (one in 250, where those data are random). Decoders show such a
 damaged part, and most say nothing.
 """
 
+import functools
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from types import MappingProxyType
+from typing import NamedTuple
 
+from camsvc.images import scan
 from camsvc.model.errors import DriverError
 
 APP0, APP1, APP2, SOS = 0xFFE0, 0xFFE1, 0xFFE2, 0xFFDA
@@ -41,11 +43,12 @@ _SEGMENTS = {*_PROCESSES, *range(APP0, APP0 + 16), SOS, DHT, _DAC, _DQT, _DNL, _
 
 _MARKER = re.compile(rb"\xff+([^\xff\x00])")
 """With the fill bytes that may stand before it."""
-_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff])")
-"""Where 0xFF is a picture's own byte, 0 follows it."""
+_HEAD = struct.Struct(">HH")
+"""A segment's marker and length."""
 _RESTARTS = bytes(range(0xD0, 0xD8))
 
 _QUANTISATION = 0x100
+_CUT = "ends in the middle"
 
 
 class Segment(NamedTuple):
@@ -56,8 +59,7 @@ class Segment(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Jpeg:
+class Jpeg(NamedTuple):
     """A whole JPEG's first picture. Its size is that of the pixels as stored."""
 
     width_px: int
@@ -67,10 +69,13 @@ class Jpeg:
     """Of a sample."""
     components: int
     """1: grey; 3: colour; 4: CMYK or its like."""
-    frame: Segment
-    """Its header: the length, the bits, the height, the width ..."""
     header: tuple[Segment, ...]
     """All segments up to the first scan's header, which is the last of them."""
+
+    @property
+    def frame(self) -> Segment:
+        """The frame's header: its length, the bits of a sample, the height, the width ..."""
+        return next(segment for segment in self.header if segment.marker in _PROCESSES)
 
 
 def segments(data: bytes | memoryview, at: int = 2) -> Iterator[Segment]:
@@ -79,14 +84,14 @@ def segments(data: bytes | memoryview, at: int = 2) -> Iterator[Segment]:
     A segment's end may lie behind that of the data.
     """
     marker = 0
-    while marker != SOS and (found := _MARKER.match(data, at)):
-        begin, marker = found.end() - 2, 0xFF00 | found[1][0]
-        if marker not in _SEGMENTS or begin + 4 > len(data):
+    while marker != SOS and at + 4 <= len(data):
+        marker, length = _HEAD.unpack_from(data, at)
+        if marker == 0xFFFF and (found := _MARKER.match(data, at)) and found.end() + 2 <= len(data):
+            at = found.end() - 2
+            marker, length = _HEAD.unpack_from(data, at)
+        if marker not in _SEGMENTS or length < 2:
             return
-        (length,) = struct.unpack_from(">H", data, begin + 2)
-        if length < 2:
-            return
-        at = begin + 2 + length
+        begin, at = at, at + 2 + length
         yield Segment(marker, begin, at)
 
 
@@ -107,7 +112,15 @@ def read(data: bytes) -> Jpeg:
     """
     if not data.startswith(b"\xff\xd8"):
         raise DriverError("corrupt picture: the camera's data is not a JPEG")
-    return _Walk(data).jpeg()
+    try:
+        return _walk(data)
+    except _Damaged as why:
+        text = f"corrupt picture: the JPEG of {len(data)} bytes {why}"
+        raise DriverError(text) from None
+
+
+class _Damaged(Exception):
+    """Says what is wrong, as the end of a sentence."""
 
 
 class _Component(NamedTuple):
@@ -118,162 +131,180 @@ class _Component(NamedTuple):
     tq: int
 
 
-class _Damaged(Exception):
-    """A segment does not say what one of its kind has to."""
+class _Said(NamedTuple):
+    """What the segments have said so far."""
+
+    process: str = ""
+    bits: int = 0
+    width: int = 0
+    height: int = 0
+    components: Mapping[int, _Component] = MappingProxyType({})
+    shown: frozenset[int] = frozenset()
+    """Components of which there was a scan."""
+    tables: frozenset[int] = frozenset()
+    """Of Huffman codes by class and number; of quantisation, from `_QUANTISATION` on."""
+    interval: int = 0
+    """MCUs between two restart markers; 0: there are none."""
+    mcus: int = 0
+    """Of the last scan."""
 
 
-class _Walk:
-    """One walk, with what the segments have said so far."""
+def _walk(data: bytes) -> Jpeg:
+    header, at = _find_segments(data, 2)
+    said, part = _read_header(data[:at]), header
+    while part and part[-1].marker == SOS:
+        begin = _pass_scan(data, at, said)
+        part, at = _find_segments(data, begin)
+        said = _read_segments(said, data[:at], begin)
+    _require_end(data, at)
+    if not said.width or not said.height:
+        raise _Damaged(f"has a size of {said.width} x {said.height}")
+    if missing := said.components.keys() - said.shown:
+        raise _Damaged(f"lacks {len(missing)} of its {len(said.components)} components")
+    count = len(said.components)
+    return Jpeg(said.width, said.height, said.process, said.bits, count, header)
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._process, self._bits, self._width, self._height = "", 0, 0, 0
-        self._components: dict[int, _Component] = {}
-        self._shown: set[int] = set()
-        """Components of which there was a scan."""
-        self._tables: set[int] = set()
-        """Of Huffman codes by class and number; of quantisation, from `_QUANTISATION` on."""
-        self._interval = 0
-        """MCUs between two restart markers; 0: there are none."""
-        self._mcus = 0
-        """Of the last scan."""
 
-    def jpeg(self) -> Jpeg:
-        """Walk to the end."""
-        at, seen, scan = 2, list[Segment](), 0
-        while segment := next(segments(self._data, at), None):
-            at = segment.end
-            if at > len(self._data):
-                self._refuse("ends in the middle")
-            seen.append(segment)
-            try:
-                self._take(segment.marker, self._data[segment.begin + 4 : at])
-            except (_Damaged, struct.error, LookupError):
-                self._refuse(f"is damaged in the segment at byte {segment.begin}")
-            if segment.marker == SOS:
-                scan = scan or len(seen)
-                at = self._scan_end(at)
-        self._require_end(at)
-        if not self._width or not self._height:
-            self._refuse(f"has a size of {self._width} x {self._height}")
-        if missing := self._components.keys() - self._shown:
-            self._refuse(f"lacks {len(missing)} of its {len(self._components)} components")
-        size, count = (self._width, self._height), len(self._components)
-        frame = next(part for part in seen if part.marker in _PROCESSES)
-        return Jpeg(*size, self._process, self._bits, count, frame, tuple(seen[:scan]))
+def _find_segments(data: bytes, at: int) -> tuple[tuple[Segment, ...], int]:
+    """Return the segments from `at` on, and where they end."""
+    found = tuple(segments(data, at))
+    end = found[-1].end if found else at
+    if end > len(data):
+        raise _Damaged(_CUT)
+    return found, end
 
-    def _take(self, marker: int, body: bytes) -> None:
-        """Remember what a segment says.
 
-        Raises:
-            _Damaged, struct.error, LookupError: that is not what one of its kind has to.
-        """
-        if marker in _PROCESSES:
-            self._take_frame(marker, body)
-        elif marker == SOS:
-            self._take_scan(body)
-        elif marker in (DHT, _DQT):
-            self._take_tables(marker, body)
-        elif marker == _DRI:
-            (self._interval,) = struct.unpack(">H", body)
-        elif marker == _DNL:
-            self._height = self._height or struct.unpack(">H", body)[0]
+@functools.lru_cache(maxsize=4)
+def _read_header(header: bytes) -> _Said:
+    """Return what a header says. Those of a live view's frames are all the same."""
+    return _read_segments(_Said(), header, 2)
 
-    def _take_frame(self, marker: int, body: bytes) -> None:
-        self._bits, self._height, self._width, count = struct.unpack_from(">BHHB", body)
-        parts = list(struct.iter_unpack("BBB", body[6:]))
-        found = {number: _Component(hv >> 4, hv & 15, tq) for number, hv, tq in parts}
-        sampled = all(1 <= c.h <= 4 and 1 <= c.v <= 4 for c in found.values())
-        if self._process or not sampled or not 0 < len(found) == len(parts) == count:
-            raise _Damaged
-        self._process, self._components = _PROCESSES[marker], found
 
-    def _take_tables(self, marker: int, body: bytes) -> None:
-        at = 0
-        while at < len(body):
-            kind = body[at]
-            if marker == DHT:
-                self._tables.add(kind)
-                at += 17 + sum(body[at + 1 : at + 17])
-            else:
-                self._tables.add(_QUANTISATION | kind & 15)
-                at += 65 if kind < 16 else 129
-        if at != len(body):
-            raise _Damaged
+def _read_segments(said: _Said, data: bytes, at: int) -> _Said:
+    """Return what has been said after the segments from `at` on."""
+    for segment in segments(data, at):
+        body = data[segment.begin + 4 : segment.end]
+        try:
+            said = _read_segment(said, segment.marker, body)
+        except (struct.error, LookupError, ValueError):
+            raise _Damaged(f"is damaged in the segment at byte {segment.begin}") from None
+    return said
 
-    def _take_scan(self, body: bytes) -> None:
-        if not self._process:
-            self._refuse("has no frame header")
-        tables = dict(zip(body[1:-3:2], body[2:-3:2], strict=False))
-        components = [self._components[number] for number in tables]
-        if not components or not len(body) - 4 == 2 * body[0] == 2 * len(tables):
-            raise _Damaged
-        if not self._needed(tables, components, body[-3:]) <= self._tables:
-            self._refuse("lacks tables that it is coded by")
-        self._shown |= tables.keys()
-        self._mcus = self._count_mcus(components)
 
-    def _needed(
-        self, tables: Mapping[int, int], components: Sequence[_Component], scan: bytes
-    ) -> set[int]:
-        """Return the tables that a scan is coded by, as `_tables` has them.
+def _read_segment(said: _Said, marker: int, body: bytes) -> _Said:
+    """Return what has been said after one more segment.
 
-        A baseline picture without any for Huffman codes is coded by the standard's.
-        """
-        _, last, bits = scan
-        quantisation = {_QUANTISATION | component.tq for component in components}
-        dc = {table >> 4 for table in tables.values()}
-        ac = {0x10 | table & 15 for table in tables.values()}
-        match self._process:
-            case "baseline" if all(table >= _QUANTISATION for table in self._tables):
-                return quantisation
-            case "baseline" | "extended":
-                return quantisation | dc | ac
-            case "progressive":
-                return quantisation | (ac if last else set() if bits >> 4 else dc)
-            case "lossless":
-                return dc
-        return set()
+    Raises:
+        struct.error, LookupError, ValueError: it is not as one of its kind has to be.
+    """
+    if marker in _PROCESSES:
+        return _read_frame(said, marker, body)
+    if marker == SOS:
+        return _read_scan(said, body)
+    if marker in (DHT, _DQT):
+        return said._replace(tables=said.tables | _read_tables(marker, body))
+    if marker == _DRI:
+        return said._replace(interval=struct.unpack(">H", body)[0])
+    if marker == _DNL:
+        return said._replace(height=said.height or struct.unpack(">H", body)[0])
+    return said
 
-    def _count_mcus(self, components: Sequence[_Component]) -> int:
-        """Return how many MCUs a scan of these components has."""
-        unit = 1 if "lossless" in self._process else 8
-        h_most = max(component.h for component in self._components.values())
-        v_most = max(component.v for component in self._components.values())
-        if len(components) > 1:
-            return -(-self._width // (unit * h_most)) * -(-self._height // (unit * v_most))
-        (only,) = components
-        width, height = -(-self._width * only.h // h_most), -(-self._height * only.v // v_most)
-        return -(-width // unit) * -(-height // unit)
 
-    def _scan_end(self, at: int) -> int:
-        """Return where the marker is that ends a scan's bytes."""
-        restarts = bytearray()
-        for found in _MARKER_IN_SCAN.finditer(self._data, at):
-            if not 0xD0 <= found[1][0] <= 0xD7:
-                break
-            restarts += found[1]
-            at = found.end()
+def _read_frame(said: _Said, marker: int, body: bytes) -> _Said:
+    bits, height, width, count = struct.unpack_from(">BHHB", body)
+    parts = list(struct.iter_unpack("BBB", body[6:]))
+    found = {number: _Component(hv >> 4, hv & 15, tq) for number, hv, tq in parts}
+    sampled = all(1 <= c.h <= 4 and 1 <= c.v <= 4 for c in found.values())
+    if said.process or not sampled or not 0 < len(found) == len(parts) == count:
+        raise ValueError
+    return said._replace(
+        process=_PROCESSES[marker], bits=bits, width=width, height=height, components=found
+    )
+
+
+def _read_tables(marker: int, body: bytes) -> set[int]:
+    found, at = set(), 0
+    while at < len(body):
+        kind = body[at]
+        if marker == DHT:
+            found.add(kind)
+            at += 17 + sum(body[at + 1 : at + 17])
         else:
-            self._refuse("ends in the middle")
-        count = (self._mcus - 1) // self._interval if self._interval else 0
-        if at == found.start() and len(restarts) == count + 1:
-            count += 1  # Many encoders write one behind the last interval; no decoder minds.
-        if self._height and restarts != (_RESTARTS * (count // 8 + 1))[:count]:
-            self._refuse(f"has {len(restarts)} restart markers in a scan, not {count} in order")
-        return found.start()
+            found.add(_QUANTISATION | kind & 15)
+            at += 65 if kind < 16 else 129
+    if at != len(body):
+        raise ValueError
+    return found
 
-    def _require_end(self, at: int) -> None:
-        """Go on only where the picture ends."""
-        found = _MARKER.match(self._data, at)
-        marker = found[1][0] if found else 0
-        if marker == _EOI:
-            return
-        if marker == _SOI:
-            self._refuse(f"ends in the middle, where another one begins, at byte {at}")
-        if not found or (0xFF00 | marker in _SEGMENTS and found.end() + 2 > len(self._data)):
-            self._refuse("ends in the middle")
-        self._refuse(f"is damaged at byte {at}")
 
-    def _refuse(self, why: str) -> NoReturn:
-        raise DriverError(f"corrupt picture: the JPEG of {len(self._data)} bytes {why}")
+def _read_scan(said: _Said, body: bytes) -> _Said:
+    if not said.process:
+        raise _Damaged("has no frame header")
+    tables = dict(zip(body[1:-3:2], body[2:-3:2], strict=False))
+    components = [said.components[number] for number in tables]
+    if not components or not len(body) - 4 == 2 * body[0] == 2 * len(tables):
+        raise ValueError
+    if not _needed(said, tables, components, body[-3:]) <= said.tables:
+        raise _Damaged("lacks tables that it is coded by")
+    return said._replace(shown=said.shown | tables.keys(), mcus=_count_mcus(said, components))
+
+
+def _needed(
+    said: _Said, tables: Mapping[int, int], components: Sequence[_Component], range_: bytes
+) -> set[int]:
+    """Return the tables that a scan is coded by, as `_Said` has them.
+
+    A baseline picture without any for Huffman codes is coded by the standard's.
+    """
+    _, last, bits = range_
+    quantisation = {_QUANTISATION | component.tq for component in components}
+    dc = {table >> 4 for table in tables.values()}
+    ac = {0x10 | table & 15 for table in tables.values()}
+    match said.process:
+        case "baseline" if all(table >= _QUANTISATION for table in said.tables):
+            return quantisation
+        case "baseline" | "extended":
+            return quantisation | dc | ac
+        case "progressive":
+            return quantisation | (ac if last else set() if bits >> 4 else dc)
+        case "lossless":
+            return dc
+    return set()
+
+
+def _count_mcus(said: _Said, components: Sequence[_Component]) -> int:
+    """Return how many MCUs a scan of these components has."""
+    unit = 1 if "lossless" in said.process else 8
+    h_most = max(component.h for component in said.components.values())
+    v_most = max(component.v for component in said.components.values())
+    if len(components) > 1:
+        return -(-said.width // (unit * h_most)) * -(-said.height // (unit * v_most))
+    (only,) = components
+    width, height = -(-said.width * only.h // h_most), -(-said.height * only.v // v_most)
+    return -(-width // unit) * -(-height // unit)
+
+
+def _pass_scan(data: bytes, at: int, said: _Said) -> int:
+    """Return where the marker is that ends a scan's bytes."""
+    end, restarts = scan.end(data, at)
+    if end < 0:
+        raise _Damaged(_CUT)
+    count = (said.mcus - 1) // said.interval if said.interval else 0
+    if len(restarts) == count + 1 and data[end - 2 : end] == b"\xff" + restarts[-1:]:
+        count += 1  # Many encoders write one behind the last interval; no decoder minds.
+    if said.height and restarts != (_RESTARTS * (count // 8 + 1))[:count]:
+        raise _Damaged(f"has {len(restarts)} restart markers in a scan, not {count} in order")
+    return end
+
+
+def _require_end(data: bytes, at: int) -> None:
+    """Refuse a picture that does not end at `at`."""
+    found = _MARKER.match(data, at)
+    marker = found[1][0] if found else 0
+    if marker == _EOI:
+        return
+    if marker == _SOI:
+        raise _Damaged(f"{_CUT}, where another one begins, at byte {at}")
+    if not found or (0xFF00 | marker in _SEGMENTS and found.end() + 2 > len(data)):
+        raise _Damaged(_CUT)
+    raise _Damaged(f"is damaged at byte {at}")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from camsvc.images import jpeg
+from camsvc.images import jpeg, scan
 from camsvc.model.errors import DriverError
 from tests.support import jpegs
 from tests.support.jpegs import HEIGHT, KINDS, TRAILERS, WIDTH
@@ -131,6 +131,17 @@ def test_segments_are_found_behind_fill_bytes() -> None:
     plain = [(part.marker, data[part.begin : part.end]) for part in jpeg.segments(data)]
     data = jpegs.filled(data, [2])
     assert [(part.marker, data[part.begin : part.end]) for part in jpeg.segments(data)] == plain
+
+
+def test_without_numpy_a_scan_ends_at_the_same_place() -> None:
+    """Some drivers have it not loaded; across the bounds of what is looked at together, too."""
+    for whole in KINDS.values():
+        for data in (whole, jpegs.filled(whole, [2, 0, 1])):
+            at = data.index(b"\xff\xda") + 14
+            ends = {scan.end(data, at, at_once) for at_once in (7, 64, 1 << 19)}
+            assert ends == {scan.end_without_numpy(data, at)}
+            cut = data[: ends.pop()[0]]
+            assert scan.end(cut, at)[0] == scan.end_without_numpy(cut, at)[0] == -1
 
 
 @pytest.mark.timed
