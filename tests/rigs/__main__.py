@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.rigs.gphoto2 import rig as gphoto2
 from tests.rigs.picamera2 import build as picamera2
+from tests.rigs.pictures import rig as pictures
 from tests.rigs.rtsp import rig as rtsp
 from tests.rigs.running import RigMissing, reason
 from tests.rigs.v4l2 import packages as v4l2
@@ -28,8 +29,9 @@ def made(make: Callable[[], Path]) -> bool:
     return True
 
 
+_RIGS = (gphoto2.compiled, picamera2.build, rtsp.built, v4l2.unpacked, pictures.fetched)
+
 if __name__ == "__main__":
     with ThreadPoolExecutor() as pool:
-        rigs = (gphoto2.compiled, picamera2.build, rtsp.built, v4l2.unpacked)
-        all_made = all(list(pool.map(made, rigs)))
+        all_made = all(list(pool.map(made, _RIGS)))
     sys.exit(not all_made and left_out.refused())
