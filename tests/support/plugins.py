@@ -62,6 +62,25 @@ class EncodedCamera(Driver):
         pass
 
 
+class FileCamera(EncodedCamera):
+    """Delivers the JPEG in the file of its setting `picture`, as it is at that moment."""
+
+    name = "file"
+
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
+        self._picture = Path(str(settings["picture"]))
+
+    def open(self) -> DeviceInfo:
+        return replace(super().open(), formats=["JPEG", "PNG"])
+
+    def capture(self, shot: Shot) -> Frame:
+        return replace(super().capture(shot), encoded=self._picture.read_bytes())
+
+    def read(self) -> Frame:
+        return replace(super().read(), encoded=self._picture.read_bytes())
+
+
 class TalkativeCamera(EncodedCamera):
     """Its library writes a few hundred lines to stderr for each picture."""
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.drivers.simulated.test_picture import TestPicture, read_number
-from camsvc.images import codec
-from camsvc.model.errors import DriverError
+from camsvc.images import codec, jpeg
+from camsvc.model.errors import DriverError, Unsupported
 from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support.videos import psnr
 
@@ -186,3 +186,35 @@ def test_a_still_as_png_is_one_whatever_the_camera_delivers(
     assert pixels is not None
     assert pixels.shape == (output.height_px, output.width_px, 3)
     assert output.width_px == (width or WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("at", "byte", "kind"),
+    [(1, 0xC3, "lossless coding"), (1, 0xCB, "arithmetic lossless coding"), (4, 12, "12 bits")],
+)
+def test_what_no_decoder_here_reads_is_kept_and_told(at: int, byte: int, kind: str) -> None:
+    """Nothing is wrong with the camera: its file is whole."""
+    data = bytearray(encoded())
+    data[jpeg.read(bytes(data)).frame.begin + at] = byte
+    frame = of_jpeg(bytes(data))
+    assert codec.finish(frame, Shot())[0] is frame.encoded
+    for shot in (Shot("PNG"), Shot(max_width_px=300), Shot(quality_percent=50)):
+        with pytest.raises(Unsupported, match=f"{kind}.* only be had as it is"):
+            codec.finish(frame, shot)
+
+
+def test_what_is_damaged_between_its_markers_may_not_be_decoded() -> None:
+    """That may pass: it is no limit of the format."""
+    data = encoded(16, 16)
+    tables = [part for part in jpeg.segments(data) if part.marker == jpeg.DHT]
+    counts = tables[0].begin + 5
+    damaged = data[:counts] + b"\x0c" + bytes(15) + data[counts + 16 :]
+    with pytest.raises(DriverError, match="cannot be decoded"):
+        codec.finish(of_jpeg(damaged), Shot("PNG"))
+
+
+@pytest.mark.parametrize("limit", [None, 65_535])
+def test_live_frames_are_no_larger_than_a_jpeg_can_be(limit: int | None) -> None:
+    frame = Frame(1, pixels=np.zeros((4, 65_501, 3), np.uint8))
+    output, data = sole(frame, LiveVariant(1, max_width_px=limit))
+    assert output.width_px == decoded(data).shape[1] == codec.LARGEST_JPEG_PX
