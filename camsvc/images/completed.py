@@ -7,7 +7,7 @@ of 0, given behind the first scan instead (DNL), nearly no program reads.
 
 import struct
 
-from camsvc.images import jpeg
+from camsvc.images import jpeg, segments
 from camsvc.images.jpeg import Jpeg
 
 _DC = bytes(range(12))
@@ -31,7 +31,7 @@ _TABLES = (
     (b"\x11", "00020102040403040705040400010277", bytes.fromhex(_AC_CHROMA)),
 )
 _BODY = b"".join(number + bytes.fromhex(counts) + codes for number, counts, codes in _TABLES)
-STANDARD_TABLES = struct.pack(">HH", jpeg.DHT, len(_BODY) + 2) + _BODY
+STANDARD_TABLES = struct.pack(">HH", segments.DHT, len(_BODY) + 2) + _BODY
 """A segment with all four."""
 
 
@@ -43,7 +43,7 @@ def read(data: bytes) -> tuple[bytes, Jpeg]:
     """
     found = jpeg.read(data)
     scan, lines = found.header[-1].begin, found.frame.begin + 5
-    if found.process == "baseline" and all(part.marker != jpeg.DHT for part in found.header):
+    if found.process == "baseline" and all(part.marker != segments.DHT for part in found.header):
         data = data[:scan] + STANDARD_TABLES + data[scan:]
     if data[lines : lines + 2] == b"\0\0":
         data = data[:lines] + found.height_px.to_bytes(2, "big") + data[lines + 2 :]

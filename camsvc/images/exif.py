@@ -17,7 +17,7 @@ from enum import IntEnum
 from types import ModuleType
 
 from camsvc import __version__
-from camsvc.images import jpeg, orientation
+from camsvc.images import orientation, segments
 from camsvc.model.values import ControlValue, DeviceInfo, Frame
 
 NO_PILLOW = (
@@ -115,7 +115,7 @@ def tagged(
     body = _body(tiff, frame, device, controls, {"labels": labels} if labels else {})
     if len(body) > _LONGEST:
         body = _body(tiff, frame, device, controls, {"labels_omitted": True})
-    segment = struct.pack(">HH", jpeg.APP1, len(body) + 2) + body
+    segment = struct.pack(">HH", segments.APP1, len(body) + 2) + body
     return [whole[:place], memoryview(segment), whole[place:]]
 
 
@@ -128,13 +128,13 @@ def _place(data: memoryview) -> tuple[int, memoryview | None]:
     if bytes(data[:2]) != b"\xff\xd8":
         return 0, None
     place = 2
-    for segment in jpeg.segments(data):
+    for segment in segments.find(data):
         marker, at, end = segment
-        if marker == jpeg.SOS:
+        if marker == segments.SOS:
             return place, None
         if orientation.is_exif(data, segment):
             return place, data[at:end]
-        if marker == jpeg.APP0 and at == place:
+        if marker == segments.APP0 and at == place:
             place = end
     return 0, None
 

@@ -7,7 +7,7 @@ each, a PNG in a chunk.
 import struct
 import zlib
 
-from camsvc.images import jpeg
+from camsvc.images import segments
 from camsvc.images.jpeg import Jpeg
 
 _NAME = b"ICC_PROFILE\0"
@@ -21,9 +21,10 @@ def profile(data: bytes, found: Jpeg) -> bytes:
     """Return the profile of a JPEG's pixels as they are decoded; empty where there is none."""
     parts = {}
     for segment in found.header:
-        body = data[segment.begin + 4 : segment.end]
-        if segment.marker == jpeg.APP2 and body.startswith(_NAME) and len(body) > len(_NAME) + 2:
-            parts[body[len(_NAME)]] = body[len(_NAME) + 2 :]
+        number = segment.begin + 4 + len(_NAME)
+        is_part = segment.marker == segments.APP2 and data[segment.begin + 4 : number] == _NAME
+        if is_part and number + 2 < segment.end:
+            parts[data[number]] = data[number + 2 : segment.end]
     whole = b"".join(parts[number] for number in sorted(parts))
     is_whole = whole[36:40] == b"acsp" and len(whole) == int.from_bytes(whole[:4], "big")
     return whole if is_whole and whole[16:20] == _COLOURS.get(found.components) else b""
@@ -32,15 +33,12 @@ def profile(data: bytes, found: Jpeg) -> bytes:
 def into_jpeg(encoded: bytes | memoryview, profile: bytes) -> bytes:
     """Return a JPEG of ours with a profile, behind its JFIF header."""
     parts = [profile[at : at + _LONGEST] for at in range(0, len(profile), _LONGEST)]
-    segments = [
-        struct.pack(">HH", jpeg.APP2, len(_NAME) + len(part) + 4)
-        + _NAME
-        + bytes([number, len(parts)])
-        + part
-        for number, part in enumerate(parts, start=1)
-    ]
-    place = next(jpeg.segments(encoded)).end
-    return b"".join([encoded[:place], *segments, encoded[place:]])
+    pieces = []
+    for number, part in enumerate(parts, start=1):
+        head = struct.pack(">HH", segments.APP2, 2 + len(_NAME) + 2 + len(part))
+        pieces += [head, _NAME, bytes([number, len(parts)]), part]
+    place = next(segments.find(encoded)).end
+    return b"".join([encoded[:place], *pieces, encoded[place:]])
 
 
 def into_png(encoded: bytes | memoryview, profile: bytes) -> bytes:

@@ -9,8 +9,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from camsvc.images import jpeg
-from camsvc.images.jpeg import Jpeg, Segment
+from camsvc.images import segments
+from camsvc.images.jpeg import Jpeg
+from camsvc.images.segments import Segment
 
 UPRIGHT = 1
 EXIF = b"Exif\0\0"
@@ -32,7 +33,7 @@ class _Entry(NamedTuple):
 def is_exif(data: bytes | memoryview, segment: Segment) -> bool:
     """Whether a segment of a JPEG holds EXIF."""
     at = segment.begin + 4
-    return segment.marker == jpeg.APP1 and bytes(data[at : at + len(EXIF)]) == EXIF
+    return segment.marker == segments.APP1 and bytes(data[at : at + len(EXIF)]) == EXIF
 
 
 def of(data: bytes, found: Jpeg) -> int:

@@ -12,7 +12,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
 from PIL import Image
 
-from camsvc.images import jpeg
+from camsvc.images import jpeg, segments
 from tests.support import jpegs, noise, plugins
 from tests.support.history import PNG, download
 from tests.support.jpegs import HEIGHT, KINDS, SRGB, TRAILERS, WIDTH
@@ -116,7 +116,7 @@ async def test_one_that_was_cut_is_refused_though_a_whole_one_follows(rig: Rig) 
 
 
 async def test_motion_jpeg_is_kept_and_shown_with_its_tables(rig: Rig) -> None:
-    tables = [part for part in jpeg.segments(OWN) if part.marker == jpeg.DHT]
+    tables = [part for part in segments.find(OWN) if part.marker == segments.DHT]
     bare = OWN[: tables[0].begin] + OWN[tables[-1].end :]
     rig.take(bare)
     still = await rig.still()

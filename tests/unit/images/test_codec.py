@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.drivers.simulated.test_picture import TestPicture, read_number
-from camsvc.images import codec, jpeg
+from camsvc.images import codec, jpeg, segments
 from camsvc.model.errors import DriverError, Unsupported
 from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support.videos import psnr
@@ -206,7 +206,7 @@ def test_what_no_decoder_here_reads_is_kept_and_told(at: int, byte: int, kind: s
 def test_what_is_damaged_between_its_markers_may_not_be_decoded() -> None:
     """That may pass: it is no limit of the format."""
     data = encoded(16, 16)
-    tables = [part for part in jpeg.segments(data) if part.marker == jpeg.DHT]
+    tables = [part for part in segments.find(data) if part.marker == segments.DHT]
     counts = tables[0].begin + 5
     damaged = data[:counts] + b"\x0c" + bytes(15) + data[counts + 16 :]
     with pytest.raises(DriverError, match="cannot be decoded"):

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from camsvc.images import codec, completed, jpeg
+from camsvc.images import codec, completed, jpeg, segments
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Frame, LiveVariant, Shot
 from tests.support import jpegs
@@ -35,7 +35,7 @@ def same(one: bytes, other: bytes) -> bool:
 def in_order(data: bytes) -> list[bytes]:
     """Return the tables of a JPEG, in the order of their numbers."""
     whole = b"".join(
-        data[at + 4 : end] for marker, at, end in jpeg.segments(data) if marker == jpeg.DHT
+        data[at + 4 : end] for marker, at, end in segments.find(data) if marker == segments.DHT
     )
     found = {}
     while whole:
@@ -81,7 +81,7 @@ def test_tables_are_there_wherever_the_picture_goes() -> None:
 def test_only_a_baseline_picture_without_any_table_gets_them(kind: str) -> None:
     """Of a progressive one they would be wrong; where one is there, the others are lost."""
     data = KINDS[kind]
-    tables = [part for part in jpeg.read(data).header if part.marker == jpeg.DHT]
+    tables = [part for part in jpeg.read(data).header if part.marker == segments.DHT]
     first = tables[0]
     without = data[: first.begin] + data[first.end :]
     with pytest.raises(DriverError, match="lacks tables"):
