@@ -1,5 +1,7 @@
 """Whatever the camera does, its viewers' stream lives: told at once, then shown what is new."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -8,10 +10,13 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 
 from tests.conftest import StartService
+from tests.rpc.test_hot_plug import Plug
+from tests.support import plugins
 from tests.support.live import Status, Watcher, assert_numbers_rise, gaps_s, number_in
 from tests.support.pictures import number
 from tests.support.scenes import Table, camera, fault
 from tests.support.service import CALL_S, Service
+from tests.support.timing import timing
 from tests.support.waiting import until
 
 AT = 15
@@ -19,6 +24,8 @@ STALL_S = 0.8
 BAD_RUN_S = 1.0
 """What four bad frames in a row cost, as the pause after each grows."""
 SLACK_S = 0.5
+NOTICED_S = 1.0
+"""Promised, beside the stall time-out, however often stills are taken."""
 FOR_EVER = 0
 
 SILENT = ("hang", "hang_gil", "slow")
@@ -70,6 +77,45 @@ async def test_viewers_are_told_that_it_recovers_and_then_see_it_again(
     shown = (await service.camera()).camera
     assert not shown.HasField("fault")
     assert shown.statistics.last_frame_time.ToNanoseconds() >= back_ns
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("every_s", [0.2, 0.5, 1.0, 3.0])
+async def test_stills_do_not_hide_that_live_view_is_dead(
+    start_service: StartService, tmp_path: Path, every_s: float
+) -> None:
+    """As in a scan with a viewer: each still is fine, and no frame comes."""
+    plug = Plug(tmp_path)
+    service = await start_service(
+        camera(
+            driver="plugins:DeafCamera",
+            env=plugins.ENV,
+            options={"plug": str(plug.path)},
+            stall_timeout_s=STALL_S,
+        )
+    )
+
+    async def scan() -> None:
+        while True:
+            await service.capture()
+            await asyncio.sleep(every_s)
+
+    async with Watcher(service) as watcher, asyncio.TaskGroup() as tasks:
+        scanning = tasks.create_task(scan())
+        await watcher.until_frames(AT)
+
+        async def noticed() -> bool:
+            return watcher.count(Status.STATE_RECOVERING) > 0
+
+        assert not await noticed()
+        with timing() as took:
+            plug.pull()
+            await until(noticed, "it is noticed", within_s=CALL_S)
+        took.assert_within(STALL_S + NOTICED_S)
+        plug.put_in()
+        await watcher.until_frames(AT, within_s=CALL_S)
+        assert not scanning.done(), "its pictures are taken all the while"
+        scanning.cancel()
 
 
 @pytest.mark.parametrize("kind", ["error", "corrupt", "stale"])

@@ -135,6 +135,19 @@ class PluggedCamera(EncodedCamera):
             raise DeviceAway(cause.read_text() if cause.exists() else "it is unplugged")
 
 
+class DeafCamera(PluggedCamera):
+    """Delivers no live frame in a worker that has seen it unplugged, and goes on taking stills."""
+
+    deaf = False
+
+    def health_check(self) -> None:
+        DeafCamera.deaf |= not self._plug.exists()
+
+    def read(self) -> Frame | None:  # type: ignore[override] # as any driver may
+        frame = super().read()
+        return None if DeafCamera.deaf else frame
+
+
 class KeepingCamera(EncodedCamera):
     """Takes no picture in its first worker, and lets go of its device with its process only."""
 
