@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from camsvc.api.service import DESCRIPTOR
 from camsvc.camera.observer import CameraObserver
 from camsvc.model import health as camera_health
-from camsvc.model.errors import some_of
+from camsvc.model.errors import short, some_of
 from camsvc.model.lifecycle import State
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -68,7 +68,7 @@ class Health(CameraObserver, health_pb2_grpc.HealthServicer):  # type: ignore[mi
             known = some_of([repr(name) for name in self._statuses])
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"no health is reported for {request.service[:80]!r}; allowed: {known}",
+                f"no health is reported for {short(request.service)}; allowed: {known}",
             )
         return Response(status=self._statuses[request.service])
 
