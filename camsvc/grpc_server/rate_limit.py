@@ -1,6 +1,6 @@
 """How many calls each caller may begin in a second. A caller is an address."""
 
-from camsvc.model.errors import QueueFull
+from camsvc.model.errors import RateLimited
 
 _MOST_CALLERS = 1000
 """To keep, before those are forgotten whose calls were long enough ago."""
@@ -23,7 +23,7 @@ class RateLimit:
         """Count a call of `peer`, as gRPC names it: "ipv4:127.0.0.1:50000"; `now` is monotonic.
 
         Raises:
-            QueueFull: it is one too many.
+            RateLimited: it is one too many.
         """
         if not self._per_s:
             return
@@ -31,7 +31,7 @@ class RateLimit:
         used_until = max(now, self._used_until.get(caller, now))
         wait_s = used_until + 1 / self._per_s - (now + max(1.0, 1 / self._per_s))
         if wait_s > _ROUNDING_S:
-            raise QueueFull(
+            raise RateLimited(
                 f"more than {self._per_s:g} calls in a second came from your address, which is "
                 f"max_calls_per_s; come back in {wait_s:.2f} s",
                 retry_after_s=wait_s,

@@ -60,9 +60,15 @@ class CameraBusy(CameraServiceError):
 
 
 class QueueFull(CameraServiceError):
-    """Too many wait for the camera or view it, or call at once. Come back after `retry_after_s`."""
+    """Too many wait for the camera or view it. Come back after `retry_after_s`."""
 
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class RateLimited(CameraServiceError):
+    """The caller itself makes too many calls in a second. Come back after `retry_after_s`."""
+
+    reason, code = "RATE_LIMITED", "RESOURCE_EXHAUSTED"
 
 
 class StorageFull(CameraServiceError):

@@ -92,6 +92,15 @@ class QueueFull(CamsvcError):
     """
 
 
+class RateLimited(CamsvcError):
+    """You make more calls in a second than the service's settings allow: come back later.
+
+    Example:
+        except RateLimited as error:
+            time.sleep(error.retry_after_s or 1)
+    """
+
+
 class StorageFull(CamsvcError):
     """There is no room for another picture: an operator has to make some.
 
@@ -276,6 +285,7 @@ class EventsMissed(CamsvcError):
 _BY_REASON: dict[str, type[CamsvcError]] = {
     "CAMERA_BUSY": CameraBusy,
     "QUEUE_FULL": QueueFull,
+    "RATE_LIMITED": RateLimited,
     "STORAGE_FULL": StorageFull,
     "STORAGE_UNAVAILABLE": StorageUnavailable,
     "CAMERA_NOT_FOUND": CameraNotFound,

@@ -19,6 +19,7 @@ from camsvc_client.errors import (
     CameraUnavailable,
     CamsvcError,
     QueueFull,
+    RateLimited,
     ServiceUnreachable,
 )
 
@@ -126,6 +127,7 @@ class RetryOn(enum.Flag):
 _REFUSALS: dict[type[CamsvcError], RetryOn] = {
     CameraBusy: RetryOn.BUSY,
     QueueFull: RetryOn.BUSY,
+    RateLimited: RetryOn.BUSY,
     CameraUnavailable: RetryOn.UNAVAILABLE,
 }
 

@@ -23,7 +23,7 @@ export type Reason =
   | ("CAMERA_BUSY" | "QUEUE_FULL" | "STORAGE_FULL" | "CAMERA_UNAVAILABLE" | "CAMERA_FAULTED")
   | ("CAMERA_NOT_FOUND" | "CAPTURE_NOT_FOUND" | "CAPTURE_TIMEOUT" | "UNSUPPORTED")
   | ("INVALID_REQUEST" | "REQUEST_ID_REUSED" | "UNAUTHENTICATED" | "PERMISSION_DENIED")
-  | "STORAGE_UNAVAILABLE";
+  | ("STORAGE_UNAVAILABLE" | "RATE_LIMITED");
 
 /**
  * An error of the service, its details read: what an error is after `isFaulted` and its like.

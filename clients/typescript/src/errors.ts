@@ -42,6 +42,15 @@ export function isBusy(error: unknown): error is BusyError {
 }
 
 /**
+ * This program makes more calls in a second than the service's settings allow: come back after `waitMs`.
+ * The client has done so by itself for as long as the time-out allowed.
+ *
+ * @example
+ * if (isRateLimited(error)) console.warn("fewer calls, please; the next in", error.waitMs, "ms");
+ */
+export const isRateLimited = (error: unknown): error is CameraError => is(error, "RATE_LIMITED");
+
+/**
  * The camera is unplugged, recovering, or has used up its attempts. The service brings it back.
  *
  * @example

@@ -21,7 +21,7 @@ export const BACKOFF = { initialMs: 100, maxMs: 250, jitter: 0.25 };
 export const QUICK_MS = 10_000;
 
 const QUICK = ["deleteCapture", "getCamera", "getCapture", "listCameras", "listCaptures"];
-const REFUSALS = ["CAMERA_BUSY", "QUEUE_FULL", "CAMERA_UNAVAILABLE"];
+const REFUSALS = ["CAMERA_BUSY", "QUEUE_FULL", "RATE_LIMITED", "CAMERA_UNAVAILABLE"];
 // Not the same done twice as done once. All others read, set a state, or have a `requestId`.
 const LOST_IS_FINAL = ["deleteCapture", "resetCamera"];
 const REFUSED_IS_FINAL = ["resetCamera"];

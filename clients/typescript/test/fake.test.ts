@@ -14,6 +14,7 @@ import {
   errorFrom,
   frameAgeMs,
   isBusy,
+  isRateLimited,
   isStorageFull,
   isUnavailable,
   isUnreachable,
@@ -65,6 +66,7 @@ test("no retry where the service names no time, or where it is not its own reaso
     failure(Code.ResourceExhausted, "STORAGE_FULL"),
     failure(Code.ResourceExhausted, "CAMERA_BUSY"),
     failure(Code.Unavailable, "CAMERA_UNAVAILABLE", 60_000),
+    failure(Code.ResourceExhausted, "RATE_LIMITED", 60_000),
     Object.assign(failure(Code.ResourceExhausted, "CAMERA_BUSY", 100), { details: [] }),
   ];
   const port = await fake(t, {
@@ -81,8 +83,9 @@ test("no retry where the service names no time, or where it is not its own reaso
     (error) => isBusy(error) && error.waitMs === undefined && !error.holder,
   );
   await assert.rejects(call(), (error) => isUnavailable(error) && error.waitMs === 60_000);
+  await assert.rejects(call(), (error) => isRateLimited(error) && error.waitMs === 60_000);
   await assert.rejects(call(), (error) => !isBusy(error) && !isUnreachable(error));
-  assert.equal(calls, 4);
+  assert.equal(calls, 5);
 });
 
 test("a file that is not what was promised is an error", async (t) => {

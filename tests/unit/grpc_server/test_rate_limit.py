@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camsvc.grpc_server.rate_limit import RateLimit
-from camsvc.model.errors import QueueFull
+from camsvc.model.errors import RateLimited
 
 PEER, SAME, OTHER = "ipv6:%5B::1%5D:1", "ipv6:%5B::1%5D:2", "ipv6:%5B::2%5D:1"
 
@@ -22,7 +22,7 @@ def test_there_are_never_more_and_who_waits_as_told_is_let_in(
         now += wait_s
         try:
             limit.take(PEER, now)
-        except QueueFull as refusal:
+        except RateLimited as refusal:
             now += (refusal.retry_after_s or 0.0) + 1e-6
             limit.take(SAME, now)
         taken.append(now)
@@ -37,7 +37,7 @@ def test_as_many_as_a_second_has_may_come_at_once() -> None:
     limit = RateLimit(5)
     for _ in range(5):
         limit.take(PEER, 1000.0)
-    with pytest.raises(QueueFull, match="more than 5 calls in a second") as refusal:
+    with pytest.raises(RateLimited, match="more than 5 calls in a second") as refusal:
         limit.take(SAME, 1000.0)
     assert refusal.value.retry_after_s == pytest.approx(0.2)
     limit.take(OTHER, 1000.0)

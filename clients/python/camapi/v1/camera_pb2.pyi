@@ -1241,7 +1241,9 @@ class CaptureEvent(_message.Message):
         TYPE_QUEUED: CaptureEvent._Type.ValueType  # 1
         """A capture waits in the queue, or moved up in it: see `queue_position`."""
         TYPE_STARTED: CaptureEvent._Type.ValueType  # 2
-        """A capture was given the camera."""
+        """The camera can do what a capture asks for, and does it now, or has failed at it. A request
+        that the camera refuses does not start.
+        """
         TYPE_PROGRESS: CaptureEvent._Type.ValueType  # 3
         """A capture is under way: see `progress_percent`."""
         TYPE_RETRYING: CaptureEvent._Type.ValueType  # 4
@@ -1273,7 +1275,9 @@ class CaptureEvent(_message.Message):
     TYPE_QUEUED: CaptureEvent.Type.ValueType  # 1
     """A capture waits in the queue, or moved up in it: see `queue_position`."""
     TYPE_STARTED: CaptureEvent.Type.ValueType  # 2
-    """A capture was given the camera."""
+    """The camera can do what a capture asks for, and does it now, or has failed at it. A request
+    that the camera refuses does not start.
+    """
     TYPE_PROGRESS: CaptureEvent.Type.ValueType  # 3
     """A capture is under way: see `progress_percent`."""
     TYPE_RETRYING: CaptureEvent.Type.ValueType  # 4

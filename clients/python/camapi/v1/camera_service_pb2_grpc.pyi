@@ -47,15 +47,16 @@ class CameraServiceStub:
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
-                                               the calls of one address in a second, where the
-                                               settings limit those
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
+                                               too many, where the settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
-                                               or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it. Or it
-                                               is the camera's card, which is missing or protected
+                                               does not answer, or no descriptors are left. It is over
+                                               by itself when its cause is; health and metrics show
+                                               it. Or it is the camera's card, which is missing or
+                                               protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -69,10 +70,10 @@ class CameraServiceStub:
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
+    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
+    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
+    service that stops ends its streams with UNAVAILABLE.
     """
 
     @_typing.overload
@@ -98,8 +99,8 @@ class CameraServiceStub:
     joins the capture under way or answers with the stored one, and the shutter is not pressed
     again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
     capture; but where only the disk failed after the shutter, the picture that was taken is held
-    for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
-    when retrying.
+    for a minute (`retention.min_age_s`) after the disk is well or the service has started, and is the
+    answer. Always set one when retrying.
 
     A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
     stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
@@ -236,15 +237,16 @@ class CameraServiceAsyncStub(CameraServiceStub):
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
-                                               the calls of one address in a second, where the
-                                               settings limit those
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
+                                               too many, where the settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
-                                               or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it. Or it
-                                               is the camera's card, which is missing or protected
+                                               does not answer, or no descriptors are left. It is over
+                                               by itself when its cause is; health and metrics show
+                                               it. Or it is the camera's card, which is missing or
+                                               protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -258,10 +260,10 @@ class CameraServiceAsyncStub(CameraServiceStub):
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
+    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
+    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
+    service that stops ends its streams with UNAVAILABLE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -284,8 +286,8 @@ class CameraServiceAsyncStub(CameraServiceStub):
     joins the capture under way or answers with the stored one, and the shutter is not pressed
     again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
     capture; but where only the disk failed after the shutter, the picture that was taken is held
-    for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
-    when retrying.
+    for a minute (`retention.min_age_s`) after the disk is well or the service has started, and is the
+    answer. Always set one when retrying.
 
     A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
     stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage
@@ -421,15 +423,16 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, the places for viewers, or
-                                               the calls of one address in a second, where the
-                                               settings limit those
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
+                                               too many, where the settings limit those
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
-                                               or no descriptors are left. It is over by itself
-                                               when its cause is; health and metrics show it. Or it
-                                               is the camera's card, which is missing or protected
+                                               does not answer, or no descriptors are left. It is over
+                                               by itself when its cause is; health and metrics show
+                                               it. Or it is the camera's card, which is missing or
+                                               protected
       CAMERA_NOT_FOUND    NOT_FOUND
       CAPTURE_NOT_FOUND   NOT_FOUND            `capture_id`
       CAMERA_UNAVAILABLE  UNAVAILABLE          `capture_id`, `attempts` after a capture: retry.
@@ -443,10 +446,10 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, QUEUE_FULL where the settings limit an address's calls, and
-    INVALID_REQUEST for a malformed field; any that needs what is kept, STORAGE_UNAVAILABLE. Where a
-    camera is named, a malformed or empty id is INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND.
-    Each RPC below lists its other errors. A service that stops ends its streams with UNAVAILABLE.
+    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
+    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
+    service that stops ends its streams with UNAVAILABLE.
     """
 
     @_abc_1.abstractmethod
@@ -485,8 +488,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         joins the capture under way or answers with the stored one, and the shutter is not pressed
         again. An id whose request was refused, or whose capture failed or was cancelled, takes a new
         capture; but where only the disk failed after the shutter, the picture that was taken is held
-        for a minute (`retention.min_age_s`) after the disk is well, and is the answer. Always set one
-        when retrying.
+        for a minute (`retention.min_age_s`) after the disk is well or the service has started, and is the
+        answer. Always set one when retrying.
 
         A picture too large to send inline is INVALID_REQUEST on `max_inline_bytes`: the capture is
         stored, the metadata has its `capture_id`, `size_bytes` and `limit_bytes`, and DownloadImage

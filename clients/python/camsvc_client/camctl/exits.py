@@ -14,6 +14,7 @@ TABLE: dict[type[errors.CamsvcError], tuple[int, str]] = {
     errors.CaptureNotFound: (3, "no such camera or capture"),
     errors.CameraBusy: (4, "busy: try again"),
     errors.QueueFull: (4, "busy: try again"),
+    errors.RateLimited: (4, "busy: try again"),
     errors.CameraUnavailable: (5, "the camera is away or recovering: try again"),
     errors.CameraFaulted: (6, "the camera needs a person"),
     errors.Unsupported: (7, "this camera or service cannot do that"),

@@ -25,7 +25,8 @@ from camsvc_client.values import ControlValue, Shot
 _GONE = (errors.ServiceUnreachable, errors.DeadlineExceeded)
 _PASSES = (
     *_GONE,
-    *(errors.CameraBusy, errors.QueueFull, errors.CameraUnavailable, errors.CaptureTimeout),
+    *(errors.CameraBusy, errors.QueueFull, errors.RateLimited),
+    *(errors.CameraUnavailable, errors.CaptureTimeout),
 )
 """Errors that may pass. Any other ends the scan: a person has to act."""
 

@@ -1,6 +1,14 @@
 /** Errors as the HTTP API answers them: a status and a `ProblemView`. The one place that makes them. */
 
-import { Code, ConnectError, isBusy, isUnavailable, isUnreachable, reasonOf } from "@camsvc/client";
+import {
+  Code,
+  ConnectError,
+  isBusy,
+  isRateLimited,
+  isUnavailable,
+  isUnreachable,
+  reasonOf,
+} from "@camsvc/client";
 import type { FastifyError, FastifyInstance } from "fastify";
 import type { ProblemView } from "../page/wire.js";
 
@@ -68,7 +76,8 @@ export function explained(error: unknown): { status: number; problem: ProblemVie
   }
   if (error instanceof ConnectError) {
     const reason = reasonOf(error) ?? snakeCase(Code[error.code]);
-    const waitMs = isBusy(error) || isUnavailable(error) ? (error.waitMs ?? LOST_WAIT_MS) : null;
+    const passes = isBusy(error) || isRateLimited(error) || isUnavailable(error);
+    const waitMs = passes ? (error.waitMs ?? LOST_WAIT_MS) : null;
     const status = reason === "STORAGE_FULL" ? 507 : (STATUSES.get(error.code) ?? 500);
     const message = status === 500 ? UNFORESEEN : error.rawMessage;
     return { status, problem: { reason, message, waitMs, holder: holderOf(error) } };

@@ -1544,7 +1544,8 @@ export enum CaptureEvent_Type {
   QUEUED = 1,
 
   /**
-   * A capture was given the camera.
+   * The camera can do what a capture asks for, and does it now, or has failed at it. A request
+   * that the camera refuses does not start.
    *
    * @generated from enum value: TYPE_STARTED = 2;
    */
