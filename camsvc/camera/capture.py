@@ -70,7 +70,6 @@ class Capture(Call[CaptureResult]):
     async def run(self) -> CaptureResult:
         """Take the still and keep it."""
         await self._queue.wait_for_turn(self.ticket)
-        self._events.started()
         captured, data, staged = await self._attempts.run(self, self._shoot)
         self.is_saving = True
         record = await self._events.succeeded(self, captured, staged, self._earlier_s)
@@ -103,6 +102,7 @@ class Capture(Call[CaptureResult]):
             if not self.ticket.has_client:  # nothing was released for those that have left
                 self.cancel()
                 await asyncio.sleep(0)  # where it ends
+            self._events.started()
             await barrier.arrive(self.ticket)
         except asyncio.CancelledError:
             attempt.worker.send(m.Unprepare())

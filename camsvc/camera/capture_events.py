@@ -51,6 +51,7 @@ class CaptureEvents:
             labels=dict(labels),
         )
         self._attempt = 0
+        self._started = False
         self._timer: asyncio.TimerHandle | None = None
         self._last_percent, self._last_reported = 0, 0.0
         self._last_failure: Failure | None = None
@@ -61,8 +62,10 @@ class CaptureEvents:
         self._archive.note(self._queued())
 
     def started(self) -> None:
-        """It has the camera."""
-        self._archive.note(self._event(EventType.STARTED))
+        """Its camera can do what is asked for, and does; a request that is refused never starts."""
+        if not self._started:
+            self._started = True
+            self._archive.note(self._event(EventType.STARTED))
 
     def attempt_began(self, number: int) -> None:
         """An attempt begins, from 1 on."""
@@ -72,6 +75,7 @@ class CaptureEvents:
 
     def attempt_failed(self, error: CameraServiceError) -> None:
         """An attempt has failed."""
+        self.started()
         self._last_failure = Failure.of(error)
         self._archive.note(replace(self._event(EventType.RECOVERING), failure=self._last_failure))
 
@@ -92,7 +96,10 @@ class CaptureEvents:
             self._timer.cancel()
 
     def progressed(self, percent: int) -> None:
-        """The driver has reported how far the shot is."""
+        """The shot has begun (0), or the driver has reported how far it is."""
+        self.started()
+        if not percent:
+            return
         if self._timer is not None:
             self._timer.cancel()
         if loop_time() >= self._last_reported + _PROGRESS_S or percent == 100:

@@ -187,6 +187,7 @@ class Commands:
                 if self._applied is None:
                     self._apply_shot(shot)
                 self._percent = -1
+                self._report_progress(0)  # the camera can do what is asked for
                 started = time.perf_counter()
                 asked = clock.now()
                 frame = driver.capture(shot)

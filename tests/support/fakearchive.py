@@ -64,7 +64,8 @@ class FakeArchive:
             running = record.state is CaptureState.RUNNING
             self._demand(running, f"{event.type} of an ended capture")
             first = event.type in (EventType.STARTED, EventType.QUEUED)
-            self._demand(first != (EventType.STARTED in before), f"{event.type} after {before}")
+            fits = first != (EventType.STARTED in before) or event.type is EventType.REJECTED
+            self._demand(fits, f"{event.type} after {before}")
         self.events.append(replace(event, sequence=len(self.events) + 1))
 
     def types_of(self, capture_id: str) -> list[EventType]:

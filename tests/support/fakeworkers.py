@@ -115,11 +115,13 @@ class FakeWorker(MortalWorker):
         return answer
 
     async def _answer(self, command: m.Command[Any]) -> Any:
-        if isinstance(command, m.Capture):
+        deed = self._camera.script.pop(0) if self._camera.script else WELL
+        if isinstance(command, m.Capture) and deed != "refuse":
+            self.observer.on_progress(0)
             for pause_s, percent in self._camera.reports:
                 await self._pause(pause_s)
                 self.observer.on_progress(percent)
-        await self._do(self._camera.script.pop(0) if self._camera.script else WELL)
+        await self._do(deed)
         await self._pause(COMMAND_S)
         if self.gone:
             raise WorkerLost("it died")

@@ -278,7 +278,7 @@ def test_a_refused_request_is_no_failure_of_the_camera(rig: Rig) -> None:
     assert rig.view.state is State.READY
     assert len(rig.workers) == 1
     assert not rig.archive.records, "and no capture"
-    assert [event.type for event in rig.archive.events] == [EventType.STARTED, EventType.REJECTED]
+    assert [event.type for event in rig.archive.events] == [EventType.REJECTED]
     assert rig.view.captures.captures_failed == 0
 
 

@@ -92,7 +92,7 @@ def test_the_next_attempt_begins_its_progress_anew(rig: Rig) -> None:
         T.SUCCEEDED,
     ]
     assert percents(told) == [80, 80]
-    assert [event.attempt for event in told[:-1]] == [0, 1, 1, 2, 2]
+    assert [event.attempt for event in told[:-1]] == [1, 1, 1, 2, 2]
 
 
 def test_each_failed_attempt_says_why_and_so_does_the_next_one(rig: Rig) -> None:
