@@ -93,6 +93,7 @@ class Archive:
             await database.write(lambda db: reconcile(db, store))
             _, last_sequence = await database.read(event_queries.event_span)
             await space.refresh()
+            notes = await asyncio.to_thread(store.notes)
         except BaseException as error:
             await database.close()
             store.close()
@@ -101,6 +102,8 @@ class Archive:
             raise
         events = EventFeed(database, last_sequence)
         queue = WriteQueue(database, events, retry_s=retry_s, max_pending=max_pending)
+        unkept = UnkeptPictures(store, disk, min_age_s)
+        unkept.restore(notes)
         captures = CaptureStore(
             store=store,
             database=database,
@@ -109,7 +112,7 @@ class Archive:
             deletion=Deletion(store, queue),
             protected=Protected(min_age_s),
             disk=disk,
-            unkept=UnkeptPictures(store, disk, min_age_s),
+            unkept=unkept,
         )
         return cls(captures, events, age_floors=floors, first_number=number)
 

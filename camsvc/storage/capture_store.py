@@ -7,8 +7,8 @@ one commit, and only then is the file deleted. So after an end at any instant:
 
 - every row that says SUCCEEDED has a whole file;
 - a file without a row was never acknowledged, or was to be deleted;
-- what is in staging belongs to nobody: pictures held for a retry (see `unkept`) are not
-  acknowledged.
+- what is in staging belongs to nobody, but for pictures that are noted as held for a retry (see
+  `unkept`), which were not acknowledged.
 
 `reconcile` ends at the next start what an end in between has left. Nothing here blocks the event
 loop.

@@ -2,6 +2,7 @@
 
     staging/<capture id>.<attempt>          half-written; emptied at start
     staging/<capture id>.<attempt>.1        the shot's second file, and so on
+    staging/<capture id>.<attempt>.json     a note: the picture is held for a retry
     captures/2026-08-01/<capture id>.jpg    kept, by the UTC date of the capture's creation
     captures/2026-08-01/<capture id>.1.nef
     orphans/<name>                          found without a record
@@ -35,6 +36,7 @@ _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/tiff": "tif", "im
 _PROBE_BYTES = 4096
 _SPARE_DESCRIPTORS = 8
 """What keeping a picture needs at most: its file, its folders, the journal's files."""
+_NOTE = ".json"
 _RAW = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
 """A maker's raw files, such as image/x-nikon-nef."""
 
@@ -158,6 +160,19 @@ class FileStore:
         for each in [path, *path.parent.glob(f"{path.name}.*")]:
             each.unlink(missing_ok=True)
 
+    def note(self, staged: str, text: str) -> None:
+        """Write beside a staged file what it is; `sweep` leaves it there, `notes` has the text."""
+        path = Path(staged + _NOTE)
+        with path.open("wb", buffering=0) as file:
+            file.write(text.encode())
+            os.fsync(file.fileno())
+        posix.sync_folder(path.parent)
+
+    def notes(self) -> dict[str, str]:
+        """Return the texts of the notes, by their staged files; a text may be cut off."""
+        found = (self._folder / _STAGING).glob(f"*{_NOTE}")
+        return {str(path).removesuffix(_NOTE): path.read_text(errors="replace") for path in found}
+
     def set_aside(self, relative: str) -> str:
         """Move a picture that no record knows to `orphans/`, and return its new path."""
         path = self.path(relative)
@@ -174,8 +189,13 @@ class FileStore:
         return f"{_ORPHANS}/{name}"
 
     def sweep(self) -> int:
-        """Empty `staging/` and return how many were in it. No picture may be on its way."""
-        entries = list((self._folder / _STAGING).iterdir())
+        """Empty `staging/`, but for what is noted, and return how many went.
+
+        No picture may be on its way.
+        """
+        noted = tuple(f"{Path(staged).name}." for staged in self.notes())
+        found = (self._folder / _STAGING).iterdir()
+        entries = [entry for entry in found if not f"{entry.name}.".startswith(noted)]
         for entry in entries:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

@@ -1,5 +1,7 @@
 """Pictures that were taken and could not be kept: held in staging for who asks for them again.
 
+Where the disk takes a note of such a picture, it is held over a restart of the service, too.
+
 Tidying up raises nothing, so that it hides no error: what stays is swept at the end of the service
 or at its next start.
 """
@@ -7,6 +9,7 @@ or at its next start.
 import asyncio
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from camsvc.ipc.messages import part_path
@@ -52,11 +55,25 @@ class UnkeptPictures:
         else:
             await asyncio.to_thread(self._discard, picture)
             return
-        await asyncio.to_thread(self.put_back, self._held[key])
+        await asyncio.to_thread(self._put_by, self._held[key])
+
+    def restore(self, notes: Mapping[str, str]) -> None:
+        """Hold what was held when the service ended, by the notes of that."""
+        for staged, text in notes.items():
+            with contextlib.suppress(
+                ValueError, TypeError, KeyError
+            ):  # cut off, or a later version's
+                picture = UnkeptPicture(CaptureRecord.from_json(text), staged, [])
+                self._held[picture.record.camera, picture.record.request_id] = picture
+                self._expire_later(picture)
+                continue
+            with contextlib.suppress(OSError):
+                self._store.discard(staged)
 
     def remove(self, picture: UnkeptPicture) -> None:
-        """Hold a picture no longer."""
+        """Hold a picture no longer; what is left of it is deleted."""
         self._held.pop((picture.record.camera, picture.record.request_id), None)
+        asyncio.get_running_loop().run_in_executor(None, self._discard, picture)
 
     def put_back(self, picture: UnkeptPicture) -> bool:
         """Move what has got to its place back to staging; return whether all is there. Blocks."""
@@ -65,6 +82,11 @@ class UnkeptPictures:
                 self._store.path(place).rename(part_path(picture.staged, number))
         parts = range(len(picture.record.files))
         return all(os.path.exists(part_path(picture.staged, number)) for number in parts)
+
+    def _put_by(self, picture: UnkeptPicture) -> None:
+        self.put_back(picture)
+        with contextlib.suppress(OSError):  # it is held for as long as the service runs
+            self._store.note(picture.staged, picture.record.to_json())
 
     def _expire_later(self, picture: UnkeptPicture) -> None:
         asyncio.get_running_loop().call_later(self._hold_s, self._expire, picture)
@@ -76,7 +98,6 @@ class UnkeptPictures:
             self._expire_later(picture)
         else:
             self.remove(picture)
-            asyncio.get_running_loop().run_in_executor(None, self._discard, picture)
 
     def _discard(self, picture: UnkeptPicture) -> None:
         with contextlib.suppress(OSError):

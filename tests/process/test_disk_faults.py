@@ -5,6 +5,7 @@ import contextlib
 import glob
 import resource
 import shutil
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from camsvc_client import error_info
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.history import download, sha256
 from tests.support.ledger import Reader, actuations, last_sequence
 from tests.support.metrics import metric
 from tests.support.scenes import camera
@@ -78,6 +80,13 @@ async def stories(service: Service) -> list[str]:
     reader = Reader()
     await reader.follow(service, up_to=await last_sequence(service))
     return [Event.Type.Name(event.type).removeprefix("TYPE_") for event in reader.events]
+
+
+async def until_swept(service: Service) -> None:
+    async def swept() -> bool:
+        return not list((service.data_dir / "staging").iterdir())
+
+    await until(swept, "nothing is left in staging", within_s=CALL_S)
 
 
 def delete(folder: Path) -> None:
@@ -175,9 +184,27 @@ async def test_a_picture_that_cannot_be_kept_is_kept_for_the_retry(tmp_path: Pat
         assert await presses(service) == pressed + 1
         again = await service.capture(request_id=request_id)
         assert again.capture == response.capture
-        assert not list((service.data_dir / "staging").iterdir())
+        await until_swept(service)
         told = await stories(service)
         assert (told.count("SUCCEEDED"), told.count("FAILED")) == (2, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_it_is_kept_for_a_retry_after_the_next_start_too(tmp_path: Path, number: int) -> None:
+    request_id = str(uuid.uuid4())
+    async with Service(tmp_path, camera(capture_duration_s=1.0)) as service:
+        await service.capture()
+        call = asyncio.ensure_future(refused(service, request_id, retries=True))
+        await service.wait_for_state(pb.Camera.STATE_CAPTURING)
+        async with locked(service.data_dir / "journal.sqlite3"):
+            await call
+            await service.stop(number)
+    async with Service(tmp_path, camera()) as service:
+        response = await service.capture(request_id=request_id)
+        assert response.replayed
+        data = await download(service, response.capture.capture_id)
+        assert sha256(data.data) == response.capture.image.sha256
+        await until_swept(service)
 
 
 @pytest.mark.parametrize("lost", ["staging", "captures", "captures/*", "."])
@@ -206,7 +233,11 @@ async def test_folders_deleted_in_the_middle_of_a_capture(tmp_path: Path, lost: 
     async with Service(tmp_path, camera(capture_duration_s=1.0)) as service:
         request_id = str(uuid.uuid4())
         call = asyncio.ensure_future(service.capture(request_id=request_id))
-        await service.wait_for_state(pb.Camera.STATE_CAPTURING)
+
+        async def staged() -> bool:
+            return any((service.data_dir / "staging").iterdir())
+
+        await until(staged, "the worker has its file", within_s=CALL_S)
         delete(service.data_dir / lost)
         if lost == "captures":
             await call

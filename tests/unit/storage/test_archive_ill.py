@@ -60,34 +60,42 @@ class Camera:
 
 
 ILL = st.sampled_from([0, 0, errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EROFS])
-STEPS = st.lists(st.tuples(st.sampled_from(["one", "two"]), ILL, ILL), max_size=8)
-"""Who asks, how the disk is then, and how it is when the picture is there."""
+STEPS = st.lists(st.tuples(st.sampled_from(["one", "two"]), ILL, ILL, st.booleans()), max_size=8)
+"""Who asks, how the disk is then, how it is when the picture is there, and whether the service is
+started again afterwards, with a disk that is well."""
 
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_each_request_has_one_picture_however_the_disk_is_meanwhile(
-    steps: list[tuple[str, int, int]],
+    steps: list[tuple[str, int, int, bool]],
 ) -> None:
     asyncio.run(live_through(steps))
 
 
-async def live_through(steps: list[tuple[str, int, int]]) -> None:
+async def live_through(steps: list[tuple[str, int, int, bool]]) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         disk, folder = Disk(patch), Folder(Path(name) / "data")
         archive = await Archive.open(folder.path, retry_s=RETRY_S, min_age_s=HELD_S)
         camera = Camera(archive, disk)
-        for request_id, disk.ill, then_ill in steps:
+        for request_id, ill, then_ill, restarts in steps:
+            disk.ill = ill
             try:
                 await camera.ask(request_id, then_ill)
             except (StorageFull, StorageUnavailable):
                 assert disk.ill or archive.disk.fault
+            if restarts:
+                await archive.close()
+                disk.ill = 0
+                archive = await Archive.open(folder.path, retry_s=RETRY_S, min_age_s=HELD_S)
+                camera.archive = archive
         disk.ill = 0
         await until_well(archive)
         answers = await asyncio.gather(*map(camera.ask, ["one", "two"]))
         again = await asyncio.gather(*map(camera.ask, ["one", "two", "one", "two"]))
         assert again == [*answers, *answers]
         assert camera.presses == {"one": 1, "two": 1}
+        await until_swept(folder)
         assert folder.files() == sorted(answer.files[0].path for answer in answers)
         await nothing_pending(archive)
         states = Counter(folder.states().values())
@@ -103,8 +111,8 @@ async def test_a_picture_that_is_asked_for_twice_at_once_is_kept_once(
     camera = Camera(archive, disk)
     with pytest.raises(StorageUnavailable):
         await camera.ask("one", errno.EIO)
-    (held,) = folder.files()
-    assert held.startswith("staging/"), "also where it was renamed already"
+    held = folder.files()
+    assert held == ["staging/one-0.1", "staging/one-0.1.json"], "also where it was renamed already"
     disk.ill = 0
     impatient = asyncio.create_task(camera.ask("one"))
     await asyncio.sleep(0)
@@ -112,21 +120,45 @@ async def test_a_picture_that_is_asked_for_twice_at_once_is_kept_once(
     impatient.cancel()
     assert answers[0] == answers[1]
     assert camera.presses["one"] == 1
+    await until_swept(folder)
     assert folder.files() == [answers[0].files[0].path]
     await archive.close()
 
 
-async def test_a_picture_that_nobody_asks_for_is_swept(disk: Disk, folder: Folder) -> None:
-    archive = await Archive.open(folder.path, retry_s=RETRY_S, min_age_s=0.05)
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_picture_that_nobody_asks_for_is_swept(
+    disk: Disk, folder: Folder, restarts: bool
+) -> None:
+    archive = await Archive.open(folder.path, retry_s=RETRY_S, min_age_s=0.5)
     with pytest.raises(StorageUnavailable):
         await Camera(archive, disk).ask("one", errno.EIO)
+    assert len(folder.files()) == 2, "the picture, and the note of it"
+    if restarts:
+        await archive.close()
+        disk.ill = 0
+        assert len(folder.files()) == 2
+        archive = await Archive.open(folder.path, retry_s=RETRY_S, min_age_s=0.5)
+        assert len(folder.files()) == 2
     disk.ill = 0
+    await until_swept(folder)
+    await archive.close()
 
+
+@pytest.mark.parametrize("text", ["", '{"camera": "cam"', '{"of a later version": 1}'])
+async def test_a_note_that_cannot_be_read_goes_with_its_picture(folder: Folder, text: str) -> None:
+    folder.put("staging/a.1")
+    folder.put("staging/a.1.json", text.encode())
+    archive = await Archive.open(folder.path, min_age_s=HELD_S)
+    assert not folder.files()
+    await archive.close()
+    assert not folder.files()
+
+
+async def until_swept(folder: Folder) -> None:
     async def swept() -> bool:
-        return not folder.files()
+        return not [path for path in folder.files() if path.startswith("staging/")]
 
     await until(swept, "it is gone", within_s=BOUND_S)
-    await archive.close()
 
 
 async def test_a_fault_that_cannot_be_seen_is_found_by_writing(
@@ -182,7 +214,7 @@ async def test_a_journal_that_was_deleted_is_put_back(
     assert found.capture_id == "a"
 
 
-async def test_a_journal_in_the_place_of_ours_is_left_alone(
+async def test_a_journal_in_the_place_of_ours_is_left_alone_until_ours_is_back(
     archive: Archive, folder: Folder
 ) -> None:
     await keep(archive, capture("a"))
@@ -191,7 +223,13 @@ async def test_a_journal_in_the_place_of_ours_is_left_alone(
         db.execute("CREATE TABLE theirs (x)")
     db.close()
     theirs = other.read_bytes()
-    other.replace(folder.path / "journal.sqlite3")
+    journal = folder.path / "journal.sqlite3"
+    ours = journal.rename(folder.path / "ours")
+    other.replace(journal)
     with pytest.raises(StorageUnavailable, match="replaced"):
         await archive.captures.stage("b", 1)
-    assert (folder.path / "journal.sqlite3").read_bytes() == theirs
+    assert journal.read_bytes() == theirs
+    ours.replace(journal)
+    await until_well(archive)
+    await keep(archive, capture("b"))
+    assert folder.states() == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
