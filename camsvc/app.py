@@ -27,6 +27,8 @@ from camsvc.worker_pool.pool import WorkerPool
 _log = structlog.get_logger()
 
 _FORCED_EXIT_CODE = 130
+_STOP_S = 20.0
+"""How long a stop may take beyond the grace. systemd waits 90 s in all."""
 
 
 async def serve(settings: Settings, log: LogWriter) -> None:
@@ -37,7 +39,7 @@ async def serve(settings: Settings, log: LogWriter) -> None:
         AddressInUse: the address to listen on is taken.
     """
     posix.pool_pictures()
-    posix.raise_descriptor_limit()
+    posix.raise_limits()
     archive = await Archive.open(
         settings.service.data_dir,
         reserve_bytes=settings.service.min_free_bytes,
@@ -54,6 +56,7 @@ class Service:
 
     def __init__(self, settings: Settings, archive: Archive, log: LogWriter) -> None:
         self._settings = settings.service
+        self._log = log
         self._archive = archive
         self._cameras = settings.cameras
         self._pool = WorkerPool()
@@ -117,10 +120,18 @@ class Service:
                 self._fleet.camera(camera.id).open()
 
     async def _shutdown(self) -> None:
-        _log.info("stopping", grace_s=self._settings.grace_s)
-        await self._server.stop(self._settings.grace_s)
+        grace_s = self._settings.grace_s
+        _log.info("stopping", grace_s=grace_s)
+        asyncio.get_running_loop().call_later(grace_s + _STOP_S, self._give_up)
+        await self._server.stop(grace_s)
         await self._fleet.close()
         await self._pool.close()
+    def _give_up(self) -> None:
+        """End without what hangs, such as a disk that does not answer."""
+        _log.error("stopped by force: something hangs")
+        self._log.finish()
+        os._exit(_FORCED_EXIT_CODE)
+
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from camsvc import __version__, logs
 from camsvc.config.errors import SettingsError
 from camsvc.config.settings import Settings, load
+from camsvc.system import posix
 
 app = typer.Typer(
     help="A gRPC camera service whose cameras cannot hang it.",
@@ -42,7 +43,7 @@ def _main(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="And exit.")
     ] = False,
 ) -> None:
-    pass
+    posix.open_standard_streams()
 
 
 @app.command()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PENDING_LINES = 4096
 """Some seconds of the busiest service; what a reader that stops leaves behind in memory."""
 
+_STDERR = 2
+"""It is open, also where the process was started without (`open_standard_streams`)."""
+
 _LAST_LINES_S = 1.0
 """How long the end of the process waits for the last lines to be written."""
 
@@ -99,8 +102,7 @@ def configure(log_format: str, level: str) -> LogWriter:
         shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
         shared += [structlog.dev.ConsoleRenderer(colors=on_terminal)]
-    # Without stderr, a file opened next would get its number.
-    fd = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
+    fd = _STDERR if sys.stderr is None else sys.stderr.fileno()
     writer = LogWriter(fd)
     atexit.register(writer.finish)
     text = io.TextIOWrapper(writer, "utf-8", "backslashreplace", write_through=True)

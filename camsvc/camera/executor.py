@@ -30,6 +30,10 @@ _PATIENCE_FACTOR, _PATIENCE_S = 2.0, 0.5
 """An abandoned driver call counts as hung after twice the expected time and half a second."""
 
 
+_HISTORY_S = 1.0
+"""How long an error waits until the history has it, too: a disk may not answer at all."""
+
+
 class Executor(CameraObserver):
     """Runs the calls of one camera."""
 
@@ -71,7 +75,7 @@ class Executor(CameraObserver):
             raise deadline.exceeded(self._camera, capture_id=ticket.id) from None
         except CameraServiceError:
             if call.end_saved is not None:  # a client that has the error finds it in the history
-                await asyncio.wait([call.end_saved], timeout=deadline.left_s)
+                await asyncio.wait([call.end_saved], timeout=min(deadline.left_s, _HISTORY_S))
             raise
         except asyncio.CancelledError:
             client = asyncio.current_task()

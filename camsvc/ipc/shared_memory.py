@@ -38,8 +38,12 @@ class SharedBlock:
 
     @classmethod
     def create(cls) -> "SharedBlock":
-        """Make a new block in the service; its descriptor is passed on to the worker."""
-        return cls(posix.nameless_file())
+        """Make a new block in the service; its descriptor is passed on to the worker.
+
+        Raises:
+            OSError: the system has no memory, or no descriptor, for it.
+        """
+        return cls(posix.nameless_file(cls._offset(STILL_SLOT) + SLOT_BYTES))
 
     def write(self, slot: int, data: bytes | memoryview) -> None:
         """Fill a slot (worker side)."""

@@ -4,8 +4,10 @@ What has failed once is refused at once from then on, until a look finds that it
 """
 
 import asyncio
+import errno
 import math
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,9 +21,24 @@ _log = structlog.get_logger()
 _LOOK_S = 1.0
 """How often it is looked whether a fault has begun or ended."""
 
+ANSWER_S = 10.0
+"""How long a disk may take to answer until it counts as one that keeps nothing: one that is on the
+network may never answer, and one that is only busy does so sooner."""
+
+_SILENT = OSError(errno.ETIMEDOUT, "it does not answer")
+
 FRESH_S = 0.1
 """How long what a look has found is good enough just before the shutter: another one would wait for
 the sync of what the capture itself has begun (2 to 3 ms of an SSD)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A look's question to the disk: when it was asked, and whether something is written for it."""
+
+    future: asyncio.Future[None]
+    begun: float
+    writes: bool
 
 
 class DiskCheck:
@@ -32,6 +49,8 @@ class DiskCheck:
         self._database = database
         self._looked = self._well = -math.inf
         """When a look has last begun; when the last one has that has found no fault."""
+        self._probe: _Probe | None = None
+        """The last one: there is never more than one under way, as it may never end."""
         self._doubtful = False
         self.fault = ""
         """Why no picture can be kept; empty while one can."""
@@ -46,7 +65,8 @@ class DiskCheck:
         """
         now = asyncio.get_running_loop().time()
         if self.fault:
-            known = now < self._looked + _LOOK_S
+            is_silent = self._probe is not None and not self._probe.future.done()
+            known = is_silent or now < self._looked + _LOOK_S
         else:
             known = now < self._well + max_age_s and not self._doubtful
         if not known:
@@ -69,17 +89,24 @@ class DiskCheck:
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self) -> None:
-        began = self._looked = asyncio.get_running_loop().time()
-        fault, write = "", self._doubtful
-        try:
+        self._looked = asyncio.get_running_loop().time()
+        if self._probe is None or self._probe.future.done():
+            write = self._doubtful
             # In the writer's turn: the folders and the journal are there then, and not locked.
-            await self._database.write(lambda db: self._store.probe(write=write))
-            if write:
-                self._doubtful = False
-            self._well = began
-        except DISK_ERRORS as error:
-            if not is_full(error):
-                fault = unavailable(error).message
+            future = self._database.write(lambda db: self._store.probe(write=write))
+            self._probe = _Probe(future, self._looked, write)
+        probe = self._probe  # another may follow before this is resumed
+        left_s = probe.begun + ANSWER_S - self._looked
+        await asyncio.wait([probe.future], timeout=max(0.0, left_s))
+        error = probe.future.exception() if probe.future.done() else _SILENT
+        fault = ""
+        if error is None:
+            self._doubtful = self._doubtful and not probe.writes
+            self._well = max(self._well, probe.begun)
+        elif not isinstance(error, DISK_ERRORS):
+            raise error
+        elif not is_full(error):
+            fault = unavailable(error).message
         if fault and not self.fault:
             _log.error("storage unavailable", why=fault)
         elif self.fault and not fault:

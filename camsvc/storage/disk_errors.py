@@ -4,6 +4,7 @@ import errno
 import sqlite3
 
 from camsvc.model.errors import StorageFull, StorageUnavailable
+from camsvc.system import posix
 
 DISK_ERRORS = (OSError, sqlite3.Error)
 """What a write may fail with: the folders' sync with the first, the database with the second."""
@@ -36,11 +37,9 @@ def is_ill(error: BaseException) -> bool:
 
 def unavailable(error: BaseException) -> StorageUnavailable:
     """Return the error that clients get for one of the disk: without a path of the server."""
+    why = f"the journal says {str(error)!r}"
     if isinstance(error, OSError):
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        why = f"{error.strerror} ({name})"
-    else:
-        why = f"the journal says {str(error)!r}"
+        why = posix.reason(error)
     return StorageUnavailable(
         f"the service's disk cannot be used now: {why}; an operator has to look at its data folder"
     )

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import faulthandler
 import fcntl
+import math
 import os
 import resource
 import signal
@@ -24,11 +25,44 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _POOLED_BYTES, _KEPT_BYTES = 16 << 20, 64 << 20
 
 _DESCRIPTORS = 65_536
+_STDERR = 2
+
+_MFD_NOEXEC_SEAL = 8
+"""Systems may refuse memory that could be run: `vm.memfd_noexec`."""
+
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512
+"""More than a `struct timex` has."""
 
 
-def nameless_file() -> int:
-    """Return the descriptor of a file in memory that no folder knows."""
+def reason(error: OSError) -> str:
+    """Return the system's words for an error, without the path that it is about."""
+    name = errno.errorcode.get(error.errno or 0, "no number")
+    return f"{error.strerror or 'an error'} ({name})"
+
+
+def open_standard_streams() -> None:
+    """Open what this process was started without of stdin, stdout and stderr.
+
+    What is opened next would get its number, and what libraries say would go there.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(fd)
+
+
+def nameless_file(most_bytes: int) -> int:
+    """Return the descriptor of a file in memory that no folder knows, and that nobody can run.
+
+    Raises OSError, also where no file may grow to `most_bytes`.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if _rank(limit) < most_bytes:
+        why = f"a file may have {limit:,} bytes here (ulimit -f), and {most_bytes:,} are needed"
+        raise OSError(errno.EFBIG, why)
     if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # Linux before 6.3
+            return os.memfd_create("camsvc-worker", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
         return os.memfd_create("camsvc-worker")
     with tempfile.TemporaryFile() as unlinked:  # type: ignore[unreachable]
         return os.dup(unlinked.fileno())
@@ -61,16 +95,24 @@ def pool_pictures() -> None:
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def raise_descriptor_limit() -> None:
-    """Let this process and its children open as many files as it may, up to 65,536.
+def raise_limits() -> None:
+    """Let this process and its children open as many files as it may, up to 65,536, of any size.
 
     Not more: some libraries go through all numbers that there may be.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # where the system has a limit of its own
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    for limit, most in (
+        (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+        (resource.RLIMIT_FSIZE, resource.RLIM_INFINITY),
+    ):
+        soft, hard = resource.getrlimit(limit)
+        wanted = min((most, hard), key=_rank)
+        if _rank(soft) < _rank(wanted):
+            with contextlib.suppress(ValueError, OSError):  # where there is a limit of its own
+                resource.setrlimit(limit, (wanted, hard))
+
+
+def _rank(limit: int) -> float:
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
@@ -143,6 +185,21 @@ def busy_s() -> float:
     with contextlib.suppress(OSError), open("/proc/thread-self/schedstat", "rb") as file:
         waited_ns = int(file.read().split()[1])
     return time.thread_time() + waited_ns / 1e9
+
+
+def clock_is_synchronized() -> bool:
+    """Whether the kernel says that its wall clock is set by a network, or by a receiver.
+
+    That is over once somebody else sets it. Linux only; elsewhere, and where a container may not
+    ask: False.
+    """
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(AttributeError):  # another C library
+        asked = ctypes.create_string_buffer(_TIMEX_BYTES)  # zeros: nothing is to be changed
+        state: int = ctypes.CDLL(None).adjtimex(asked)
+        return 0 <= state < _TIME_ERROR
+    return False
 
 
 def drop_cached(fd: int) -> None:

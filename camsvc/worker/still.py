@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from camsvc.images import codec, completed, exif
@@ -165,16 +165,29 @@ def store(file: BinaryIO, pieces: Sequence[memoryview], *, read_soon: bool = Tru
         for piece in pieces:
             digest.update(piece)
 
-    hashing = threading.Thread(target=digest_all, name="sha256")
-    hashing.start()
     try:
-        with file:  # only when it is closed do some file systems report that there is no room
+        # Only when it is closed do some file systems report that there is no room.
+        with _beside(digest_all), file:
             _write(file.fileno(), pieces, read_soon=read_soon)
     except OSError as error:
         raise _failure(error, f"a picture of {sum(map(len, pieces))} bytes") from error
-    finally:
-        hashing.join()
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do work on a second thread during the block; before it, where the system has none left."""
+    thread = threading.Thread(target=work, name="sha256")
+    try:
+        thread.start()
+    except RuntimeError:
+        work()
+        yield
+        return
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _write(fd: int, pieces: Sequence[memoryview], *, read_soon: bool) -> None:
@@ -193,7 +206,6 @@ def _failure(error: OSError, what: str) -> Exception:
             f"no room for {what} where the service keeps its pictures; delete captures, or make "
             "room on the service's disk"
         )
-    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return errors.StorageUnavailable(
-        f"{what} cannot be written to the service's disk: {error.strerror} ({name})"
+        f"{what} cannot be written to the service's disk: {posix.reason(error)}"
     )

@@ -281,4 +281,6 @@ def _exit_text(code: int | None) -> str:
     name = posix.signal_name(code)
     if name == "SIGALRM":  # a driver's own, around calls that nothing else can end
         return "the worker ended itself (SIGALRM): the camera's library hung"
+    if name == "SIGKILL":
+        return "the worker was killed by SIGKILL: memory was short, or somebody did it"
     return f"the worker was killed by {name}" if name else f"the worker ended with exit code {code}"

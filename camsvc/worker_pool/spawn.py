@@ -35,11 +35,11 @@ async def spawn(launch: Launch) -> Spawned:
         WorkerLost: it could not be started.
     """
     with contextlib.ExitStack() as unless_started, contextlib.ExitStack() as theirs:
-        block = SharedBlock.create()
-        unless_started.callback(block.close)
-        pipe, their_pipe = await _stream(unless_started, theirs)
-        stderr, their_stderr = await _stream(unless_started, theirs)
         try:
+            block = SharedBlock.create()
+            unless_started.callback(block.close)
+            pipe, their_pipe = await _stream(unless_started, theirs)
+            stderr, their_stderr = await _stream(unless_started, theirs)
             process = await asyncio.create_subprocess_exec(
                 launch.python,
                 _PROGRAM,
@@ -55,13 +55,15 @@ async def spawn(launch: Launch) -> Spawned:
                 env={**os.environ, **dict(launch.env)},
                 **posix.child_options(their_pipe.fileno(), block.fd),
             )
-        except OSError as error:
-            # Neither the path nor the system's words for it: this text reaches clients.
+        except (OSError, RuntimeError) as error:
+            # Not the path: this text reaches clients. Only a thread fails by a RuntimeError.
+            why = "the system has no thread left"
+            if isinstance(error, OSError):
+                why = posix.reason(error)
             structlog.get_logger().error(
                 "worker not started", python=launch.python, error=str(error)
             )
-            kind = type(error).__name__
-            raise WorkerLost(f"the worker could not be started: {kind}") from error
+            raise WorkerLost(f"the worker could not be started: {why}") from error
         # No await from here on: a process that nobody is given would be nobody's.
         unless_started.pop_all()
         return Spawned(process, pipe, stderr, block)

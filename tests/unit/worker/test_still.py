@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from camsvc.worker.still import new_file, store
 
 PIECES = [memoryview(b"head"), memoryview(b""), memoryview(bytes(range(256)) * 10_000)]
 WHOLE = b"".join(PIECES)
+NO_SUCH_STACK_BYTES = 1 << 47
+"""More than a process can address: no thread starts with it."""
 
 
 def test_it_is_synced_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +29,21 @@ def test_it_is_synced_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.Monke
     with new_file(str(path)) as file:
         sha256 = store(file, PIECES)
     assert sizes == [len(WHOLE)]
+    assert path.read_bytes() == WHOLE
+    assert sha256 == hashlib.sha256(WHOLE).hexdigest()
+
+
+def test_it_needs_no_second_thread(tmp_path: Path) -> None:
+    """A container may have none left: then it takes longer, and the picture is not lost."""
+    path = tmp_path / "picture"
+    before = threading.stack_size(NO_SUCH_STACK_BYTES)
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            threading.Thread().start()
+        with new_file(str(path)) as file:
+            sha256 = store(file, PIECES)
+    finally:
+        threading.stack_size(before)
     assert path.read_bytes() == WHOLE
     assert sha256 == hashlib.sha256(WHOLE).hexdigest()
 
