@@ -75,8 +75,7 @@ class Service:
         self._server = Server(
             service, health, settings.service.listen, settings.service.max_calls_per_s
         )
-        floors = archive.age_floors
-        clock = TrustedClock(floors[-1][1] if floors else 0)
+        clock = TrustedClock(archive.known_ages.time_ns)
         retention = Retention(archive, settings.retention, clock)
         self._background: dict[str, Callable[[], Awaitable[None]]] = {
             "clock": clock.watch,
@@ -126,12 +125,12 @@ class Service:
         await self._server.stop(grace_s)
         await self._fleet.close()
         await self._pool.close()
+
     def _give_up(self) -> None:
         """End without what hangs, such as a disk that does not answer."""
         _log.error("stopped by force: something hangs")
         self._log.finish()
         os._exit(_FORCED_EXIT_CODE)
-
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -1,32 +1,35 @@
 """The SQL of ages; see `age_floors`. A function belongs into a job or a query, as in `queries`."""
 
+import dataclasses
 import json
-from collections.abc import Sequence
 from sqlite3 import Connection
 
 from camsvc.model.records import CaptureState
-from camsvc.storage.age_floors import Floor
+from camsvc.storage.age_floors import Floor, KnownAges
 
 
-def floors(db: Connection) -> list[Floor]:
-    """Return what was kept last, else what the newest capture says."""
-    row = db.execute("SELECT value FROM meta WHERE key = 'age_floors'").fetchone()
+def known_ages(db: Connection) -> KnownAges:
+    """Return what was kept last, else the time that the newest capture says."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'known_ages'").fetchone()
     if row is not None:
-        return [(number, time_ns) for number, time_ns in json.loads(row[0])]
-    sql = "SELECT number, create_time_ns FROM captures ORDER BY number DESC LIMIT 1"
-    return db.execute(sql).fetchall()
+        raw = json.loads(row[0])
+        kinds = [tuple(Floor(**floor) for floor in raw[key]) for key in ("certain", "running")]
+        return KnownAges(raw["time_ns"], *kinds)
+    sql = "SELECT create_time_ns FROM captures ORDER BY number DESC LIMIT 1"
+    (time_ns,) = db.execute(sql).fetchone() or (0,)
+    return KnownAges(time_ns)
 
 
-def keep_floors(db: Connection, floors: Sequence[Floor]) -> None:
-    """Keep floors in the place of those before."""
-    sql = "INSERT OR REPLACE INTO meta VALUES ('age_floors', ?)"
-    db.execute(sql, (json.dumps(floors),))
+def keep_ages(db: Connection, known: KnownAges) -> None:
+    """Keep what is known in the place of what was before."""
+    text = json.dumps(dataclasses.asdict(known))
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('known_ages', ?)", (text,))
 
 
-def last_number(db: Connection) -> int:
-    """Return the number of the newest capture that there ever was; 0: there was none."""
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'captures'").fetchone()
-    return int(row[0]) if row else 0
+def last_numbers(db: Connection) -> tuple[int, int]:
+    """Return the numbers of the newest capture and event there ever were; 0: there was none."""
+    found = dict(db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    return found.get("captures", 0), found.get("events", 0)
 
 
 def first_created(db: Connection, *, since_ns: int, until_ns: int) -> int | None:

@@ -6,7 +6,7 @@ Nothing here blocks the event loop.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ from camsvc.model.records import CaptureRecord, CaptureState, Filter
 from camsvc.model.retry_hint import RUNNING_CAPTURE_S
 from camsvc.storage import age_queries, event_queries
 from camsvc.storage import queries as rows
-from camsvc.storage.age_floors import Floor
+from camsvc.storage.age_floors import KnownAges
 from camsvc.storage.capture_store import CaptureStore
 from camsvc.storage.database import Database
 from camsvc.storage.deletion import Deletion
@@ -44,8 +44,8 @@ class Archive:
         captures: CaptureStore,
         events: EventFeed,
         *,
-        age_floors: Sequence[Floor],
-        first_number: int,
+        known_ages: KnownAges,
+        first_numbers: tuple[int, int],
     ) -> None:
         self.captures = captures
         """What the cameras need of it."""
@@ -53,10 +53,10 @@ class Archive:
         self.queue = captures.queue
         self.space = captures.space
         self.disk = captures.disk
-        self.age_floors = age_floors
-        """Those that were kept when this was opened."""
-        self.first_number = first_number
-        """The newest capture's when this was opened."""
+        self.known_ages = known_ages
+        """What was kept of ages when this was opened."""
+        self.first_numbers = first_numbers
+        """The newest capture's and event's when this was opened."""
         self._store = captures.store
         self._database = captures.database
         self._deletion = captures.deletion
@@ -87,8 +87,8 @@ class Archive:
         space = DiskSpace(store, database, reserve_bytes)
         disk = DiskCheck(store, database)
         try:
-            floors, number = await database.read(
-                lambda db: (age_queries.floors(db), age_queries.last_number(db))
+            known, numbers = await database.read(
+                lambda db: (age_queries.known_ages(db), age_queries.last_numbers(db))
             )
             await database.write(lambda db: reconcile(db, store))
             _, last_sequence = await database.read(event_queries.event_span)
@@ -114,7 +114,7 @@ class Archive:
             disk=disk,
             unkept=unkept,
         )
-        return cls(captures, events, age_floors=floors, first_number=number)
+        return cls(captures, events, known_ages=known, first_numbers=numbers)
 
     async def close(self) -> None:
         """Let what is being written end, then close everything. No worker may write any more."""
@@ -206,13 +206,13 @@ class Archive:
             lambda db: age_queries.first_created(db, since_ns=since_ns, until_ns=until_ns)
         )
 
-    async def last_number(self) -> int:
-        """Return the number of the newest capture that there ever was; 0: there was none."""
-        return await self._database.read(age_queries.last_number)
+    async def last_numbers(self) -> tuple[int, int]:
+        """Return the numbers of the newest capture and event there ever were; 0: there was none."""
+        return await self._database.read(age_queries.last_numbers)
 
-    async def keep_age_floors(self, floors: Sequence[Floor]) -> None:
+    async def keep_ages(self, known: KnownAges) -> None:
         """Keep what is known of ages, for the next start."""
-        await self._database.write(lambda db: age_queries.keep_floors(db, floors))
+        await self._database.write(lambda db: age_queries.keep_ages(db, known))
 
     async def trim_events(
         self, *, before_time_ns: int | None, keep: int, young: int, limit: int = 1000

@@ -4,8 +4,8 @@ The oldest go first, which are those that came first. What is protected stays (s
 so do captures with the pinned label.
 
 Age is a matter of labels from a clock that may have been wrong then, and of one that may be wrong
-now. So a capture goes by age only when its label is too old by the `TrustedClock`, and it neither
-came after one that is not, nor after a moment of which that is known (`age_floors`).
+now. So what is kept goes by age only when its label is too old by the `TrustedClock`, and it came
+neither after what is not, nor after a moment of which that is known (`age_floors`).
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _LOOKS_PER_MIN_AGE = 10
 
 _DAY_NS = 86_400 * 10**9
 _NO_NUMBER = 2**63 - 1
-_KEEP_NS = 600 * 10**9
+_KEEP_S = 600.0
 """How often what is known of ages is written down, for the next start."""
 
 
@@ -66,10 +66,10 @@ class Retention:
         self._archive = archive
         self._clock = clock
         self._max_age_ns = int(settings.max_age_days * _DAY_NS)
-        self._floors = AgeFloors(archive.age_floors, archive.first_number, clock, self._max_age_ns)
-        self._kept_ns = archive.age_floors[-1][1] if archive.age_floors else 0
-        self._last_sequence = archive.events.last_sequence
-        """Of the events that there were before this run."""
+        numbers = archive.first_numbers
+        self._floors = AgeFloors(archive.known_ages, numbers, clock, self._max_age_ns)
+        self._kept_at = -math.inf
+        """When what is known of ages was written down, in seconds of the monotonic clock."""
         self._settings = settings
         self._max_bytes = settings.max_bytes or math.inf
         self._interval_s = interval_s
@@ -100,9 +100,7 @@ class Retention:
         if settings.max_age_days:
             now = self._clock.now()
             oldest_ns = now.wall_ns - self._max_age_ns
-            if self._clock.begun.monotonic_ns + now.offset_ns >= oldest_ns:
-                young_event = self._last_sequence + 1
-            young = await self._first_young(now, oldest_ns)
+            young, young_event = await self._first_young(now, oldest_ns)
             while await archive.prune(before=(oldest_ns, young), without_label=self._pinned):
                 pass
         while (excess := archive.space.total_bytes - self._max_bytes) > 0 and await archive.prune(
@@ -114,12 +112,12 @@ class Retention:
         ):
             pass
 
-    async def _first_young(self, now: Moment, oldest_ns: int) -> int:
-        """Return the number from which on no capture is too old; keep what is known of ages."""
-        self._floors.note(await self._archive.last_number(), now)
-        floors = self._floors.at(now)
-        if abs(floors[-1][1] - self._kept_ns) > _KEEP_NS:
-            await self._archive.keep_age_floors(floors)
-            self._kept_ns = floors[-1][1]
+    async def _first_young(self, now: Moment, oldest_ns: int) -> tuple[int, int]:
+        """Return from which capture and event on none is too old; keep what is known of ages."""
+        self._floors.note(await self._archive.last_numbers(), now)
+        if now.monotonic_ns / 1e9 >= self._kept_at + _KEEP_S:
+            await self._archive.keep_ages(self._floors.known(now))
+            self._kept_at = now.monotonic_ns / 1e9
+        capture, event = self._floors.first_young(now)
         first = await self._archive.first_created(since_ns=oldest_ns, until_ns=now.wall_ns)
-        return min(_NO_NUMBER if first is None else first, floors[0][0] + 1)
+        return min(capture, _NO_NUMBER if first is None else first), event

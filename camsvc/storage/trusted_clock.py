@@ -11,6 +11,7 @@ import structlog
 
 from camsvc.model import clock
 from camsvc.model.clock import Moment
+from camsvc.system import posix
 
 _log = structlog.get_logger()
 
@@ -34,12 +35,15 @@ class TrustedClock:
         *,
         settle_s: float = SETTLE_S,
         now: Callable[[], Moment] = clock.now,
+        is_synchronized: Callable[[], bool] = posix.clock_is_synchronized,
     ) -> None:
         """Begin now. `known_ns` is Unix time that has been for certain; 0: none is known.
 
-        `settle_s` is how long a jump has to last until it is believed.
+        `settle_s` is how long a jump has to last until it is believed; `is_synchronized` says
+        whether the system knows the wall clock to be right.
         """
         self._read = now
+        self._is_synchronized = is_synchronized
         self._settle_ns = int(settle_s * 1e9)
         self.begun = begun = now()
         self._offset_ns = (min(known_ns, begun.wall_ns) or begun.wall_ns) - begun.monotonic_ns
@@ -47,6 +51,11 @@ class TrustedClock:
         self._seen_since_ns = begun.monotonic_ns
         self.settled = False
         """Whether the wall clock has gone on for so long without being set, as was seen last."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is right, as was seen last: for so long, and as the system says."""
+        return self.settled and self._is_synchronized()
 
     async def watch(self, look_s: float = LOOK_S) -> None:
         """Look at the clocks every `look_s` until cancelled."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -12,11 +14,10 @@ from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.duration_pb2 import Duration
 
 from tests.conftest import StartService
-from tests.support import plugins, wall_clock
+from tests.support import plugins
 from tests.support.events import Event, EventReader, steps
 from tests.support.history import PNG, QUICK, REFERENCE, download, listed, sha256
 from tests.support.live import Watcher
-from tests.support.once import made_once
 from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
 from tests.support.timing import timing
@@ -34,9 +35,7 @@ RETENTION = f"[retention]\nmax_age_days = {KEPT_DAYS}\nmin_age_s = 0.0\n"
 
 @pytest.fixture
 def clock(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> WallClock:
-    wall_clock.require()
-    folder = made_once(tmp_path_factory, "wall_clock", wall_clock.build)
-    return WallClock(wall_clock.library(folder), tmp_path / "ahead")
+    return WallClock(tmp_path_factory, tmp_path / "ahead")
 
 
 class Viewer(Watcher):
@@ -166,6 +165,14 @@ async def test_no_picture_is_deleted_because_the_clock_is_wrong(
                 await steps_logged(service, 1)
             ids.append((await service.capture()).capture.capture_id)
             await until(partial(trimmed, service, ids), f"too much, after {ahead_s:.0f} s ahead")
+
+
+def test_the_system_says_whether_its_clock_is_certain(clock: WallClock) -> None:
+    program = "from camsvc.system import posix; print(posix.clock_is_synchronized())"
+    for ahead_s, said in ((0.0, b"True\n"), (1.0, b"False\n")):
+        clock.set(ahead_s)
+        command = [*clock.entering, sys.executable, "-c", program]
+        assert subprocess.run(command, check=True, capture_output=True).stdout == said
 
 
 async def trimmed(service: Service, ids: list[str]) -> bool:
