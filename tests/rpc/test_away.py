@@ -18,6 +18,7 @@ from tests.rpc.test_health import status as health
 from tests.rpc.test_hot_plug import Plug
 from tests.rpc.test_hot_plug import start as start_plugged
 from tests.support import plugins
+from tests.support.endurance import times
 from tests.support.events import Event, EventReader
 from tests.support.groups import group, reason, wanted
 from tests.support.history import QUICK
@@ -33,7 +34,7 @@ STARTED_S = 2.0
 """The driver's process, with its library, when it is not warm yet."""
 REFUSED_S = 0.2
 EVERY_S = 0.05
-CALLS = 200
+CALLS = times(1200)
 UNPLUGGED = "it is unplugged"
 AVAILABLE = Event.TYPE_CAMERA_AVAILABLE
 UNAVAILABLE = Event.TYPE_CAMERA_UNAVAILABLE
