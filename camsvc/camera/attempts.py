@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from camsvc.camera.call import Attempt, Call
-from camsvc.camera.deadline import loop_time, worst_case_s
+from camsvc.camera.deadline import worst_case_s
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.supervisor import Supervisor
@@ -15,6 +15,7 @@ from camsvc.model.errors import CameraLost, DriverFault, WorkerTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control
+from camsvc.system.event_loop import loop_time
 
 R = TypeVar("R")
 

@@ -4,12 +4,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
-from camsvc.camera.deadline import loop_time
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import Ticket
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT
 from camsvc.model.errors import CameraServiceError, CameraUnavailable, WorkerTimeout
+from camsvc.system.event_loop import loop_time
 
 T = TypeVar("T")
 

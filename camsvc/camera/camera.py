@@ -18,7 +18,7 @@ from camsvc.camera.call import Call
 from camsvc.camera.camera_events import CameraEvents
 from camsvc.camera.capture import Capture, CaptureResult, Order
 from camsvc.camera.capture_events import CaptureEvents
-from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, loop_time, worst_case_s
+from camsvc.camera.deadline import EXPOSURE, Deadline, exposure_s, worst_case_s
 from camsvc.camera.executor import Executor
 from camsvc.camera.idempotency import RequestIds
 from camsvc.camera.idle import IdleTimer
@@ -37,6 +37,7 @@ from camsvc.model.health import Health
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import CaptureTimes
 from camsvc.model.values import Control, ControlValue
+from camsvc.system.event_loop import loop_time
 
 
 class Camera:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from camsvc.camera.call import Call, CallCancelled
-from camsvc.camera.deadline import loop_time
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import Ticket
 from camsvc.camera.view import CaptureStatistics
@@ -23,6 +22,7 @@ from camsvc.model.records import (
     Failure,
     StoredImage,
 )
+from camsvc.system.event_loop import loop_time
 
 _PROGRESS_S = 0.5
 """Least time between two PROGRESS events: each is a row on disk."""

@@ -4,7 +4,6 @@ A call has one deadline, set when it arrives. It is the client's, or, where that
 is none, the worst case that the camera publishes: every attempt in full, each after an opening.
 """
 
-import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,17 +11,13 @@ from dataclasses import dataclass, replace
 from camsvc.model.errors import CaptureTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.values import ControlValue
+from camsvc.system.event_loop import loop_time
 
 EXPOSURE = "exposure_duration_us"
 
 _LONGEST_EXPOSURE_S = 86_400.0
 """The most time that an exposure asked for adds to a call's bound: only the camera knows what it
 takes, and before it has refused an absurd value, others are given this call's expected end."""
-
-
-def loop_time() -> float:
-    """Return the event loop's time, in seconds: that of deadlines and of all waits."""
-    return asyncio.get_running_loop().time()
 
 
 def exposure_s(controls: Mapping[str, ControlValue]) -> float:

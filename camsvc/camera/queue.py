@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from camsvc.camera.deadline import loop_time
 from camsvc.model.errors import CameraBusy, QueueFull
 from camsvc.model.retry_hint import CaptureTimes, RetryHints
+from camsvc.system.event_loop import loop_time
 
 
 @dataclass(eq=False)

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from camsvc.camera.deadline import loop_time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.recovery import RecoverySteps, Step
@@ -36,6 +35,7 @@ from camsvc.model.lifecycle import Event, State
 from camsvc.model.options import CameraOptions
 from camsvc.model.retry_hint import recovery_s
 from camsvc.model.values import DeviceInfo, LiveVariant
+from camsvc.system.event_loop import loop_time
 
 _IN_USE = (State.READY, State.CAPTURING)
 
@@ -286,11 +286,10 @@ class Supervisor:
 
     async def _recover(self, error: CameraLost, *, device_open: bool) -> None:
         """Take one recovery step after the other until the camera is back."""
-        loop = asyncio.get_running_loop()
         while True:
-            step, delay_s = self.steps.next(error, device_open=device_open, now=loop.time())
+            step, delay_s = self.steps.next(error, device_open=device_open, now=loop_time())
             self._log.debug("recovering", step=step.name, delay_s=delay_s, error=str(error))
-            started = loop.time()
+            started = loop_time()
             self._retry_at = started + delay_s
             if step is Step.BACK_OFF:
                 how = "is away" if self.state is State.AWAY else "is recovering"
@@ -299,7 +298,7 @@ class Supervisor:
                 await asyncio.sleep(delay_s)
                 await self._take(step, error)
             except CameraLost as next_error:
-                self.steps.record(step, loop.time() - started)
+                self.steps.record(step, loop_time() - started)
                 away = self._is_away(next_error)
                 if not (away and isinstance(error, DeviceAway) and step is Step.REOPEN):
                     error = next_error  # else it was unplugged, and the look says only: not here
@@ -308,7 +307,7 @@ class Supervisor:
                     self._apply(Event.AWAY if away else Event.LOST)
                 device_open = device_open and step is Step.SOFT_RETRY
             else:
-                duration_s = loop.time() - started
+                duration_s = loop_time() - started
                 self.steps.record(step, duration_s)
                 self._log.info("camera back", step=step.name, after_s=round(duration_s, 3))
                 self._apply(Event.RECOVERED)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from camsvc.camera.deadline import loop_time
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker
 from camsvc.ipc import messages as m
@@ -19,6 +18,7 @@ from camsvc.live.ports import CameraFrame, EncodedImage
 from camsvc.model.errors import CameraLost, DriverError, DriverFault, WorkerTimeout
 from camsvc.model.options import CameraOptions
 from camsvc.model.values import ControlValue, DeviceInfo
+from camsvc.system.event_loop import loop_time
 
 _CLOSE_S = 2.0
 """How long a device may take to close before its worker is killed."""

@@ -31,6 +31,7 @@ from camsvc.model.errors import (
 )
 from camsvc.model.lifecycle import State
 from camsvc.model.retry_hint import SERVICE_RESTART_S, VIEWER_LEAVES_S
+from camsvc.system.event_loop import loop_time
 from camsvc.tasks import keep_running
 
 HEARTBEAT_S = 1.0
@@ -270,7 +271,7 @@ class LiveFeed:
         if self._state is not LiveState.LIVE:
             if self._source.state is State.CAPTURING and self._state is LiveState.PAUSED:
                 return  # read before the still began, and reported after it
-            self._flowing_since = asyncio.get_running_loop().time()
+            self._flowing_since = loop_time()
             self._become(LiveState.LIVE)
         self._count(frame)
         for image in frame.images:
@@ -297,7 +298,7 @@ class LiveFeed:
         if frame.skipped:
             for viewer in self._viewers:
                 viewer.dropped += frame.skipped
-        flowing_s = asyncio.get_running_loop().time() - self._flowing_since
+        flowing_s = loop_time() - self._flowing_since
         if flowing_s > self._stall.timeout_s:
             self._source.confirm_working()
 
@@ -335,16 +336,15 @@ class LiveFeed:
 
     async def _watch(self) -> None:
         """Repeat the status while no frames flow, and notice when they stop."""
-        loop = asyncio.get_running_loop()
         while True:
             interval_s = min(HEARTBEAT_S, self._stall.timeout_s) / 4
-            interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop.time()))
+            interval_s = max(_LEAST_SLEEP_S, min(interval_s, self._heartbeat_at - loop_time()))
             await asyncio.sleep(interval_s)
             if self._stall.stalled and self._source.state is State.READY:
                 self._end_stall()
             elif self._state is LiveState.LIVE and self._stall.busy and self._stall.silent:
                 self._become(LiveState.PAUSED)  # a call lasts: the driver does one thing at a time
-            elif loop.time() >= self._heartbeat_at:
+            elif loop_time() >= self._heartbeat_at:
                 self._become(self._state)
 
     def _end_stall(self) -> None:
@@ -354,7 +354,7 @@ class LiveFeed:
         self._source.on_live_failed(WorkerTimeout(why))
 
     def _plan_heartbeat(self) -> None:
-        self._heartbeat_at = asyncio.get_running_loop().time() + HEARTBEAT_S
+        self._heartbeat_at = loop_time() + HEARTBEAT_S
 
     def _update_worker(self) -> None:
         wanted = self._variants.wanted()

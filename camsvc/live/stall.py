@@ -4,9 +4,8 @@ Only a frame is progress. The end of another call is none: a camera that takes a
 may have a live view that is dead. But it may also have been given no time for a frame.
 """
 
-import asyncio
-
 from camsvc.live.ports import LiveSource
+from camsvc.system.event_loop import loop_time
 
 _LEAST_CHANCE_S = 0.5
 _CHANCE_FACTOR = 2.0
@@ -43,7 +42,7 @@ class StallDetector:
     @property
     def silent_s(self) -> float:
         """For how long there has been no frame, for whatever reason."""
-        return _now() - self._missed_since
+        return loop_time() - self._missed_since
 
     @property
     def silent(self) -> bool:
@@ -54,7 +53,7 @@ class StallDetector:
     def stalled(self) -> bool:
         """Whether there was none though one was due."""
         enough_s = self.chance_s if self._interrupted > 1 else self.timeout_s
-        return self.silent and not self.busy and _now() - self._due_since > enough_s
+        return self.silent and not self.busy and loop_time() - self._due_since > enough_s
 
     @property
     def starved(self) -> bool:
@@ -71,15 +70,15 @@ class StallDetector:
 
     def begin(self) -> None:
         """Frames are due from now on: the camera is watched, or has just become ready."""
-        self._missed_since = self._due_since = _now()
+        self._missed_since = self._due_since = loop_time()
         self._interrupted = 0
 
     def frame_came(self) -> None:
         """A frame has come."""
         if self._missed_since <= self._due_since:
-            took_s = _now() - self._due_since
+            took_s = loop_time() - self._due_since
             self._slowest_s = max(took_s, 0.9 * (self._slowest_s or 0.0))
-        self._missed_since = _now()
+        self._missed_since = loop_time()
         self._interrupted = 0
 
     def command_began(self) -> None:
@@ -90,8 +89,4 @@ class StallDetector:
     def command_ended(self) -> None:
         """It has carried it out; a frame is due."""
         self._commands -= 1
-        self._due_since = _now()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        self._due_since = loop_time()

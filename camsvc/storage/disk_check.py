@@ -15,6 +15,7 @@ from camsvc.model.errors import StorageUnavailable
 from camsvc.storage.database import Database
 from camsvc.storage.disk_errors import DISK_ERRORS, is_full, unavailable
 from camsvc.storage.files import FileStore
+from camsvc.system.event_loop import loop_time
 
 _log = structlog.get_logger()
 
@@ -63,7 +64,7 @@ class DiskCheck:
         Raises:
             StorageUnavailable: none can be now.
         """
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if self.fault:
             is_silent = self._probe is not None and not self._probe.future.done()
             known = is_silent or now < self._looked + _LOOK_S
@@ -89,7 +90,7 @@ class DiskCheck:
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self) -> None:
-        self._looked = asyncio.get_running_loop().time()
+        self._looked = loop_time()
         if self._probe is None or self._probe.future.done():
             write = self._doubtful
             # In the writer's turn: the folders and the journal are there then, and not locked.

@@ -14,6 +14,11 @@ _PAUSE_S = 1.0
 """A loop that looked at the clock last so long ago was not running in between."""
 
 
+def loop_time() -> float:
+    """Return the event loop's time, in seconds: that of deadlines and of all waits."""
+    return asyncio.get_running_loop().time()
+
+
 class PausableLoop(asyncio.SelectorEventLoop):
     """Counts no time in which it did not run, in `time()` and so in all time-outs."""
 
