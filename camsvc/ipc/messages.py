@@ -7,8 +7,21 @@ from dataclasses import dataclass, field
 from typing import Annotated, Generic, TypeVar, get_args
 
 from camsvc.ipc.shared_memory import LIVE_SLOTS, NO_SLOT, SLOT_BYTES, STILL_SLOT
-from camsvc.model.limits import Count, Microseconds, Percent, Pixels, Range, Seconds, UnixTimeNs
+from camsvc.model.limits import (
+    Count,
+    Length,
+    Line,
+    Microseconds,
+    Percent,
+    Pixels,
+    Range,
+    Seconds,
+    UnixTimeNs,
+)
 from camsvc.model.values import (
+    MAX_CONTROLS,
+    MAX_OTHERS,
+    MAX_WARNINGS,
     Control,
     ControlValue,
     Device,
@@ -20,6 +33,9 @@ from camsvc.model.values import (
 
 AnswerT = TypeVar("AnswerT")
 _AnswerT_co = TypeVar("_AnswerT_co", covariant=True)
+
+_MAX_COMMENT = 1 << 19
+"""The labels of a capture fit, as JSON with its escapes."""
 
 _InSlot = Annotated[int, Range(0, SLOT_BYTES)]
 _LiveSlot = Annotated[int, Range(LIVE_SLOTS[0], LIVE_SLOTS[-1])]
@@ -44,8 +60,10 @@ class ImageInfo:
     acquisition_time_ns: UnixTimeNs
     sha256: str
     exposure_us: Microseconds | None = None
-    controls: dict[str, ControlValue] = field(default_factory=dict)
-    name: str = ""
+    controls: Annotated[dict[Line, ControlValue], Length(MAX_CONTROLS)] = field(
+        default_factory=dict
+    )
+    name: Line = ""
 
 
 def part_path(path: str, number: int) -> str:
@@ -87,14 +105,16 @@ class Captured:
     """A still is in its file, and in its slot unless that is `NO_SLOT`.
 
     `driver_s` is the driver's part, `encode_s` the encoder's, `store_s` that of writing the files.
-    `others` are the shot's further files, in the camera's order.
+    `others` are the shot's further files, in the camera's order; `warnings` what a person should
+    know of the picture.
     """
 
     image: ImageInfo
     driver_s: Seconds
     encode_s: Seconds
     store_s: Seconds
-    others: list[ImageInfo] = field(default_factory=list)
+    others: Annotated[list[ImageInfo], Length(MAX_OTHERS)] = field(default_factory=list)
+    warnings: Annotated[list[Line], Length(MAX_WARNINGS)] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +258,7 @@ class Capture(Command[Captured]):
     shot: Shot
     path: str
     inline_bytes: Count
-    comment: str = ""
+    comment: Annotated[str, Length(_MAX_COMMENT)] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ checked and brought to both clocks.
 import operator
 import time
 from dataclasses import dataclass
+from typing import SupportsIndex
 
-from camsvc.model.errors import DriverError
+from camsvc.model.errors import DriverError, in_words
 
 _STEP_NS = 5_000_000
 """The wall clock is only adjusted by less, while a frame is taken; readings of both clocks are
@@ -54,22 +55,21 @@ def acquired(time_ns: int, asked: Moment) -> Moment:
     Raises:
         DriverError: no frame can be of that time.
     """
-    try:
-        time_ns = operator.index(time_ns)
-    except TypeError:
+    if isinstance(time_ns, bool) or not isinstance(time_ns, SupportsIndex):
         raise DriverError(
-            f"the time of the driver's frame is {time_ns!r}; allowed: an int, in nanoseconds "
-            "since 1970"
-        ) from None
+            f"the time of the driver's frame is {in_words(time_ns)}; allowed: a whole number, in "
+            "nanoseconds since 1970"
+        )
+    time_ns = operator.index(time_ns)
     present = now()
     was_set = abs(present.offset_ns - asked.offset_ns) > _STEP_NS
     offsets = {asked.offset_ns, present.offset_ns} if was_set else {asked.offset_ns}
     ages_ns = [present.monotonic_ns - (time_ns - offset_ns) for offset_ns in offsets]
     age_ns = min((age for age in ages_ns if age >= -_AHEAD_S * 10**9), default=None)
     if age_ns is None or age_ns > _BEHIND_S * 10**9:
-        ahead_s = (time_ns - present.wall_ns) / 1e9
+        ahead_s = (time_ns - present.wall_ns) // 10**9
         raise DriverError(
-            f"the time of the driver's frame is {time_ns}, {abs(ahead_s):.0f} s "
+            f"the time of the driver's frame is {in_words(time_ns)}, {in_words(abs(ahead_s))} s "
             f"{'ahead of' if ahead_s > 0 else 'before'} now; allowed: from {_BEHIND_S} s before "
             f"now to {_AHEAD_S} s ahead"
         )

@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 DOMAIN = "camsvc"
 
 _SHOWN = 80
+_LARGE = 10**30
 
 
 def some_of(names: Collection[str], most: int = 8) -> str:
@@ -27,6 +28,43 @@ def some_of(names: Collection[str], most: int = 8) -> str:
 def short(value: str) -> str:
     """Return a text of a client's as a message has it."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
+
+
+def sendable(text: str, most: int) -> str:
+    """Return a text that can be sent, of at most so many characters."""
+    return text[:most].encode(errors="replace").decode()
+
+
+def line(text: str, most: int) -> str:
+    """Return a text in one line, as a message has it, of at most so many characters."""
+    cut = text[: 2 * most]
+    if not cut.isprintable():
+        cut = "".join(c if c.isprintable() else " " for c in cut)
+    return " ".join(cut.split())[:most]
+
+
+def in_words(value: object) -> str:
+    """Return a value of a wrong type as a message has it, which no class's name helps to read."""
+    match value:
+        case None:
+            words = "nothing"
+        case bool():
+            words = str(value).lower()
+        case int():
+            words = str(int(value)) if abs(value) < _LARGE else "a very large number"
+        case float():
+            words = repr(float(value))
+        case str():
+            words = f"the text {short(line(value, 2 * _SHOWN))}"
+        case bytes() | bytearray() | memoryview():
+            words = "bytes"
+        case list() | tuple() | set() | frozenset():
+            words = "a list"
+        case dict():
+            words = "a table"
+        case _:
+            words = "something of another kind"
+    return words
 
 
 class CameraServiceError(Exception):

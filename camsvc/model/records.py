@@ -114,6 +114,8 @@ class CaptureRecord:
     store_s: float = 0.0
     total_s: float = 0.0
     failure: Failure | None = None
+    warnings: Sequence[str] = ()
+    """What a person should know of the picture."""
 
     @property
     def files(self) -> tuple[StoredImage, ...]:
@@ -137,6 +139,7 @@ class CaptureRecord:
         raw["image"] = StoredImage(**raw["image"]) if raw.get("image") else None
         raw["others"] = tuple(StoredImage(**other) for other in raw.get("others", ()))
         raw["failure"] = Failure(**raw["failure"]) if raw.get("failure") else None
+        raw["warnings"] = tuple(raw.get("warnings", ()))
         return cls(**raw)
 
 
@@ -201,6 +204,6 @@ def _plain(record: Any) -> dict[str, Any]:
         elif isinstance(value, Mapping):
             value = dict(value)
         elif isinstance(value, tuple):
-            value = [_plain(member) for member in value]
+            value = [_plain(m) if dataclasses.is_dataclass(m) else m for m in value]
         plain[about.name] = value
     return plain

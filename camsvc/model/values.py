@@ -5,15 +5,31 @@ Standard library only: a worker may run under another interpreter.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from camsvc.model.limits import Microseconds, Percent, Pixels, Seconds
+from camsvc.model.limits import (
+    Length,
+    Line,
+    Microseconds,
+    OneOf,
+    Percent,
+    Pixels,
+    Seconds,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 ControlValue = bool | int | float | str
+Format = Annotated[str, OneOf(("JPEG", "PNG", "RAW"))]
+
+MAX_FORMATS, MAX_SIZES, MAX_DETAILS, MAX_WARNINGS = 3, 256, 64, 32
+"""Of a device. What one camera says of itself has to fit into a list of all of them."""
+
+MAX_CONTROLS, MAX_OTHERS = 256, 31
+"""Of a still, which has to fit into a page of them: the controls kept with it, its further files.
+It has `MAX_WARNINGS`, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +39,16 @@ class Control:
     `type` is "bool", "int", "float" or "string"; `access` is "read", "write" or "read_write".
     """
 
-    name: str
-    type: str
+    name: Line
+    type: Annotated[str, OneOf(("bool", "int", "float", "string"))]
     value: ControlValue | None
     minimum: float | None = None
     maximum: float | None = None
     increment: float | None = None
-    unit: str = ""
-    allowed: list[str] = field(default_factory=list)
-    access: str = "read_write"
-    description: str = ""
+    unit: Line = ""
+    allowed: list[Line] = field(default_factory=list)
+    access: Annotated[str, OneOf(("read", "write", "read_write"))] = "read_write"
+    description: Line = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +66,34 @@ class Shot:
 class File:
     """A whole file as the camera made it, with the name that the camera gave it.
 
-    `announced_bytes` is the size that the camera has said it has; None: it has not.
+    `announced_bytes` is the size that the camera said it has, where it says so: a file of another
+    size is not whole. `size_px` is a JPEG's width and height, which the worker finds out.
     """
 
     name: str
     mime_type: str
     data: bytes
     announced_bytes: int | None = None
+    size_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture as the driver got it: either `pixels` or `encoded`.
+    """One picture as the driver got it: either `pixels` or `encoded`. `worker.gate` checks it.
 
-    `pixels` is (height, width, 3), uint8, blue first. `encoded` is a whole file of `mime_type`.
+    `pixels` are uint8 or uint16: (height, width) or (height, width, 1), grey; (height, width, 3),
+    blue first; (height, width, 4), the same and an alpha, which is dropped. `bits` is how many of
+    uint16 a value has, from 8 to 16, by default 16: of 12, the largest is 4095.
+
+    `encoded` is a whole file, a JPEG or, where a RAW file is asked for, one; `announced_bytes` and
+    `size_px` are as those of a `File`.
+
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
     a still older than the request for it is refused as stale, and any frame of a time that cannot
     be; see `clock.acquired`. `controls` are those values that the device says the picture was taken
     with; those missing are as they are set. `others` are further files of a still, such as a RAW
-    file in addition to the JPEG; `name` is this one's, where the camera gives names, and
-    `announced_bytes` its size as a `File` has it. `warnings` are what is odd about a still that can
-    be used all the same, one plain sentence each.
+    file in addition to the JPEG; `name` is this one's, where the camera gives names. `warnings`
+    are what a person should know of this picture, one plain sentence each.
     """
 
     acquisition_time_ns: int
@@ -81,7 +104,9 @@ class Frame:
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
     name: str = ""
     others: Sequence[File] = ()
+    bits: int | None = None
     announced_bytes: int | None = None
+    size_px: tuple[int, int] | None = None
     warnings: Sequence[str] = ()
 
 
@@ -98,18 +123,18 @@ class DeviceInfo:
     frame though nothing is wrong: live view counts as stalled only so much later.
     """
 
-    model: str
-    formats: list[str]
-    serial: str = ""
+    model: Line
+    formats: Annotated[list[Format], Length(MAX_FORMATS)]
+    serial: Line = ""
     has_controls: bool = False
-    sizes: list[tuple[Pixels, Pixels]] = field(default_factory=list)
+    sizes: Annotated[list[tuple[Pixels, Pixels]], Length(MAX_SIZES)] = field(default_factory=list)
     live_view: bool = True
     """Only where the driver has any."""
     capture_during_live_view: bool = False
     expected_capture_s: Seconds = 1.0
-    details: dict[str, str] = field(default_factory=dict)
-    make: str = ""
-    warnings: list[str] = field(default_factory=list)
+    details: Annotated[dict[Line, Line], Length(MAX_DETAILS)] = field(default_factory=dict)
+    make: Line = ""
+    warnings: Annotated[list[Line], Length(MAX_WARNINGS)] = field(default_factory=list)
     exposure_us: Microseconds | None = None
     max_silence_s: Seconds = 0.0
 

@@ -40,23 +40,42 @@ def test_what_is_as_annotated_arrives(message: Any) -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (m.Opened(replace(DEVICE, model=7)), "device.model is of type int, not str"),  # type: ignore[arg-type]
-        (m.Opened(replace(DEVICE, live_view=1)), "live_view is of type int, not bool"),  # type: ignore[arg-type]
+        (m.Opened(replace(DEVICE, model=7)), "device.model is a whole number; allowed: text"),  # type: ignore[arg-type]
+        (
+            m.Opened(replace(DEVICE, live_view=1)),  # type: ignore[arg-type]
+            "live_view is a whole number; allowed: true or false",
+        ),
         (m.Opened(replace(DEVICE, sizes=[(1, 2, 3)])), "sizes[0] has 3 items, not 2"),  # type: ignore[list-item]
         (m.Opened(replace(DEVICE, sizes=[(1, -2)])), "sizes[0][1] is out of its range"),
-        (m.Opened(replace(DEVICE, details={"a": 1})), "details[0] is of type int"),  # type: ignore[dict-item]
+        (
+            m.Opened(replace(DEVICE, details={"a": 1})),  # type: ignore[dict-item]
+            "details[0] is a whole number; allowed: text",
+        ),
         (m.Opened(replace(DEVICE, expected_capture_s=float("nan"))), "expected_capture_s is out"),
         (m.Opened(replace(DEVICE, expected_capture_s=float("inf"))), "expected_capture_s is out"),
         (m.Opened(replace(DEVICE, serial="\udcff")), "serial is not valid text"),
         (m.Captured(replace(IMAGE, size_bytes=1 << 62), 0, 0, 0), "image.size_bytes is out of"),
-        (m.Captured(replace(IMAGE, width_px=True), 0, 0, 0), "width_px is of type bool, not int"),
+        (
+            m.Captured(replace(IMAGE, width_px=True), 0, 0, 0),
+            "width_px is true or false; allowed: a whole number",
+        ),
         (m.Captured(replace(IMAGE, controls={"x": 1 << 64}), 0, 0, 0), "controls[0] is out of"),
-        (m.Controls([replace(GAIN, value=[])]), "[0].value is of type list, not NoneType or bool"),  # type: ignore[arg-type]
-        (m.Progress(True), "percent is of type bool, not int"),
+        (
+            m.Controls([replace(GAIN, value=[])]),  # type: ignore[arg-type]
+            "[0].value is a list; allowed: a number or a whole",
+        ),
+        (m.Opened(replace(DEVICE, formats=["HEIF"])), "formats[0] is 'HEIF'; allowed: JPEG, PNG"),
+        (m.Opened(replace(DEVICE, formats=["JPEG"] * 4)), "formats has 4 entries; allowed: 3"),
+        (m.Opened(replace(DEVICE, model="x" * 1001)), "model has 1001 characters; allowed: 1000"),
+        (m.Failed("DriverError", "x" * 4097), "message has 4097 characters; allowed: 4096"),
+        (m.Controls([replace(GAIN, type="enum")]), "[0].type is 'enum'; allowed: bool, int, float"),
+        (m.Controls([replace(GAIN, access="")]), "[0].access is ''; allowed: read, write, read_"),
+        (m.Controls([object()]), "controls[0] is something of another kind; allowed: control"),  # type: ignore[list-item]
+        (m.Progress(True), "percent is true or false; allowed: a whole number"),
         (replace(FRAMES, images=[replace(LIVE, slot=16)]), "images[0].slot is out of its range: 0"),
-        (replace(FRAMES, images=(LIVE,)), "images is of type tuple, not list"),  # type: ignore[arg-type]
-        (DEVICE, "message is of type DeviceInfo, not "),
-        (None, "message is of type NoneType, not "),
+        (replace(FRAMES, images=(LIVE,)), "images is a fixed list; allowed: a list"),  # type: ignore[arg-type]
+        (DEVICE, "message is device info; allowed: "),
+        (None, "message is nothing; allowed: "),
     ],
     ids=lambda value: value.split(" ")[0] if isinstance(value, str) else "",
 )

@@ -48,6 +48,7 @@ CAPTURES = st.builds(
     store_s=SPANS_S,
     total_s=SPANS_S,
     failure=st.none() | FAILURES,
+    warnings=st.lists(TEXTS, max_size=3).map(tuple),
 )
 EVENTS = st.builds(
     EventRecord,
