@@ -37,6 +37,7 @@ def capture(record: CaptureRecord) -> pb.Capture:
         exposure_duration=None if exposure_us is None else duration(exposure_us / 1e6),
         timing=None if record.state is CaptureState.RUNNING else _timing(record),
         error=status_of(record.failure.error()) if record.failure else None,
+        warnings=record.warnings,
     )
 
 

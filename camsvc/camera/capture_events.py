@@ -120,6 +120,7 @@ class CaptureEvents:
             self._so_far(call),
             image=_described(image),
             others=tuple(map(_described, captured.others)),
+            warnings=tuple(captured.warnings),
             acquisition_time_ns=image.acquisition_time_ns,
             exposure_us=image.exposure_us,
             controls=image.controls,

@@ -640,6 +640,7 @@ class Capture(_message.Message):
     RECOVERIES_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     capture_id: _builtins.str
     """The capture's id, given by the service: 1..64 characters of `[A-Za-z0-9_-]`. Unique for ever."""
     camera: _builtins.str
@@ -693,6 +694,13 @@ class Capture(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Why the capture is FAILED or CANCELLED. Unset otherwise."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a person should know of this picture, one plain sentence each: up to 32, of up to 1000
+        characters. The picture of `image` is whole; another file of the shot may be cut off, or a
+        value of the camera's was left out. Set once SUCCEEDED. Empty: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -711,10 +719,11 @@ class Capture(_message.Message):
         recoveries: _builtins.int = ...,
         timing: Global___CaptureTiming | None = ...,
         error: _status_pb2.Status | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "create_time", b"create_time", "error", b"error", "exposure_duration", b"exposure_duration", "image", b"image", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "attempts", b"attempts", "camera", b"camera", "capture_id", b"capture_id", "controls", b"controls", "create_time", b"create_time", "error", b"error", "exposure_duration", b"exposure_duration", "image", b"image", "labels", b"labels", "parts", b"parts", "recoveries", b"recoveries", "request_id", b"request_id", "state", b"state", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time", b"acquisition_time", "attempts", b"attempts", "camera", b"camera", "capture_id", b"capture_id", "controls", b"controls", "create_time", b"create_time", "error", b"error", "exposure_duration", b"exposure_duration", "image", b"image", "labels", b"labels", "parts", b"parts", "recoveries", b"recoveries", "request_id", b"request_id", "state", b"state", "timing", b"timing", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,6 +83,7 @@ async def history(
 def _row(capture: pb.Capture) -> tuple[str, ...]:
     image = capture.image
     there = capture.HasField("image")
+    labels = " ".join(f"{key}={value}" for key, value in capture.labels.items())
     return (
         output.clock(capture.create_time),
         escape(capture.camera),
@@ -90,5 +91,5 @@ def _row(capture: pb.Capture) -> tuple[str, ...]:
         f"{image.width_px} x {image.height_px}" if there else "",
         output.size(image.size_bytes) if there else "",
         capture.capture_id,
-        escape(capture.error.message or " ".join(f"{k}={v}" for k, v in capture.labels.items())),
+        escape(capture.error.message or "; ".join(capture.warnings) or labels),
     )

@@ -171,6 +171,8 @@ def _report(session: Session, capture: pb.Capture, file: Path | None, *, replaye
         took = "taken before"
     where = f"[bold]{escape(str(file))}[/]" if file else f"kept as {capture.capture_id}"
     say(f"{where}: {escape(capture.camera)}, {what}, {took}")
+    for warning in capture.warnings:
+        output.hint(f"camera {capture.camera!r}: {warning}")
 
 
 async def download(
