@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
+import structlog
 from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +16,7 @@ from camsvc.camera.recovery import Step, StepStatistics
 from camsvc.camera.view import ActiveCapture, CameraView
 from camsvc.live.viewer import LiveFrame, LiveStatus
 from camsvc.model.discovery import FoundDevice
+from camsvc.model.errors import CameraUnavailable
 from camsvc.model.values import Control, ControlValue, DeviceInfo
 
 _TYPES = {
@@ -22,6 +25,10 @@ _TYPES = {
     "float": pb.Control.TYPE_DOUBLE,
     "string": pb.Control.TYPE_STRING,
 }
+
+_log = structlog.get_logger()
+
+_NOT_SHOWN = "what the camera says of itself cannot be shown; see the service's log"
 
 _MAX_SERIALIZED = 8
 """Serialised forms kept of one frame: viewers that miss many frames miss different numbers."""
@@ -112,7 +119,18 @@ def duration(seconds: float) -> Duration:
 
 
 def camera(view: CameraView) -> pb.Camera:
-    """Return a camera as clients see it."""
+    """Return a camera as clients see it; where something of it cannot be shown, without that.
+
+    One camera must not keep all the others out of a list.
+    """
+    try:
+        return _camera(view)
+    except Exception:
+        _log.exception("camera not shown", camera=view.id)
+        return _camera(replace(view, device=None, fault=CameraUnavailable(_NOT_SHOWN)))
+
+
+def _camera(view: CameraView) -> pb.Camera:
     device = view.device
     return pb.Camera(
         camera=view.id,

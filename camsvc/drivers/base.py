@@ -74,6 +74,8 @@ class Driver(ABC):
     def capture(self, shot: Shot) -> Frame:
         """Take one still, begun after this call.
 
+        What it returns, and `read` does, is checked: see `Frame`.
+
         Scaling, `quality_percent` and conversion are done by the worker: a driver uses
         `shot.format` only to deliver a better original (a RAW file, which then has to be the
         frame's `encoded`). `shot.controls` are set already.

@@ -1,1 +1,1 @@
-"""Pictures in the worker: JPEG structure, encoding and scaling, EXIF."""
+"""Pictures in the worker: pixels, file types and structure, encoding and scaling, EXIF."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from camsvc.images import completed, icc, orientation
 from camsvc.images.jpeg import Jpeg
+from camsvc.images.pixels import eight_bits
 from camsvc.model.errors import DriverError, DriverFault, Unsupported
 from camsvc.model.values import Frame, LiveVariant, Shot
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from camsvc.images.pixels import Pixels
 
 DEFAULT_QUALITY_PERCENT = 90
 DEFAULT_LIVE_QUALITY_PERCENT = 80
@@ -54,23 +54,20 @@ class Output:
     quality_percent: int | None
 
 
-def finish(frame: Frame, shot: Shot) -> tuple[bytes | memoryview, Output]:
+def finish(picture: "Picture", shot: Shot) -> tuple[bytes | memoryview, Output]:
     """Return a still as asked for.
 
     A file that the camera encoded itself passes through unless the request asks for another size,
     format or quality. A RAW file always does, its size unknown.
 
     Raises:
-        DriverError: the camera's file is not whole, or none of the RAW kind.
+        DriverError: the camera's file cannot be decoded.
         Unsupported: it cannot be made as asked for.
     """
     if shot.format == "RAW":
-        if frame.encoded is None:
-            raise DriverError("the camera gave no raw file")
-        return frame.encoded, Output(frame.mime_type, 0, 0, None)
-    picture = Picture(frame)
+        return picture.raw()
     output = picture.output(
-        _MIME.get(shot.format, frame.mime_type),
+        _MIME[shot.format],
         shot.quality_percent,
         DEFAULT_QUALITY_PERCENT,
         (shot.max_width_px, shot.max_height_px),
@@ -79,22 +76,34 @@ def finish(frame: Frame, shot: Shot) -> tuple[bytes | memoryview, Output]:
 
 
 class Picture:
-    """A frame's picture: checked once, when it is first looked at, then made as often as is wanted.
+    """A frame's picture, whole: made as often as is wanted, in as many ways.
 
     Pixels that are encoded again stand upright, and keep their colour profile. A file that passes
     through keeps its EXIF, and with that its orientation, which viewers follow.
     """
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
+        """Take a frame of known type; see `worker.gate`.
+
+        Raises:
+            DriverError: its JPEG is not whole.
+        """
+        self.frame = frame
+        self._jpeg = None
+        """The camera's own file, with what it left out, and what it is."""
+        if frame.encoded is not None and frame.mime_type == JPEG:
+            self._jpeg = completed.read(frame.encoded)
+
+    def raw(self) -> tuple[bytes, Output]:
+        """Return a RAW file as it is."""
+        if self.frame.encoded is None:
+            raise DriverError("the camera gave no raw file")
+        return self.frame.encoded, Output(self.frame.mime_type, 0, 0, None)
 
     def live_outputs(self, variants: Iterable[LiveVariant]) -> dict[Output, list[LiveVariant]]:
         """Return the different pictures that variants want, each with its variants.
 
         What is too large for a JPEG is scaled: live view has nothing else.
-
-        Raises:
-            DriverError: the camera's file is not whole.
         """
         wanted: dict[Output, list[LiveVariant]] = {}
         for variant in variants:
@@ -112,16 +121,12 @@ class Picture:
         default_quality_percent: int,
         limits: tuple[int | None, int | None],
     ) -> Output:
-        """Return what is to be made, within limits of width and height.
-
-        Raises:
-            DriverError: the camera's file is not whole.
-        """
+        """Return what is to be made, within limits of width and height."""
         stored = self._size
         size = fit(*self._swapped(stored), *limits)
         if mime_type != JPEG:
             return Output(mime_type, *size, None)
-        is_own = self._frame.pixels is None and quality_percent is None
+        is_own = self.frame.pixels is None and quality_percent is None
         # As it is stored, and as it is to be held.
         if is_own and fit(*stored, *limits) == stored and size == self._swapped(stored):
             return Output(mime_type, *stored, None)
@@ -138,31 +143,32 @@ class Picture:
             return self._file[0]
         size = self._swapped((output.width_px, output.height_px))
         pixels = self._decoded(*size)
+        if output.mime_type != PNG:
+            pixels = eight_bits(pixels)
         if pixels.shape[1::-1] != size:
             pixels = _cv2().resize(pixels, size, interpolation=_cv2().INTER_AREA)
         encoded = encode(self._turned(pixels), output.mime_type, output.quality_percent)
-        if self._frame.pixels is not None or not (profile := icc.profile(*self._file)):
+        if self.frame.pixels is not None or not (profile := icc.profile(*self._file)):
             return encoded
         return (icc.into_png if output.mime_type == PNG else icc.into_jpeg)(encoded, profile)
 
-    @functools.cached_property
+    @property
     def _file(self) -> tuple[bytes, Jpeg]:
-        """The camera's own file, with what it left out, and what it is."""
-        if self._frame.encoded is None:
-            raise DriverError("the driver returned a frame that has neither pixels nor a file")
-        return completed.read(self._frame.encoded)
+        if self._jpeg is None:
+            raise DriverError("the camera's file is not a JPEG")
+        return self._jpeg
 
     @functools.cached_property
     def _orientation(self) -> int:
-        if self._frame.pixels is not None:
+        if self.frame.pixels is not None:
             return orientation.UPRIGHT
         return orientation.of(*self._file)
 
     @property
     def _size(self) -> tuple[int, int]:
         """Width and height of the pixels as stored."""
-        if self._frame.pixels is not None:
-            height, width = self._frame.pixels.shape[:2]
+        if self.frame.pixels is not None:
+            height, width = self.frame.pixels.shape[:2]
             return width, height
         _, found = self._file
         return found.width_px, found.height_px
@@ -171,10 +177,10 @@ class Picture:
         """Return a size as stored as that of the upright picture, and the other way round."""
         return size[::-1] if self._orientation > 4 else size
 
-    def _decoded(self, width_px: int, height_px: int) -> "npt.NDArray[np.uint8]":
+    def _decoded(self, width_px: int, height_px: int) -> "Pixels":
         """Return the pixels as stored; of a JPEG in the least size that serves: it is cheaper."""
-        if self._frame.pixels is not None:
-            return self._frame.pixels
+        if self.frame.pixels is not None:
+            return self.frame.pixels
         data, found = self._file
         cv2 = _cv2()
         import numpy as np  # noqa: PLC0415 - as cv2
@@ -192,7 +198,7 @@ class Picture:
             raise _undecodable(found)
         return np.asarray(pixels, np.uint8)
 
-    def _turned(self, pixels: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.uint8]":
+    def _turned(self, pixels: "Pixels") -> "Pixels":
         """Return pixels as they are to be held."""
         cv2 = _cv2()
         if self._orientation > 4:
@@ -218,9 +224,7 @@ def _undecodable(found: Jpeg) -> Exception:
     )
 
 
-def encode(
-    pixels: "npt.NDArray[np.uint8]", mime_type: str, quality_percent: int | None
-) -> memoryview:
+def encode(pixels: "Pixels", mime_type: str, quality_percent: int | None) -> memoryview:
     """Encode (height, width) grey or (height, width, 3) blue-first pixels.
 
     Raises:

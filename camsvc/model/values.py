@@ -85,8 +85,8 @@ class Frame:
     blue first; (height, width, 4), the same and an alpha, which is dropped. `bits` is how many of
     uint16 a value has, from 8 to 16, by default 16: of 12, the largest is 4095.
 
-    `encoded` is a whole file, a JPEG or, where a RAW file is asked for, one; `announced_bytes` and
-    `size_px` are as those of a `File`.
+    `encoded` is a whole file, a JPEG or, where a RAW file is asked for, one; `announced_bytes`
+    is as that of a `File`.
 
     `acquisition_time_ns` (Unix epoch) is when the light was taken, as near as the driver knows;
     a still older than the request for it is refused as stale, and any frame of a time that cannot
@@ -97,7 +97,7 @@ class Frame:
     """
 
     acquisition_time_ns: int
-    pixels: "npt.NDArray[np.uint8] | None" = None
+    pixels: "npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | None" = None
     encoded: bytes | None = None
     mime_type: str = ""
     exposure_us: int | None = None
@@ -106,7 +106,6 @@ class Frame:
     others: Sequence[File] = ()
     bits: int | None = None
     announced_bytes: int | None = None
-    size_px: tuple[int, int] | None = None
     warnings: Sequence[str] = ()
 
 

@@ -70,6 +70,8 @@ def thumbnail_of(data: bytes) -> bytes | None:
             picture.draft("RGB", (2 * SIDE_PX, 2 * SIDE_PX))
             upright = ImageOps.exif_transpose(picture)
             upright.thumbnail((SIDE_PX, SIDE_PX))
+            if upright.mode.startswith("I"):  # 16 bits, which `convert` would cut, not scale
+                upright = upright.point(lambda value: value * (1 / 256))
             small = upright if upright.mode == "L" else upright.convert("RGB")
             # What the numbers mean goes with them, unless it is for the numbers of a CMYK picture.
             profile = picture.info.get("icc_profile", b"")

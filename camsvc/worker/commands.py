@@ -17,7 +17,8 @@ from camsvc.images import exif
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model import clock, errors
-from camsvc.model.values import ControlValue, Device, DeviceInfo, Shot
+from camsvc.model.values import MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
+from camsvc.worker import description, gate
 from camsvc.worker.live import LiveReader
 from camsvc.worker.still import StillWriter, new_file
 
@@ -145,12 +146,11 @@ class Commands:
                 raise errors.WorkerLost(f"the camera is in use: {why}") from error
             raise
 
-    def _described(self, device: DeviceInfo) -> DeviceInfo:
-        return replace(
-            device,
-            live_view=device.live_view and self._driver_class.read is not Driver.read,
-            warnings=[*device.warnings, *exif.warnings()],
-        )
+    def _described(self, given: DeviceInfo) -> DeviceInfo:
+        device = description.described(given)
+        live_view = device.live_view and self._driver_class.read is not Driver.read
+        warnings = [*device.warnings, *exif.warnings()][:MAX_WARNINGS]
+        return replace(device, live_view=live_view, warnings=warnings)
 
     def _recover(self, _: m.Recover) -> m.Answer:
         self._live.stop(self.driver)
@@ -190,22 +190,14 @@ class Commands:
                 self._report_progress(0)  # the camera can do what is asked for
                 started = time.perf_counter()
                 asked = clock.now()
-                frame = driver.capture(shot)
+                given = driver.capture(shot)
                 driver_s = time.perf_counter() - started
-                taken = clock.acquired(frame.acquisition_time_ns, asked)
-                if taken.monotonic_ns < asked.monotonic_ns:
-                    age_s = (asked.monotonic_ns - taken.monotonic_ns) / 1e9
-                    raise errors.DriverError(
-                        f"stale picture: taken {age_s:.3f} s before it was asked for"
-                    )
-                frame = replace(frame, acquisition_time_ns=taken.wall_ns)
-                values = {c.name: c.value for c in driver.controls() if c.value is not None}
-                values |= frame.controls
+                picture = gate.still(given, shot, asked, driver.controls())
             finally:
                 self._percent = None
                 self.restore_controls()
             device = self._open_device
-            return self._still.hand_over(frame, command, device, values, driver_s, file=file)
+            return self._still.hand_over(picture, command, device, driver_s, file=file)
 
     def _apply_shot(self, shot: Shot) -> None:
         """Do what can be done before the trigger; `restore_controls` has to follow in any case.
@@ -238,11 +230,11 @@ class Commands:
             self._on_progress(percent)
 
     def _list_controls(self, _: m.ListControls) -> m.Answer:
-        return m.Controls(self.opened.controls())
+        return m.Controls(description.legible(self.opened.controls()))
 
     def _set_controls(self, command: m.SetControls) -> m.Answer:
         self._apply(command.values)
-        return m.Controls(self.opened.controls())
+        return m.Controls(description.legible(self.opened.controls()))
 
     def _apply(self, values: dict[str, ControlValue]) -> None:
         if values:
@@ -254,10 +246,12 @@ class Commands:
             return next((i for i, s in ids if self._driver_class.selects(s, device)), "")
 
         found = self._driver_class.discover(list(command.configured.values()))
-        return m.Discovered([replace(d, camera=configured_as(d)) for d in found])
+        return m.Discovered(
+            [replace(description.legible(d), camera=configured_as(d)) for d in found]
+        )
 
     def _diagnose(self, command: m.Diagnose) -> m.Answer:
-        return m.Diagnosed(self._driver_class.diagnose(command.settings))
+        return m.Diagnosed(description.legible(self._driver_class.diagnose(command.settings)))
 
     @property
     def _driver_class(self) -> type[Driver]:

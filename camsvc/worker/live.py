@@ -16,7 +16,8 @@ from camsvc.ipc.errors import failure
 from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
 from camsvc.model import clock, errors
 from camsvc.model.frame_rate import FrameRateLimiter
-from camsvc.model.values import Frame, LiveVariant
+from camsvc.model.values import LiveVariant
+from camsvc.worker import gate
 
 _BAD_FRAMES = 5
 """In a row; then live reading has failed. Some backends lose 5 to 10 % of their grabs."""
@@ -85,9 +86,9 @@ class LiveReader:
                 driver.start_live()
                 self._started = True
             asked = clock.now()
-            frame = driver.read()
-            if frame is not None:
-                self._hand_over(frame, clock.acquired(frame.acquisition_time_ns, asked))
+            given = driver.read()
+            if given is not None:
+                self._hand_over(*gate.live(given, asked))
                 self._bad = 0
         except Exception as error:  # a driver may raise whatever its library does
             self._bad += 1
@@ -101,13 +102,12 @@ class LiveReader:
             self._variants = {}
             self._send(m.Lost(failed))
 
-    def _hand_over(self, frame: Frame, taken: clock.Moment) -> None:
-        stamp_ns = frame.acquisition_time_ns
+    def _hand_over(self, picture: codec.Picture, taken: clock.Moment) -> None:
+        stamp_ns = picture.frame.acquisition_time_ns
         if stamp_ns == self._stamp_ns or taken.monotonic_ns <= self._newest_ns:
             raise errors.DriverError("the camera repeats its last frame")
         moment = taken.monotonic_ns / 1e9
         due = [variant for variant, pacer in self._variants.items() if pacer.takes(moment)]
-        picture = codec.Picture(frame)
         outputs = picture.live_outputs(due)
         if len(outputs) > len(self._free):
             self._skipped += 1

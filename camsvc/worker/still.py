@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from camsvc.images import codec, completed, exif
+from camsvc.images import codec, exif
 from camsvc.ipc.messages import Capture, Captured, ImageInfo, part_path
 from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT, SharedBlock
 from camsvc.model import errors
-from camsvc.model.values import ControlValue, DeviceInfo, Frame
+from camsvc.model.values import DeviceInfo, Frame
 from camsvc.system import posix
 
 _MODE = 0o640
@@ -40,27 +40,26 @@ class StillWriter:
 
     def hand_over(
         self,
-        frame: Frame,
+        picture: codec.Picture,
         command: Capture,
         device: DeviceInfo,
-        controls: dict[str, ControlValue],
         driver_s: float,
         *,
         file: BinaryIO,
     ) -> Captured:
-        """Finish a frame as `command` wants it, and hand it over. `controls` are the shot's.
+        """Finish a picture that has passed the gate as `command` wants it, and hand it over.
 
         `file` is that of `command`, as `new_file` gives it.
 
         Raises:
             StorageFull: there is no room for it.
             StorageUnavailable: it could not be written; the camera is well.
-            DriverError: the camera's file is not whole.
         """
         started = time.perf_counter()
-        data, output = codec.finish(frame, command.shot)
+        frame = picture.frame
+        data, output = codec.finish(picture, command.shot)
         size_px = output.width_px, output.height_px
-        pieces = exif.tagged(data, frame, device, controls, command.comment, size_px=size_px)
+        pieces = exif.tagged(data, frame, device, frame.controls, command.comment, size_px=size_px)
         size_bytes = sum(map(len, pieces))
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
         encoded = time.perf_counter()
@@ -81,10 +80,10 @@ class StillWriter:
             acquisition_time_ns=frame.acquisition_time_ns,
             sha256=sha256,
             exposure_us=frame.exposure_us,
-            controls=controls,
+            controls=dict(frame.controls),
             name=frame.name,
         )
-        return Captured(image, driver_s, encoded - started, store_s, others)
+        return Captured(image, driver_s, encoded - started, store_s, others, list(frame.warnings))
 
     def _offer(self, pieces: Sequence[memoryview]) -> int:
         """Fill the slot, and return it."""
@@ -97,21 +96,17 @@ class StillWriter:
 def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     """Write a shot's further files as they are; return what they are.
 
-    Raises: as `store`, and `DriverError` where a JPEG is not whole. Those that were written then
-    are the service's to delete.
+    Raises: as `store`. Those that were written then are the service's to delete.
     """
     stored = []
     for number, file in enumerate(frame.others, start=1):
-        data, width, height = file.data, 0, 0
-        if file.mime_type == codec.JPEG:
-            data, found = completed.read(data)
-            width, height = found.width_px, found.height_px
         with new_file(part_path(path, number)) as part:
-            sha256 = store(part, [memoryview(data)])
+            sha256 = store(part, [memoryview(file.data)])
+        width, height = file.size_px or (0, 0)
         stored.append(
             ImageInfo(
                 slot=NO_SLOT,
-                size_bytes=len(data),
+                size_bytes=len(file.data),
                 mime_type=file.mime_type,
                 width_px=width,
                 height_px=height,

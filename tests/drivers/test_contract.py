@@ -150,7 +150,7 @@ def test_a_still_is_pixels_or_a_file(opened: tuple[Driver, DeviceInfo]) -> None:
 def test_a_still_can_be_finished(opened: tuple[Driver, DeviceInfo], image_format: str) -> None:
     shot = Shot(format=image_format, max_width_px=200)
     frame = opened[0].capture(shot)
-    data, output = codec.finish(frame, shot)
+    data, output = codec.finish(codec.Picture(frame), shot)
     assert output.mime_type == f"image/{image_format.lower()}"
     again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert again is not None

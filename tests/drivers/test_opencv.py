@@ -23,7 +23,7 @@ from camsvc.drivers.linux import holders
 from camsvc.drivers.opencv import handle
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.drivers.opencv.device import PROPERTIES
-from camsvc.images.codec import finish
+from camsvc.images.codec import Picture, finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support import live_stream as live_stream_of
@@ -46,7 +46,7 @@ def camera(**settings: object) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
 
 def pixels(frame: Frame) -> Pixels:
     assert frame.pixels is not None
-    return frame.pixels
+    return np.asarray(frame.pixels, np.uint8)
 
 
 # Files.
@@ -71,7 +71,7 @@ def test_a_still_as_it_leaves_the_worker(videos: Videos, codec: str) -> None:
     video: Video = getattr(videos, codec)
     with camera(source=str(video.path), warmup_frames=7) as (driver, _):
         frame = driver.capture(Shot())
-    data, output = finish(frame, Shot())
+    data, output = finish(Picture(frame), Shot())
     assert (output.mime_type, output.width_px, output.height_px) == ("image/jpeg", WIDTH, HEIGHT)
     again = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     number, likeness = video.nearest(again)
@@ -517,12 +517,18 @@ def test_mjpg_is_passed_through(attach: Attach) -> None:
     assert "fourcc_asked" not in info.details
 
 
-@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 1)])
-def test_a_monochrome_camera_gives_three_channels(attach: Attach, shape: tuple[int, ...]) -> None:
-    attach(lambda number: np.full(shape, number, np.uint8))
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 1), (48, 64, 4)])
+def test_what_is_not_of_three_channels_and_8_bits_is_handed_on(
+    attach: Attach, shape: tuple[int, ...], kind: type
+) -> None:
+    """Of a monochrome camera, or one of 16 bits: the worker knows what to do with it."""
+    attach(lambda number: np.full(shape, number, kind))
     with camera(**DEVICE) as (driver, _):
-        frame = pixels(driver.capture(Shot()))
-    assert frame.shape == (48, 64, 3)
+        frame = driver.capture(Shot())
+    assert frame.pixels is not None
+    assert frame.pixels.shape == shape
+    assert frame.pixels.dtype == kind
 
 
 def _lost_at(grab: int) -> Script:
@@ -574,7 +580,7 @@ def test_a_read_that_returns_nothing(
             driver.capture(Shot())
 
 
-@pytest.mark.parametrize("frame", [np.zeros((48, 64, 2), np.uint8), np.zeros((48, 64), np.uint16)])
+@pytest.mark.parametrize("frame", [np.zeros((48, 64, 2), np.uint8), np.zeros((48, 64), np.int16)])
 def test_frames_that_are_no_pictures(attach: Attach, frame: Pixels) -> None:
     attach(lambda _: frame)
     with (

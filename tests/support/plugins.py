@@ -22,6 +22,9 @@ DIFFERENT = 20
 PADDING = b"\0" * 3
 """After the JPEG's end, as some cameras have it: a sign that the bytes were not touched."""
 
+TIFF_HEAD = b"II*\0\x08\0\0\0" + b"\0" * 6
+"""With one table, which is empty: a RAW file of the TIFF kind as far as the service looks."""
+
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 
 
@@ -201,7 +204,7 @@ class TwoFilesCamera(Driver):
         return DeviceInfo("two files", ["JPEG", "RAW"])
 
     def capture(self, shot: Shot) -> Frame:
-        raw = File("1.RAW", "image/x-raw", b"raw bytes, " * 120)
+        raw = File("1.RAW", "image/x-raw", TIFF_HEAD + b"raw bytes, " * 119)
         jpeg = File("1.JPG", "image/jpeg", encoded(2))
         first, other = (raw, jpeg) if shot.format == "RAW" else (jpeg, raw)
         return Frame(

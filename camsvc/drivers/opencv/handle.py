@@ -25,6 +25,9 @@ _RETRY_PAUSE_S = 0.1
 _USUAL_FPS, _MOST_FPS = 25.0, 1000.0
 """Where the rate is unknown; and what is not a rate but a clock's (90,000)."""
 
+_CHANNELS = ((), (1,), (3,), (4,))
+"""Of frames that are pictures: what a device gives undecoded may have two, or none of these."""
+
 
 def open_capture(number_or_path: Any, backend: int, parameters: Sequence[int]) -> cv2.VideoCapture:
     """Open a source. `parameters` are CAP_PROP numbers, each followed by its value."""
@@ -74,19 +77,17 @@ class Handle:
                 return acquired_ns
         return None
 
-    def retrieve(self) -> "npt.NDArray[np.uint8]":
+    def retrieve(self) -> "npt.NDArray[Any]":
         """Return the frame that was grabbed.
 
         Raises:
-            DriverError: it is empty, or no picture.
+            DriverError: it is empty.
         """
         with _opencv_errors():
             ok, data = self._capture.retrieve()
         if not ok or data is None or data.size == 0:
             raise DriverError("the camera delivered an empty frame")
-        if data.dtype != np.uint8:
-            raise DriverError(f"frames of {data.dtype} are not pictures; set another `fourcc`")
-        return np.asarray(data, np.uint8)
+        return np.asarray(data)
 
     @property
     def backend(self) -> str:
@@ -127,22 +128,20 @@ class Handle:
         self._capture.release()
 
 
-def frame(acquired_ns: int, data: "npt.NDArray[np.uint8]") -> Frame:
+def frame(acquired_ns: int, data: "npt.NDArray[Any]") -> Frame:
     """Return what was retrieved as a frame.
 
     Raises:
-        DriverError: it has the shape of no picture.
+        DriverError: it is no picture.
     """
-    match data.shape:
-        case (1, *_):  # a JPEG as it came from the device
-            return Frame(acquired_ns, None, data.tobytes(), "image/jpeg")
-        case (_, _, 3):
-            return Frame(acquired_ns, data)
-        case (_, _) | (_, _, 1):
-            grey = cv2.cvtColor(data, cv2.COLOR_GRAY2BGR)
-            return Frame(acquired_ns, np.asarray(grey, np.uint8))
-        case shape:
-            raise DriverError(f"frames of shape {shape} are not pictures; set another `fourcc`")
+    if data.shape[0] == 1 and data.dtype == np.uint8:  # a JPEG as it came from the device
+        return Frame(acquired_ns, None, data.tobytes(), "image/jpeg")
+    if data.dtype not in (np.uint8, np.uint16) or data.shape[2:] not in _CHANNELS:
+        raise DriverError(
+            f"frames of {data.dtype} with the shape {data.shape} are not pictures; set another "
+            "`fourcc`"
+        )
+    return Frame(acquired_ns, data)
 
 
 def _backend_id(name: str) -> int:

@@ -1,7 +1,7 @@
 """Whether a source gives the same picture again and again, byte for byte."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class Repeats:
         self._noteworthy_s = noteworthy_s
         self.count = 0
         """How often the last picture has come so far, in a row."""
-        self._last: bytes | npt.NDArray[np.uint8] | None = None
+        self._last: bytes | npt.NDArray[Any] | None = None
         self._since = 0.0
 
-    def note(self, picture: "bytes | npt.NDArray[np.uint8]") -> None:
+    def note(self, picture: "bytes | npt.NDArray[Any]") -> None:
         """Compare a picture with the one before it."""
         if self._last is not None and _same(self._last, picture):
             self.count += 1
@@ -56,7 +56,7 @@ class Repeats:
         )
 
 
-def _same(last: "bytes | npt.NDArray[np.uint8]", picture: "bytes | npt.NDArray[np.uint8]") -> bool:
+def _same(last: "bytes | npt.NDArray[Any]", picture: "bytes | npt.NDArray[Any]") -> bool:
     if isinstance(last, bytes) or isinstance(picture, bytes):
         return isinstance(last, bytes) and isinstance(picture, bytes) and last == picture
     if last.shape[0] > _ROWS and not np.array_equal(last[::_ROWS], picture[::_ROWS]):

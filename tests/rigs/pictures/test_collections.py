@@ -57,8 +57,8 @@ def made(frame: Frame) -> dict[str, bytes]:
     thumbnail = thumbnail_of(frame.encoded or b"")
     assert thumbnail is not None
     return {
-        "PNG": bytes(codec.finish(frame, Shot("PNG"))[0]),
-        "scaled": bytes(codec.finish(frame, Shot("JPEG", quality, side, side))[0]),
+        "PNG": bytes(codec.finish(codec.Picture(frame), Shot("PNG"))[0]),
+        "scaled": bytes(codec.finish(codec.Picture(frame), Shot("JPEG", quality, side, side))[0]),
         "live": bytes(picture.render(output)),
         "thumbnail": thumbnail,
     }
@@ -72,7 +72,7 @@ def test_the_whole_ones_are_kept_and_look_the_same_in_each_form(collections: lis
             continue
         assert completed.read(data)[0] is data
         frame = Frame(1, encoded=data, mime_type=codec.JPEG)
-        assert codec.finish(frame, Shot())[0] is data
+        assert codec.finish(codec.Picture(frame), Shot())[0] is data
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow tells of odd EXIF, and of large pictures
             original = Image.open(io.BytesIO(data), formats=["JPEG"])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from camsvc.drivers.base import DriverState
@@ -43,7 +44,7 @@ def opened(url: str, **settings: object) -> Iterator[tuple[OpenCVCamera, DeviceI
 def number(frame: Frame | None) -> int:
     assert frame is not None
     assert frame.pixels is not None
-    found = read_number(frame.pixels)
+    found = read_number(np.asarray(frame.pixels, np.uint8))
     assert found is not None, "the picture is damaged"
     return found
 

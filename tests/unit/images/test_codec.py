@@ -179,7 +179,7 @@ def test_a_truncated_jpeg_is_refused(kept: float, wish: LiveVariant) -> None:
 def test_a_still_as_png_is_one_whatever_the_camera_delivers(
     make: Callable[[], Frame], width: int | None
 ) -> None:
-    data, output = codec.finish(make(), Shot(format="PNG", max_width_px=width))
+    data, output = codec.finish(codec.Picture(make()), Shot(format="PNG", max_width_px=width))
     assert bytes(data).startswith(b"\x89PNG")
     assert output.mime_type == codec.PNG
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -197,10 +197,10 @@ def test_what_no_decoder_here_reads_is_kept_and_told(at: int, byte: int, kind: s
     data = bytearray(encoded())
     data[jpeg.read(bytes(data)).frame.begin + at] = byte
     frame = of_jpeg(bytes(data))
-    assert codec.finish(frame, Shot())[0] is frame.encoded
+    assert codec.finish(codec.Picture(frame), Shot())[0] is frame.encoded
     for shot in (Shot("PNG"), Shot(max_width_px=300), Shot(quality_percent=50)):
         with pytest.raises(Unsupported, match=f"{kind}.* only be had as it is"):
-            codec.finish(frame, shot)
+            codec.finish(codec.Picture(frame), shot)
 
 
 def test_what_is_damaged_between_its_markers_may_not_be_decoded() -> None:
@@ -210,7 +210,7 @@ def test_what_is_damaged_between_its_markers_may_not_be_decoded() -> None:
     counts = tables[0].begin + 5
     damaged = data[:counts] + b"\x0c" + bytes(15) + data[counts + 16 :]
     with pytest.raises(DriverError, match="cannot be decoded"):
-        codec.finish(of_jpeg(damaged), Shot("PNG"))
+        codec.finish(codec.Picture(of_jpeg(damaged)), Shot("PNG"))
 
 
 @pytest.mark.parametrize("limit", [None, 65_535])

@@ -69,7 +69,7 @@ def test_what_has_tables_stays_as_it_is(kind: str) -> None:
 
 def test_tables_are_there_wherever_the_picture_goes() -> None:
     frame = Frame(1, encoded=bare("baseline"), mime_type=codec.JPEG)
-    still, _ = codec.finish(frame, Shot())
+    still, _ = codec.finish(codec.Picture(frame), Shot())
     picture = codec.Picture(frame)
     for variant in (LiveVariant(1), LiveVariant(1, max_width_px=WIDTH // 2)):
         (output,) = picture.live_outputs([variant])

@@ -217,12 +217,12 @@ def test_a_smaller_copy_stands_upright_and_has_the_cameras_own_exif() -> None:
     written = io.BytesIO()
     Image.fromarray(PIXELS).save(written, "JPEG", exif=own)
     frame = Frame(TAKEN_NS, encoded=written.getvalue(), mime_type=codec.JPEG)
-    data, output = codec.finish(frame, Shot(max_width_px=32))
+    data, output = codec.finish(codec.Picture(frame), Shot(max_width_px=32))
     size = output.width_px, output.height_px
     copy = b"".join(exif.tagged(data, frame, DEVICE, {}, "", size_px=size))
     assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 1)
     assert jpeg.whole_size(copy) == (32, 43)
-    png, _ = codec.finish(frame, Shot(format="PNG"))
+    png, _ = codec.finish(codec.Picture(frame), Shot(format="PNG"))
     assert exif.tagged(png, frame, DEVICE, {}, "", size_px=(48, 64)) == [png]
 
 

@@ -72,7 +72,7 @@ void object(Camera *camera, uint32_t handle)
 	unsigned char *data = malloc(size);
 	Out out = {data + size, data};
 	memset(data, handle & 0xff, size);
-	memcpy(data, "II*\0\10\0\0\0", 8); /* begins as a NEF does */
+	memcpy(data, "II*\0\10\0\0\0\0\0\0\0\0\0", 14); /* begins as a NEF does, with one empty table */
 	give(camera, 0x1009, &out);
 	free(data);
 }
