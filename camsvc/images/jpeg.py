@@ -13,7 +13,6 @@ be an end marker (one in 250, where those data are random). Decoders show such a
 damaged part, and most say nothing.
 """
 
-import functools
 from typing import NamedTuple
 
 from camsvc.images import scan, segments
@@ -53,24 +52,37 @@ def whole_size(data: bytes) -> tuple[int, int]:
     return found.width_px, found.height_px
 
 
+_latest: tuple[bytes, Jpeg] | None = None
+"""The last one read. On its way through a worker a frame is asked about more than once."""
+
+
 def read(data: bytes) -> Jpeg:
     """Walk through a JPEG, and return what it is.
 
     Raises:
         DriverError: it is not a JPEG, or not a whole one.
     """
+    global _latest  # noqa: PLW0603 - a cache: hashing a picture's bytes costs more than the walk
+    latest = _latest
+    if latest is not None and latest[0] is data:
+        return latest[1]
     if not data.startswith(b"\xff\xd8"):
         raise DriverError("corrupt picture: the camera's data is not a JPEG")
     try:
-        return _walk(data)
+        found = _walk(data)
     except Damaged as why:
         text = f"corrupt picture: the JPEG of {len(data)} bytes {why}"
         raise DriverError(text) from None
+    _latest = data, found
+    return found
+
+
+_latest_header: tuple[bytes, tuple[tuple[Segment, ...], int, Said]] = b"", ((), 0, Said())
 
 
 def _walk(data: bytes) -> Jpeg:
-    header, at = _find_segments(data, 2)
-    said, part = _read_header(data[:at]), header
+    header, at, said = _read_header(data)
+    part = header
     while part and part[-1].marker == SOS:
         begin = _pass_scan(data, at, said)
         part, at = _find_segments(data, begin)
@@ -93,10 +105,16 @@ def _find_segments(data: bytes, at: int) -> tuple[tuple[Segment, ...], int]:
     return found, end
 
 
-@functools.lru_cache(maxsize=4)
-def _read_header(header: bytes) -> Said:
-    """Return what a header says. Those of a live view's frames are all the same."""
-    return segments.read(Said(), header, 2)
+def _read_header(data: bytes) -> tuple[tuple[Segment, ...], int, Said]:
+    """Return the segments of a header, where it ends, and what it says."""
+    global _latest_header  # noqa: PLW0603 - those of a live view's frames are mostly the same
+    latest, found = _latest_header
+    if not latest or not data.startswith(latest):
+        header, at = _find_segments(data, 2)
+        found = header, at, segments.read(Said(), data[:at], 2)
+        if header and header[-1].marker == SOS:  # else it goes on, in each its own way
+            _latest_header = data[:at], found
+    return found
 
 
 def _pass_scan(data: bytes, at: int, said: Said) -> int:
