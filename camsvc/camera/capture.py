@@ -79,15 +79,14 @@ class Capture(Call[CaptureResult]):
         """Make one attempt; return the answer, the picture if it is in memory, and its file."""
         order = self._order
         staged = await self._archive.stage(self.ticket.id, attempt.number)
-        if self._barrier is not None and attempt.number == 1:
-            await self._meet_others(attempt, self._barrier)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
-        self.shutter_released = True
+        command = m.Capture(order.shot, staged, order.inline_bytes, comment)
         try:
+            if self._barrier is not None and attempt.number == 1:
+                await self._meet_others(attempt, self._barrier, staged)
+            self.shutter_released = True
             with self._events.shooting(self._queue.expected_s(self.ticket)):
-                captured = await attempt.call(
-                    m.Capture(order.shot, staged, order.inline_bytes, comment)
-                )
+                captured = await attempt.call(command)
             if attempt.number > 1:
                 self._earlier_s = attempt.called - self.ticket.started
             return captured, attempt.worker.take_image(captured.image), staged
@@ -95,9 +94,9 @@ class Capture(Call[CaptureResult]):
             self._archive.discard(staged)
             raise
 
-    async def _meet_others(self, attempt: Attempt, barrier: Barrier) -> None:
+    async def _meet_others(self, attempt: Attempt, barrier: Barrier, staged: str) -> None:
         """Prepare the camera, and wait for the group's others."""
-        await attempt.call(m.Prepare(self._order.shot))
+        await attempt.call(m.Prepare(self._order.shot, staged))
         try:
             if not self.ticket.has_client:  # nothing was released for those that have left
                 self.cancel()

@@ -236,9 +236,10 @@ class Close(Command[Done]):
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Command[Done]):
-    """Prepare for a still that `Capture` will ask for soon."""
+    """Prepare for a still that `Capture` will ask for soon, with the same shot and path."""
 
     shot: Shot
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What each command does with the driver. All of it runs on the main thread, one after the other.
 
-A still has three steps: apply the shot's controls, take it, restore the controls. `Prepare` does
-the first ahead of time; until the last is done, no live frame is read.
+A still has three steps: make its file and apply the shot's controls, take it, restore the controls.
+`Prepare` does the first ahead of time; until the last is done, no live frame is read.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import BinaryIO
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
@@ -20,7 +21,7 @@ from camsvc.model import clock, errors
 from camsvc.model.values import MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker import description, gate
 from camsvc.worker.live import LiveReader
-from camsvc.worker.still import StillWriter, new_file
+from camsvc.worker.still import StillWriter, discard, discarding, new_file
 
 
 class Commands:
@@ -46,6 +47,8 @@ class Commands:
         self._device: DeviceInfo | None = None
         self._applied: Shot | None = None
         """The shot whose controls are set."""
+        self._file: BinaryIO | None = None
+        """Where its picture will go, if the camera waits for it."""
         self._before: dict[str, ControlValue] = {}
         """Their values from before."""
         self._had_device = False
@@ -77,9 +80,8 @@ class Commands:
 
     def run(self, command: object) -> m.Answer:
         """Carry a command out. Raises whatever the driver does."""
-        is_awaited = isinstance(command, m.Capture) and command.shot == self._applied
-        if not is_awaited and not isinstance(command, m.Close):  # these do it themselves
-            self.restore_controls()
+        if not isinstance(command, m.Close) and not self._awaits(command):  # these do it themselves
+            self.unprepare()
         return self._handlers[type(command)](command)
 
     def health_check(self) -> DeviceInfo | None:
@@ -107,7 +109,23 @@ class Commands:
             raise errors.DriverError("the camera is not open")
         return self._device
 
-    def restore_controls(self) -> None:
+    def unprepare(self) -> None:
+        """Undo `Prepare`: no still comes, or another one."""
+        file, self._file = self._file, None
+        if file is not None:
+            discard(file)
+        self._restore_controls()
+
+    def _awaits(self, command: object) -> bool:
+        """Whether it is the still that the camera is prepared for."""
+        return (
+            isinstance(command, m.Capture)
+            and command.shot == self._applied
+            and self._file is not None
+            and command.path == self._file.name
+        )
+
+    def _restore_controls(self) -> None:
         """Set the controls as they were before the shot, as far as the camera accepts that.
 
         It may refuse a value that it had itself, on automatic. That does not affect the picture.
@@ -163,7 +181,7 @@ class Commands:
             with contextlib.ExitStack() as steps:  # each is done, whatever becomes of the others
                 steps.callback(self._dispose, driver)
                 steps.callback(self._live.stop, driver)
-                self.restore_controls()
+                self.unprepare()
         return m.Done()
 
     def _dispose(self, driver: Driver) -> None:
@@ -172,22 +190,23 @@ class Commands:
 
     def _prepare(self, command: m.Prepare) -> m.Answer:
         try:
+            self._file = new_file(command.path)
             self._apply_shot(command.shot)
             self.opened.prepare(command.shot)
         except Exception:
-            self.restore_controls()
+            self.unprepare()
             raise
         return m.Done()
 
     def _capture(self, command: m.Capture) -> m.Answer:
         shot, driver = command.shot, self.opened
-        with contextlib.ExitStack() as stack:
+        prepared, self._file = self._file, None
+        with discarding(prepared or new_file(command.path)) as file:
             try:
-                file = stack.enter_context(new_file(command.path))
-                if self._applied is None:
+                if prepared is None:
                     self._apply_shot(shot)
-                self._percent = -1
-                self._report_progress(0)  # the camera can do what is asked for
+                    self._on_progress(0)  # the camera can do what is asked for
+                self._percent = 0
                 started = time.perf_counter()
                 asked = clock.now()
                 given = driver.capture(shot)
@@ -195,12 +214,12 @@ class Commands:
                 picture = gate.still(given, shot, asked, driver.controls())
             finally:
                 self._percent = None
-                self.restore_controls()
+                self._restore_controls()
             device = self._open_device
             return self._still.hand_over(picture, command, device, driver_s, file=file)
 
     def _apply_shot(self, shot: Shot) -> None:
-        """Do what can be done before the trigger; `restore_controls` has to follow in any case.
+        """Do what can be done before the trigger; `_restore_controls` has to follow in any case.
 
         Raises:
             Unsupported, InvalidRequest: the camera cannot do what the shot asks for.

@@ -84,7 +84,7 @@ class WorkerLoop:
                     self._live.want(variants, self._commands.driver)
                 case m.Unprepare():
                     with contextlib.suppress(Exception):  # the next command fails by it, too
-                        self._commands.restore_controls()
+                        self._commands.unprepare()
                 case command:
                     self._answer(envelope.id, command)
                     self._plan_health_check()

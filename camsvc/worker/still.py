@@ -100,7 +100,7 @@ def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     """
     stored = []
     for number, file in enumerate(frame.others, start=1):
-        with new_file(part_path(path, number)) as part:
+        with discarding(new_file(part_path(path, number))) as part:
             sha256 = store(part, [memoryview(file.data)])
         width, height = file.size_px or (0, 0)
         stored.append(
@@ -118,25 +118,34 @@ def _store_others(frame: Frame, path: str) -> list[ImageInfo]:
     return stored
 
 
-@contextlib.contextmanager
-def new_file(path: str) -> Iterator[BinaryIO]:
-    """Give a new file, which is removed where the block fails.
+def new_file(path: str) -> BinaryIO:
+    """Return a new file.
 
     Raises:
         StorageFull, StorageUnavailable: none can be made. Neither names the path, as their texts
             reach clients.
     """
     try:
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE)
+        return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, _MODE))
     except OSError as error:
         raise _failure(error, "a picture") from error
+
+
+@contextlib.contextmanager
+def discarding(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Give a file back; it is removed where the block fails."""
     try:
-        with os.fdopen(fd, "wb", buffering=0) as file:
-            yield file
+        yield file
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        discard(file)
         raise
+
+
+def discard(file: BinaryIO) -> None:
+    """Remove a file that no picture came into."""
+    file.close()
+    with contextlib.suppress(OSError):
+        os.unlink(file.name)
 
 
 def store(file: BinaryIO, pieces: Sequence[memoryview], *, read_soon: bool = True) -> str:

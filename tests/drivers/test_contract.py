@@ -301,7 +301,7 @@ async def test_a_still_that_was_prepared_is_taken_after_it_was_asked_for(
     worker: WorkerProcess, tmp_path: Path
 ) -> None:
     for number in range(2):
-        await worker.call(m.Prepare(Shot()), CALL_S)
+        await worker.call(m.Prepare(Shot(), str(tmp_path / str(number))), CALL_S)
         asked_ns = time.time_ns()
         answer = await capture(worker, tmp_path / str(number))
         assert asked_ns <= answer.image.acquisition_time_ns <= time.time_ns()
@@ -315,7 +315,7 @@ async def test_a_prepared_stills_controls_hold_for_it_alone(
     (control,) = wanted
     before = (await values_in(worker))[control]
     shot = Shot(controls=wanted)
-    await worker.call(m.Prepare(shot), CALL_S)
+    await worker.call(m.Prepare(shot, str(tmp_path / "picture")), CALL_S)
     answer = await capture(worker, tmp_path / "picture", shot)
     assert answer.image.controls[control] == wanted[control]
     assert (await values_in(worker))[control] == before
@@ -325,10 +325,11 @@ async def test_what_was_prepared_in_vain_is_undone(worker: WorkerProcess, tmp_pa
     wanted = await another_value(worker)
     (control,) = wanted
     before = (await values_in(worker))[control]
-    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    prepare = m.Prepare(Shot(controls=wanted), str(tmp_path / "picture"))
+    await worker.call(prepare, CALL_S)
     assert (await values_in(worker))[control] == before
-    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    await worker.call(prepare, CALL_S)
     answer = await capture(worker, tmp_path / "another shot")
     assert answer.image.controls[control] == before
-    await worker.call(m.Prepare(Shot(controls=wanted)), CALL_S)
+    await worker.call(prepare, CALL_S)
     await worker.call(m.Close(), CALL_S)

@@ -114,7 +114,7 @@ def fault(on: str, kind: str = "error", **more: object) -> list[dict[str, object
 async def test_what_can_be_done_before_the_trigger_is(camera: OpenCamera, tmp_path: Path) -> None:
     worker = await camera(prepare_duration_s=1.0)
     started = time.monotonic()
-    await worker.call(m.Prepare(Shot()), CALL_S)
+    await worker.call(m.Prepare(Shot(), str(tmp_path / "prepared")), CALL_S)
     assert time.monotonic() - started >= 1.0
     prepared = await take(worker, tmp_path / "prepared")
     assert prepared.driver_s < 1.0, "the pause is not in it"
@@ -130,7 +130,7 @@ async def test_a_failure_puts_the_controls_back(
 ) -> None:
     worker = await camera(faults=fault(on))
     with pytest.raises(DriverError, match=f"at {on} call 1"):
-        await worker.call(m.Prepare(WITH_GAIN), CALL_S)
+        await worker.call(m.Prepare(WITH_GAIN, str(tmp_path / "picture")), CALL_S)
         await take(worker, tmp_path / "picture", WITH_GAIN)
     assert await value_of(worker, "gain") == 1.0
     assert os.listdir(tmp_path) == []
@@ -138,10 +138,14 @@ async def test_a_failure_puts_the_controls_back(
     assert answer.image.controls["gain"] == 3.0
 
 
-async def test_a_shot_that_cannot_be_is_refused_before_its_trigger(camera: OpenCamera) -> None:
+async def test_a_shot_that_cannot_be_is_refused_before_its_trigger(
+    camera: OpenCamera, tmp_path: Path
+) -> None:
     worker = await camera()
     with pytest.raises(InvalidRequest, match="99"):
-        await worker.call(m.Prepare(Shot(controls={"gain": 99.0})), CALL_S)
+        await worker.call(
+            m.Prepare(Shot(controls={"gain": 99.0}), str(tmp_path / "picture")), CALL_S
+        )
     assert await value_of(worker, "gain") == 1.0
 
 
@@ -149,7 +153,7 @@ async def test_another_shot_is_not_the_one_that_was_prepared(
     camera: OpenCamera, tmp_path: Path
 ) -> None:
     worker = await camera()
-    await worker.call(m.Prepare(WITH_GAIN), CALL_S)
+    await worker.call(m.Prepare(WITH_GAIN, str(tmp_path / "picture")), CALL_S)
     other = Shot(controls={"exposure_duration_us": 500})
     answer = await take(worker, tmp_path / "picture", other)
     assert answer.image.controls["gain"] == 1.0
@@ -157,9 +161,27 @@ async def test_another_shot_is_not_the_one_that_was_prepared(
     assert await value_of(worker, "exposure_duration_us") == 10_000
 
 
-async def test_a_camera_that_does_not_put_back_is_closed_all_the_same(camera: OpenCamera) -> None:
+async def test_its_file_is_there_from_its_preparation_until_that_is_undone(
+    camera: OpenCamera, tmp_path: Path
+) -> None:
+    """Making one may take a while on a busy disk, which a group's trigger must not wait for."""
+    worker = await camera()
+    prepare = m.Prepare(Shot(), str(tmp_path / "picture"))
+    await worker.call(prepare, CALL_S)
+    assert os.listdir(tmp_path) == ["picture"]
+    worker.send(m.Unprepare())
+    await worker.call(m.ListControls(), CALL_S)
+    assert os.listdir(tmp_path) == []
+    await worker.call(prepare, CALL_S)
+    await take(worker, tmp_path / "another place")
+    assert os.listdir(tmp_path) == ["another place"]
+
+
+async def test_a_camera_that_does_not_put_back_is_closed_all_the_same(
+    camera: OpenCamera, tmp_path: Path
+) -> None:
     worker = await camera(faults=fault("set_controls", at=2))
-    await worker.call(m.Prepare(WITH_GAIN), CALL_S)
+    await worker.call(m.Prepare(WITH_GAIN, str(tmp_path / "picture")), CALL_S)
     with pytest.raises(DriverError, match="at set_controls call 2"):
         await worker.call(m.Close(), CALL_S)
     with pytest.raises(DriverError, match="not open"):
@@ -174,7 +196,7 @@ async def test_live_view_rests_until_the_trigger(
     live = Observer(worker)
     worker.send(m.SetLive([LiveVariant(1)]))
     await live.flowing(3)
-    await worker.call(m.Prepare(Shot()), CALL_S)
+    await worker.call(m.Prepare(Shot(), str(tmp_path / "picture")), CALL_S)
     at_rest = len(live.frames)
     worker.send(m.SetLive([LiveVariant(1), LiveVariant(2, quality_percent=50)]))
     await asyncio.sleep(0.2)  # twenty frames long: that none comes is what is tested
@@ -193,9 +215,9 @@ async def test_progress_is_reported_of_a_still_that_takes_long(
     worker = await camera(capture_duration_s=0.5, reports_progress=True)
     reported = Observer(worker).percents
     await take(worker, tmp_path / "picture")
-    assert reported == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert reported == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     await take(worker, tmp_path / "next")
-    assert reported[10:] == reported[:10]
+    assert reported[11:] == reported[:11]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +229,7 @@ async def test_otherwise_it_is_not(
     worker = await camera(**settings)
     reported = Observer(worker).percents
     await take(worker, tmp_path / "picture")
-    assert reported == []
+    assert reported == [0], "it has begun"
 
 
 async def test_progress_that_nobody_waits_for_is_not_reported(
