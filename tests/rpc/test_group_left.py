@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Capture = pb.Capture
 
 SLOWER = camera("slow-to-be-ready", prepare_duration_s=1.0, **QUICK) + camera(
-    "slow-to-be-taken", **{**QUICK, "capture_duration_s": 1.0}
+    "slow-to-be-taken", **{**QUICK, "capture_duration_s": 2.5}
 )
 
 
@@ -97,7 +97,7 @@ async def test_a_group_left_after_the_trigger_is_kept(service: Service, by: str)
     cameras = [*PLAIN, "slow-to-be-taken"]
     counts = {name: exposures((await service.capture(name)).capture) for name in cameras}
     if by == "deadline":
-        info = await refusal(group(service, wanted(cameras, ids=by), timeout=0.5))
+        info = await refusal(group(service, wanted(cameras, ids=by), timeout=1.5))
         assert info.code is grpc.StatusCode.DEADLINE_EXCEEDED
     else:
         call = asyncio.create_task(group(service, wanted(cameras, ids=by, labels={"by": by})))
