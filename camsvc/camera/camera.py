@@ -97,14 +97,11 @@ class Camera:
             if existing is not None:
                 return existing
             if saved == self.saved_count:
-                return await self.result(self.enqueue(order, deadline), deadline)
+                return await self.result(*self.enqueue(order, deadline))
 
     def deadline(self, order: Order, timeout_s: float | None) -> Deadline:
         """Return the one deadline of an order that arrives now."""
-        waits = order.wait or self._executor.find(order.request_id) is not None
-        ahead = self._queue.captures if waits else 0
-        longest_s = self._worst_case_s(exposure_s(order.shot.controls)) * (ahead + 1)
-        return Deadline.after(timeout_s, longest_s)
+        return Deadline.after(timeout_s, self._worst_case_s(exposure_s(order.shot.controls)))
 
     @property
     def saved_count(self) -> int:
@@ -122,8 +119,10 @@ class Camera:
 
     def enqueue(
         self, order: Order, deadline: Deadline, barrier: Barrier | None = None
-    ) -> Call[CaptureResult]:
+    ) -> tuple[Call[CaptureResult], Deadline]:
         """Begin a capture, or join the one under way with the same request id.
+
+        Return it, and the deadline with the time of those that are ahead of it.
 
         Raises: as `capture`, what refuses it at once.
         """
@@ -131,7 +130,7 @@ class Camera:
             joined = self._request_ids.find_under_way(order)
             if joined is not None:
                 joined.ticket.deadline = max(joined.ticket.deadline, deadline.client_at)
-                return joined
+                return joined, deadline.behind(joined.ticket.position)
             self._supervisor.raise_if_unavailable()
             extra_s = exposure_s(order.shot.controls) or self._exposure_s
             ticket = Ticket(
@@ -141,6 +140,7 @@ class Camera:
                 deadline=deadline.client_at,
             )
             self._queue.enter(ticket, wait=order.wait)
+        deadline = deadline.behind(ticket.position)
         if barrier is not None:
             barrier.add(ticket, deadline.limit_s)
         camera, archive = self._options.id, self._archive
@@ -154,7 +154,7 @@ class Camera:
             barrier=barrier,
         )
         self._executor.add(call)
-        return call
+        return call, deadline
 
     async def result(self, call: Call[CaptureResult], deadline: Deadline) -> CaptureResult:
         """Wait for a capture that was begun.

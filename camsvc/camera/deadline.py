@@ -35,29 +35,42 @@ def worst_case_s(options: CameraOptions, extra_s: float = 0.0) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When a call ends at the latest, in the event loop's time; `limit_s` after it arrived."""
+    """When a call ends at the latest: by its client's time-out, or by its own worst case.
 
-    at: float
-    limit_s: float
-    by_client: bool
+    It `arrived` in the event loop's time; `timeout_s` is None where its client has none.
+    """
+
+    arrived: float
+    timeout_s: float | None
+    worst_case_s: float
 
     @classmethod
     def after(cls, timeout_s: float | None, worst_case_s: float) -> "Deadline":
         """Return the deadline of a call that arrives now."""
-        by_client = timeout_s is not None and timeout_s <= worst_case_s
-        limit_s = timeout_s if timeout_s is not None and by_client else worst_case_s
-        return cls(loop_time() + limit_s, limit_s, by_client)
+        return cls(loop_time(), timeout_s, worst_case_s)
+
+    def behind(self, captures: int) -> "Deadline":
+        """Return the deadline of a call that waits for so many others, each with its worst case."""
+        return replace(self, worst_case_s=self.worst_case_s * (captures + 1))
 
     def extended(self, seconds: float) -> "Deadline":
         """Return a later deadline, unless it is the client's."""
-        if self.by_client:
-            return self
-        return replace(self, at=self.at + seconds, limit_s=self.limit_s + seconds)
+        return replace(self, worst_case_s=self.worst_case_s + seconds)
+
+    @property
+    def limit_s(self) -> float:
+        """The seconds from the arrival to the deadline."""
+        return min(self.worst_case_s, math.inf if self.timeout_s is None else self.timeout_s)
+
+    @property
+    def at(self) -> float:
+        """The deadline, in the event loop's time."""
+        return self.arrived + self.limit_s
 
     @property
     def client_at(self) -> float:
         """When the client gives up; infinity where it does not say."""
-        return self.at if self.by_client else math.inf
+        return math.inf if self.timeout_s is None else self.arrived + self.timeout_s
 
     @property
     def left_s(self) -> float:
@@ -68,7 +81,7 @@ class Deadline:
         self, camera: str, what: str = "had not finished", **metadata: str
     ) -> CaptureTimeout:
         """Return the error of a call that this has ended."""
-        whose = "the call's deadline" if self.by_client else "its worst case"
+        whose = "its worst case" if self.at < self.client_at else "the call's deadline"
         return CaptureTimeout(
             f"camera {camera!r} {what} after {self.limit_s:.3g} s, which is {whose}",
             metadata={"camera": camera, **metadata},

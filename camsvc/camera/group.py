@@ -29,7 +29,7 @@ async def capture_group(items: Sequence[GroupItem], timeout_s: float | None) -> 
     """
     deadlines = [camera.deadline(order, timeout_s) for camera, order in items]
     barrier = Barrier()
-    begun: list[Call[CaptureResult] | Result] = []
+    begun: list[tuple[Call[CaptureResult], Deadline] | Result] = []
     existing = await _existing(items, deadlines)
     for (camera, order), deadline, found in zip(items, deadlines, existing, strict=True):
         try:
@@ -37,13 +37,14 @@ async def capture_group(items: Sequence[GroupItem], timeout_s: float | None) -> 
         except CameraServiceError as error:
             begun.append(error)
 
-    async def end(camera: Camera, capture: Call[CaptureResult] | Result, limit: Deadline) -> Result:
-        if not isinstance(capture, Call):
-            return capture
+    async def end(camera: Camera, begun: tuple[Call[CaptureResult], Deadline] | Result) -> Result:
+        if not isinstance(begun, tuple):
+            return begun
+        capture, limit = begun
         return await _result(camera.result(capture, limit.extended(barrier.longest_wait_s)))
 
     cameras = [camera for camera, _ in items]
-    return await asyncio.gather(*map(end, cameras, begun, deadlines))
+    return await asyncio.gather(*map(end, cameras, begun))
 
 
 def skew_s(results: Sequence[Result]) -> float | None:

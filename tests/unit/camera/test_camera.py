@@ -8,6 +8,7 @@ capture succeeds.
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from camsvc.model.values import Shot
 from tests.support.fakeworkers import (
     MISDEEDS,
     OPTIONS,
+    SLOW_S,
     TICK_S,
     WELL,
     FakeCamera,
@@ -332,6 +334,19 @@ def test_one_deadline_bounds_the_look_up_and_the_shot_together(
     with pytest.raises(CaptureTimeout, match=rf"after {bound_s:g} s"):
         rig.run(rig.camera.capture(Order(Shot()), timeout_s))
     assert rig.loop.time() == pytest.approx(bound_s, abs=TICK_S)
+
+
+def test_those_ahead_count_where_all_came_at_once_and_were_looked_up() -> None:
+    """None of them was in the queue when the others arrived."""
+    options = replace(OPTIONS, attempts=1, attempt_timeout_s=8.0, open_timeout_s=2.0)
+    rig = Rig(options)
+    rig.archive.lookup_s = 1.0
+    rig.script = [WELL, "slow", "slow", "slow"]
+    calls = [rig.begin(rig.camera.capture(Order(Shot(), wait=True)), bound_s=60) for _ in range(3)]
+    rig.wait(60)
+    assert [call.task.exception() for call in calls] == [None] * 3
+    assert 2 * worst_case_s(options) < 3 * SLOW_S
+    rig.close()
 
 
 @pytest.mark.parametrize("deeds", list(itertools.product(["fault", "die", WELL], repeat=3)))
