@@ -1,11 +1,11 @@
 """The structure of a JPEG: whether its first picture is whole, how large it is, and of which kind.
 
 A picture is walked from its first marker through every segment and scan to the first end marker
-(EOI). What follows that does not count: a video, a preview, padding. Before it, everything has to
-be as ITU-T T.81 has it: each segment lies within the data; each scan is of components that the
-frame has, by tables that are there; in a scan there are no markers but its restart markers, and all
-of those. So a picture that was cut anywhere is refused, also where another picture follows the cut,
-and one that lacks a restart interval.
+(EOI). What follows that does not count: a video, a preview, padding. Before it, everything but
+stray bytes between segments has to be as ITU-T T.81 has it: each segment lies within the data; each
+scan is of components that the frame has, by tables that are there; in a scan there are no markers
+but its restart markers, and all of those. So a picture that was cut anywhere is refused, also where
+another picture follows the cut, and one that lacks a restart interval.
 
 The entropy-coded bytes themselves are not decoded. So the walk does not see that some were changed
 or left out between two markers, nor a cut with other data behind it whose first marker happens to
@@ -22,6 +22,8 @@ from camsvc.model.errors import DriverError
 _SOI, _EOI = 0xD8, 0xD9
 _RESTARTS = bytes(range(0xD0, 0xD8))
 _CUT = "ends in the middle"
+_LATEST_BEGIN = 64
+"""Farther behind may be the preview in a file of another kind."""
 
 
 class Jpeg(NamedTuple):
@@ -41,6 +43,15 @@ class Jpeg(NamedTuple):
     def frame(self) -> Segment:
         """The frame's header: its length, the bits of a sample, the height, the width ..."""
         return next(segment for segment in self.header if segment.marker in PROCESSES)
+
+
+def begun(data: bytes) -> bytes:
+    """Return data from a JPEG's first marker on, where that comes a few bytes late.
+
+    Cameras send a line's end, a stray byte or a rest of a header before it.
+    """
+    at = data.find(b"\xff\xd8\xff", 0, _LATEST_BEGIN + 3)
+    return data[at:] if at > 0 else data
 
 
 def whole_size(data: bytes) -> tuple[int, int]:

@@ -29,6 +29,8 @@ KNOWN = {*PROCESSES, *range(APP0, APP0 + 16), SOS, DHT, _DAC, _DQT, _DNL, _DRI, 
 
 MARKER = re.compile(rb"\xff+([^\xff\x00])")
 """With the fill bytes that may stand before it."""
+_NEXT_MARKER = re.compile(rb"\xff[^\xff\x00]")
+_SOI = b"\xff\xd8"
 _HEAD = struct.Struct(">HH")
 """A segment's marker and length."""
 
@@ -48,15 +50,23 @@ class Segment(NamedTuple):
 
 
 def find(data: bytes | memoryview, at: int = 2) -> Iterator[Segment]:
-    """Yield the segments from `at` on, up to a scan's header or to what is no segment.
+    """Yield the segments from `at` on, up to a scan's header or to a marker that has no segment.
 
-    A segment's end may lie behind that of the data.
+    Stray bytes between two of them are passed over, as decoders do: some cameras leave a few there.
+    Not behind a start of a picture: its own, as no decoder looks farther, or that of another one in
+    the last segment, which then was cut. A segment's end may lie behind that of the data.
     """
-    marker = 0
+    marker, begin = 0, 0
     while marker != SOS and at + 4 <= len(data):
         marker, length = _HEAD.unpack_from(data, at)
-        if marker == 0xFFFF and (found := MARKER.match(data, at)) and found.end() + 2 <= len(data):
-            at = found.end() - 2
+        if marker not in KNOWN:
+            found = _NEXT_MARKER.search(data, at)
+            if not found or found.end() + 2 > len(data):
+                return
+            is_stray = bytes(data[at : found.start()]).strip(b"\xff")
+            if is_stray and _SOI in bytes(data[begin : found.start()]):
+                return
+            at = found.start()
             marker, length = _HEAD.unpack_from(data, at)
         if marker not in KNOWN or length < 2:
             return

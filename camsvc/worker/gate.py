@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from camsvc.images import completed, filetype, pixels
+from camsvc.images import completed, filetype, jpeg, pixels
 from camsvc.images import raw as raw_file
 from camsvc.images.codec import Picture
 from camsvc.ipc.shared_memory import SLOT_BYTES
@@ -109,6 +109,8 @@ def _known(file: File, *, raw: bool | None) -> File:
             f"corrupt picture: the camera's file has {len(data)} bytes; it announced "
             f"{in_words(announced)}"
         )
+    if raw is False and filetype.of(data) is None:
+        data = jpeg.begun(data)
     kind = filetype.of(data)
     if kind is None or (raw and not kind.is_raw) or (raw is False and kind.name != "JPEG"):
         allowed = f"a RAW file: {filetype.RAW_NAMES}" if raw else "a JPEG"

@@ -459,6 +459,14 @@ def test_a_still_is_a_request_of_its_own(kept: bool) -> None:
     assert camera.requests[0].headers["cache-control"] == "no-cache"
 
 
+def test_a_snapshot_that_begins_late_is_passed_on_from_its_begin() -> None:
+    def script(_: Request, viewer: Viewer) -> None:
+        viewer.picture(b"\r\n\xff" + numbered(1))
+
+    with HttpCamera(script) as camera, opened(camera.url()) as (driver, _):
+        assert driver.capture(Shot()).encoded == numbered(1)
+
+
 def test_a_connection_that_the_camera_closed_meanwhile_is_made_anew() -> None:
     count = iter(range(1_000_000))
 

@@ -76,6 +76,11 @@ def no_headers(viewer: Viewer, data: bytes) -> None:
     viewer.send(BOUNDARY + b"\r\n\r\n", data, b"\r\n")
 
 
+def stray_bytes(viewer: Viewer, data: bytes) -> None:
+    viewer.send(BOUNDARY + b"\r\nContent-Type: image/jpeg\r\n\r\n", b"\r\n\xff", data, b"\r\n")
+    viewer.send(BOUNDARY + b"\r\nContent-Type: text/plain\r\n\r\n")
+
+
 def with_events(viewer: Viewer, data: bytes) -> None:
     viewer.send(BOUNDARY + b"\r\nContent-Type: text/plain\r\n\r\nmotion=1\r\n")
     viewer.send(BOUNDARY + b"\r\nContent-Type: text/plain\r\n\r\n\r\n")
@@ -106,6 +111,7 @@ WAYS: dict[str, tuple[str, Write]] = {
     "line feeds, no length": (f"{MIXED}; boundary=frame", plain(length=None, end=b"\n")),
     "no headers": (f"{MIXED}; boundary=frame", no_headers),
     "no blank line": (f"{MIXED}; boundary=frame", bare),
+    "stray bytes": (f"{MIXED}; boundary=frame", stray_bytes),
     "events among them": (f"{MIXED}; boundary=frame", with_events),
     "in drops": (f"{MIXED}; boundary=frame", in_drops),
     "called text": ("text/plain", plain()),

@@ -106,6 +106,19 @@ async def test_what_is_legal_is_kept_as_it_is(rig: Rig, what: str) -> None:
     assert (still.capture.image.width_px, still.capture.image.height_px) == (WIDTH, HEIGHT)
 
 
+async def test_stray_bytes_cost_no_picture(rig: Rig) -> None:
+    """Before its begin they are dropped; between its segments they stay."""
+    second = next(iter(segments.find(OWN))).end
+    own = OWN[:second] + b"\0\xff\0" + OWN[second:]
+    rig.take(b"\r\n" + own)
+    still = await rig.still()
+    assert still.image_data == own
+    png = Image.open(io.BytesIO((await rig.still(format=PNG.format)).image_data))
+    assert likeness(png, Image.open(io.BytesIO(OWN))) > 0.9
+    request = api.GetFrameRequest(camera="file")
+    assert (await rig.service.stub.GetFrame(request, timeout=CALL_S)).frame.data == own
+
+
 async def test_one_that_was_cut_is_refused_though_a_whole_one_follows(rig: Rig) -> None:
     data = OWN[: len(OWN) // 2] + KINDS["grey"]
     code, reason, message = await refused(rig, data)

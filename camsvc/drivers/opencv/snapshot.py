@@ -95,7 +95,7 @@ class SnapshotSource(Driver):
         if self._http.content(answer) is not Content.PICTURE:
             self._http.close()
             raise DeviceAway("the camera answers with something else than a picture now")
-        data = self._body(answer)
+        data = jpeg.begun(self._body(answer))
         self._size = jpeg.whole_size(data)
         self._ages.note(answer.headers, data)
         self._repeats.note(data)

@@ -2,7 +2,9 @@
 
 import hashlib
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,12 @@ def refusal(data: bytes) -> str:
     with pytest.raises(DriverError, match="corrupt picture: ") as caught:
         jpeg.whole_size(data)
     return str(caught.value)
+
+
+def leniently_decoded(data: bytes) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return np.asarray(pixels, np.uint8)
 
 
 def accepted(data: bytes) -> bool:
@@ -124,6 +132,30 @@ def test_it_is_accepted_exactly_when_a_strict_decoder_reads_it_whole(data: bytes
 )
 def test_it_says_what_is_wrong(data: bytes, why: str) -> None:
     assert why in refusal(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "stray", [b"\0", b"\0\xff\0", b"\xff\0\xff\0", bytes(608), b"\xff" * 10**5 + b"\0"]
+)
+def test_stray_bytes_before_a_segment_are_passed_over(kind: str, stray: bytes) -> None:
+    """As decoders do, and warn; before its end marker, too."""
+    whole = KINDS[kind]
+    for place in jpegs.markers(whole)[2:]:
+        if not 0xD0 <= whole[place + 1] <= 0xD7:
+            data = whole[:place] + stray + whole[place:]
+            assert jpeg.whole_size(data) == jpeg.whole_size(whole), place
+            assert np.array_equal(leniently_decoded(data), leniently_decoded(whole)), place
+
+
+@pytest.mark.parametrize("stray", [b"", b"\r\n", b"\xff", bytes(64)])
+def test_it_may_begin_a_few_bytes_late(stray: bytes) -> None:
+    assert jpeg.begun(stray + KINDS["baseline"]) == KINDS["baseline"]
+
+
+@pytest.mark.parametrize("stray", [bytes(65), b"II+\0" * 99])
+def test_what_comes_much_later_is_a_preview_in_something_else(stray: bytes) -> None:
+    assert jpeg.begun(stray + KINDS["baseline"]) == stray + KINDS["baseline"]
 
 
 def test_segments_are_found_behind_fill_bytes() -> None:
