@@ -96,6 +96,7 @@ ANSWERS: dict[str, tuple[Script, type[Exception], str]] = {
     "page without a type": (said("200 OK", PAGE), DriverFault, "with a web page"),
     "text": (said("200 OK", b"ok", Content_Type="text/plain"), DriverFault, "with text/plain"),
     "JSON": (said("200 OK", b"{}", Content_Type="application/json"), DriverFault, "/json"),
+    "SVG": (said("200 OK", b"<svg/>", Content_Type="image/svg+xml"), DriverFault, "image/svg"),
     "sound": (said("200 OK", b"RIFF", Content_Type="audio/wav"), DriverFault, "with audio/wav"),
     "loop": (LOOP, DriverFault, "redirects without end"),
     "nowhere": (
@@ -457,14 +458,6 @@ def test_a_still_is_a_request_of_its_own(kept: bool) -> None:
     assert camera.connections == (1 if kept else 21)
     assert info.details["size"] == "64x48"
     assert camera.requests[0].headers["cache-control"] == "no-cache"
-
-
-def test_a_snapshot_that_begins_late_is_passed_on_from_its_begin() -> None:
-    def script(_: Request, viewer: Viewer) -> None:
-        viewer.picture(b"\r\n\xff" + numbered(1))
-
-    with HttpCamera(script) as camera, opened(camera.url()) as (driver, _):
-        assert driver.capture(Shot()).encoded == numbered(1)
 
 
 def test_a_connection_that_the_camera_closed_meanwhile_is_made_anew() -> None:

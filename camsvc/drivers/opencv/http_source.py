@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from camsvc.drivers.opencv import address as addresses
-from camsvc.drivers.opencv import answers
+from camsvc.drivers.opencv import answers, sent_picture
 from camsvc.drivers.opencv.address import Address
 from camsvc.drivers.opencv.connection import Connection
 from camsvc.drivers.opencv.login import MOST_REQUESTS, Login
@@ -37,8 +37,8 @@ _HEADERS = {
 class Content(enum.Enum):
     """What an answer has in it."""
 
-    PICTURE = "a JPEG"
-    PICTURES = "JPEGs one after the other"
+    PICTURE = "a JPEG, or another picture"
+    PICTURES = "such pictures one after the other"
     VIDEO = "a live video, for FFmpeg"
     RECORDING = "a video with an end, or a list of such: FFmpeg asks for its parts itself"
 
@@ -109,19 +109,19 @@ class HttpSource:
         kind = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
         if kind.startswith("multipart/"):
             return Content.PICTURES
-        if kind in ("image/jpeg", "image/jpg", "image/pjpeg"):
+        if kind in sent_picture.MIME_TYPES:
             return Content.PICTURE
         if kind in _LISTS:
             return Content.RECORDING
         begin = self._begin(answer)
         if begin.startswith(b"--"):
             return Content.PICTURES
-        if begin.startswith(b"\xff\xd8\xff") and not kind.startswith("video/"):
+        if sent_picture.begins(begin) and not kind.startswith("video/"):
             return Content.PICTURE
         if begin.startswith(b"#EXTM3U"):
             return Content.RECORDING
         is_page = kind in ("text/html", "application/xhtml+xml") or b"<html" in begin.lower()
-        if not (is_page or kind.startswith(("text/", "audio/")) or kind in _TEXTS):
+        if not (is_page or kind.startswith(("text/", "audio/", "image/")) or kind in _TEXTS):
             return Content.VIDEO if answer.length is None else Content.RECORDING
         self.close()
         if is_page:
@@ -130,8 +130,8 @@ class HttpSource:
                 "picture: use the URL of the picture or the stream itself"
             )
         raise self._memory.refusal(
-            f"the camera answers with {kind[:_SHOWN]}, which is no picture: use the URL of the "
-            "picture or the stream itself"
+            f"the camera answers with {kind[:_SHOWN]}, which is no JPEG, PNG or WebP: use the URL "
+            "of the picture or the stream itself"
         )
 
     def _begin(self, answer: http.client.HTTPResponse) -> bytes:

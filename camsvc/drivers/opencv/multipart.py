@@ -150,4 +150,4 @@ class Multipart:
     def _part(self, data: bytes) -> Part | None:
         begun_ns, is_done, self._is_done = self._begun_ns, self._is_done, True
         is_text = data[:256].isascii() and b"\x00" not in data[:256]  # events, or nothing
-        return None if is_done or begun_ns is None or is_text else Part(begun_ns, jpeg.begun(data))
+        return None if is_done or begun_ns is None or is_text else Part(begun_ns, data)

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from camsvc.drivers.opencv import sent_picture
 from camsvc.drivers.opencv.http_source import Content, HttpSource
 from camsvc.drivers.opencv.multipart import Multipart, Part
-from camsvc.images import jpeg
 from camsvc.model.errors import DeviceAway
 from camsvc.model.values import Frame
 
@@ -36,9 +36,9 @@ class MultipartStream:
         return self._part.begun_ns
 
     def take(self) -> Frame:
-        data = self._part.data
-        self.size = jpeg.whole_size(data)
-        return Frame(0, encoded=data, mime_type="image/jpeg")
+        frame, self.size = sent_picture.frame(0, self._part.data)
+        self.details["fourcc"] = "MJPG" if frame.pixels is None else ""
+        return frame
 
     def stop(self) -> None:
         self._stopped = True

@@ -9,12 +9,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from camsvc.drivers.base import Driver
+from camsvc.drivers.opencv import sent_picture
 from camsvc.drivers.opencv.http_source import Content, HttpSource
 from camsvc.drivers.opencv.memory import Memory
 from camsvc.drivers.opencv.multipart import MAX_PART_BYTES
 from camsvc.drivers.opencv.pace import Pace
 from camsvc.drivers.opencv.repeats import Repeats
-from camsvc.images import jpeg
 from camsvc.model.errors import DeviceAway, DriverError
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
@@ -44,6 +44,7 @@ class SnapshotSource(Driver):
         self._asked_at = 0.0
         self._took_s = 0.0
         self._size = (0, 0)
+        self._fourcc = "JPEG"
         self._info: DeviceInfo | None = None
 
     def open(self) -> DeviceInfo:
@@ -95,14 +96,15 @@ class SnapshotSource(Driver):
         if self._http.content(answer) is not Content.PICTURE:
             self._http.close()
             raise DeviceAway("the camera answers with something else than a picture now")
-        data = jpeg.begun(self._body(answer))
-        self._size = jpeg.whole_size(data)
+        data = self._body(answer)
+        frame, self._size = sent_picture.frame(acquired_ns, data)
+        self._fourcc = "JPEG" if frame.pixels is None else ""
         self._ages.note(answer.headers, data)
         self._repeats.note(data)
         if self._repeats.limit and self._repeats.count >= self._repeats.limit:
             raise self._repeats.error()
         self._memory.note_working()
-        return Frame(acquired_ns, encoded=data, mime_type="image/jpeg")
+        return frame
 
     def _body(self, answer: http.client.HTTPResponse) -> bytes:
         limit_s = self._pace.limit_s
@@ -141,7 +143,7 @@ class SnapshotSource(Driver):
                 "backend": "HTTP",
                 "size": f"{width}x{height}",
                 "fps": f"{1 / self._interval_s:g}",
-                "fourcc": "JPEG",
+                "fourcc": self._fourcc,
                 "integrity": "each picture is checked",
             },
             warnings=[*self._repeats.warnings, *self._ages.warnings],

@@ -1,0 +1,90 @@
+"""Pictures that servers send in other ways than as a plain JPEG."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+from camsvc.drivers.base import DriverState
+from camsvc.drivers.opencv.camera import OpenCVCamera
+from camsvc.model.errors import DriverError
+from camsvc.model.values import Shot
+from tests.support.http_camera import HttpCamera, Request, Script, Viewer, numbered
+from tests.support.jpegs import photo
+from tests.support.settings import resolved
+from tests.support.videos import Pixels
+
+COLOURS: Pixels = np.asarray(photo(), np.uint8)
+GREY = np.asarray(photo("L"), np.uint8)
+ALPHA = np.dstack([COLOURS, np.full(GREY.shape, 7, np.uint8)])
+SENT = {
+    "colours": (".png", COLOURS),
+    "grey": (".png", GREY),
+    "transparent": (".png", ALPHA),
+    "16 bits": (".png", GREY.astype(np.uint16) * 257),
+    "WebP": (".webp", COLOURS),
+    "transparent WebP": (".webp", ALPHA),
+}
+
+
+def encoded(name: str) -> bytes:
+    kind, pixels = SENT[name]
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if kind == ".webp" else []
+    return cv2.imencode(kind, pixels, lossless)[1].tobytes()
+
+
+def snapshot(data: bytes, content_type: str) -> Script:
+    return lambda _, viewer: viewer.answer(body=data, Content_Type=content_type)
+
+
+def parts(data: bytes) -> Script:
+    def script(_: Request, viewer: Viewer) -> None:
+        viewer.begin_stream()
+        while True:
+            viewer.part(data)
+            viewer.pause(0.02)
+
+    return script
+
+
+@contextmanager
+def opened(script: Script) -> Iterator[OpenCVCamera]:
+    with HttpCamera(script) as camera:
+        driver = OpenCVCamera(resolved("opencv", source=camera.url("/x")), DriverState())
+        try:
+            driver.open()
+            yield driver
+        finally:
+            driver.close()
+
+
+@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("way", ["image/png", "image/jpeg", "application/octet-stream", "parts"])
+def test_a_png_or_webp_is_its_pixels(name: str, way: str) -> None:
+    """Also where it is announced as something else."""
+    data = encoded(name)
+    with opened(parts(data) if way == "parts" else snapshot(data, way)) as driver:
+        frame = driver.capture(Shot())
+    assert frame.encoded is None
+    assert np.array_equal(np.asarray(frame.pixels), SENT[name][1])
+
+
+@pytest.mark.parametrize("name", ["colours", "WebP"])
+def test_one_that_is_cut_or_damaged_is_refused(name: str) -> None:
+    whole = encoded(name)
+    damaged = [whole[:cut] for cut in (30, len(whole) // 2, len(whole) - 1)]
+    if name == "colours":  # whose chunks have checksums
+        damaged.append(whole[:900] + bytes([whole[900] ^ 1]) + whole[901:])
+    for data in damaged:
+        with (
+            pytest.raises(DriverError, match="corrupt picture: the (PNG|WebP) of .* is damaged"),
+            opened(snapshot(data, "image/png")),
+        ):
+            pass
+
+
+def test_a_jpeg_that_begins_late_is_passed_on_from_its_begin() -> None:
+    with opened(snapshot(b"\r\n\xff" + numbered(1), "image/jpeg")) as driver:
+        assert driver.capture(Shot()).encoded == numbered(1)
