@@ -56,6 +56,7 @@ def padded(data: bytes, line: int) -> bytes:
     return np.pad(rows, ((0, 0), (0, PADDING)), constant_values=255).tobytes()
 
 
+COLOURS = ("YUYV", "YVYU", "UYVY", "NV12", "NV21", "YU12", "YV12")
 DEPTHS = {"BGR3": 3, "RGB3": 3, "YUYV": 2, "YVYU": 2, "UYVY": 2, "GREY": 1, "NV12": 1, "NV21": 1}
 
 
@@ -81,7 +82,48 @@ def test_a_frame_that_is_cut_off_is_refused(picture: Pixels) -> None:
         pixels(packed(picture, "YUYV")[:-1], mode("YUYV"))
 
 
-@pytest.mark.parametrize(("fourcc", "stride"), [("H264", 0), ("YU12", WIDTH + PADDING)])
-def test_what_cannot_be_read_says_what_can(fourcc: str, stride: int) -> None:
-    with pytest.raises(DriverFault, match=f"format '{fourcc}'"):
-        pixels(bytes(99999), mode(fourcc, stride))
+@pytest.mark.parametrize("fourcc", ["YU12", "YV12"])
+def test_lines_of_colours_are_padded_by_half_as_much(picture: Pixels, fourcc: str) -> None:
+    data = packed(picture, fourcc)
+    luma, colours = data[: WIDTH * HEIGHT], data[WIDTH * HEIGHT :]
+    rows = np.frombuffer(colours, np.uint8).reshape(-1, WIDTH // 2)
+    half = np.pad(rows, ((0, 0), (0, PADDING // 2)), constant_values=255).tobytes()
+    got = pixels(padded(luma, WIDTH) + half, mode(fourcc, WIDTH + PADDING))
+    assert np.array_equal(got, pixels(data, mode(fourcc)))
+
+
+@pytest.mark.parametrize("fourcc", DEPTHS)
+def test_an_odd_width_is_a_cut_even_one(picture: Pixels, fourcc: str) -> None:
+    data, line = packed(picture, fourcc), WIDTH * DEPTHS[fourcc]
+    got = pixels(data, Mode(fourcc, WIDTH - 1, HEIGHT, 30.0, line))
+    assert np.array_equal(got, pixels(data, mode(fourcc))[:, :-1])
+
+
+@pytest.mark.parametrize("fourcc", [*COLOURS, "GREY", "BGR3"])
+def test_an_end_that_was_not_written_is_no_green_picture(picture: Pixels, fourcc: str) -> None:
+    """Zeros are black where there are no colours, or where they are not by difference."""
+    data = packed(picture, fourcc)
+    black = pixels(packed(np.zeros_like(picture), fourcc), mode(fourcc))
+    assert black.max() <= 1, "legal"
+    line = len(data) // HEIGHT
+    few, many = (data[: -lines * line] + bytes(lines * line) for lines in (2, 24))
+    pixels(few, mode(fourcc))
+    if fourcc in COLOURS:
+        with pytest.raises(DriverError, match="the frame's end was not written"):
+            pixels(many, mode(fourcc))
+    else:
+        assert not pixels(many, mode(fourcc))[-24:].any()
+
+
+@pytest.mark.parametrize(
+    ("odd", "allowed"),
+    [
+        (Mode("H264", WIDTH, HEIGHT, 30.0, 0), "allowed for the settings' fourcc: MJPG"),
+        (Mode("Y16 ", WIDTH, HEIGHT, 30.0, 0), "allowed for the settings' fourcc: MJPG"),
+        (Mode("YUYV", 63, HEIGHT, 30.0, 126), "of 63 x 48 pixels in lines of 126 bytes"),
+        (Mode("NV12", WIDTH, 47, 30.0, WIDTH), "of 64 x 47 pixels in lines of 64 bytes"),
+    ],
+)
+def test_what_cannot_be_read_says_what_can(odd: Mode, allowed: str) -> None:
+    with pytest.raises(DriverFault, match=f"format '{odd.fourcc}'.*{allowed}"):
+        pixels(b"\x80" * 99999, odd)

@@ -26,6 +26,10 @@ _CONVERSIONS: dict[str, tuple[int, float, int | None]] = {
     "RGB3": (3, 1, cv2.COLOR_RGB2BGR),
     "BGR3": (3, 1, None),
 }
+_WITH_COLOURS = {"YUYV", "YVYU", "UYVY", "NV12", "NV21", "YU12", "YV12"}
+"""In which no colour, black neither, is all zeros: that is memory that was never written."""
+_UNWRITTEN_LINES = 16
+"""Less than so many, some devices never write."""
 
 
 def pixels(data: bytes, mode: Mode) -> "npt.NDArray[np.uint8]":
@@ -45,9 +49,19 @@ def pixels(data: bytes, mode: Mode) -> "npt.NDArray[np.uint8]":
     if len(data) < line * lines:
         raise DriverError(f"corrupt picture: {len(data)} bytes of {line * lines}")
     rows = np.frombuffer(data, np.uint8, line * lines).reshape(lines, line)
-    if mode.fourcc in ("YU12", "YV12") and line > mode.width_px:
-        # The lines of their chroma are half as long and padded by half as much: no plain array.
-        raise DriverFault(f"format {mode.fourcc!r} with padded lines cannot be read")
-    rows = rows[:, : mode.width_px * depth]
-    raw = np.ascontiguousarray(rows).reshape(lines, mode.width_px, depth)
-    return raw if conversion is None else np.asarray(cv2.cvtColor(raw, conversion), np.uint8)
+    if mode.fourcc in _WITH_COLOURS and not rows[-_UNWRITTEN_LINES:].any():
+        raise DriverError("corrupt picture: the frame's end was not written; it would be green")
+    # Padding is converted, too, and then cut off: where colours have planes of their own, it is
+    # not at the end of each line.
+    width = line // depth
+    raw = np.ascontiguousarray(rows[:, : width * depth]).reshape(lines, width, depth)
+    if conversion is None:
+        return raw[:, : mode.width_px]
+    try:
+        converted = cv2.cvtColor(raw, conversion)
+    except cv2.error:  # of an odd width or height
+        raise DriverFault(
+            f"format {mode.fourcc!r} of {mode.width_px} x {mode.height_px} pixels in lines of "
+            f"{line} bytes cannot be read; set another width_px and height_px, or fourcc"
+        ) from None
+    return np.asarray(converted[:, : mode.width_px], np.uint8)
