@@ -1,5 +1,7 @@
 """Pictures that servers send in other ways than as a plain JPEG."""
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,7 @@ from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Shot
-from tests.support.http_camera import HttpCamera, Request, Script, Viewer, numbered
+from tests.support.http_camera import HttpCamera, Request, Script, Viewer, number_of, numbered
 from tests.support.jpegs import photo
 from tests.support.settings import resolved
 from tests.support.videos import Pixels
@@ -50,9 +52,11 @@ def parts(data: bytes) -> Script:
 
 
 @contextmanager
-def opened(script: Script) -> Iterator[OpenCVCamera]:
+def opened(script: Script, **settings: object) -> Iterator[OpenCVCamera]:
     with HttpCamera(script) as camera:
-        driver = OpenCVCamera(resolved("opencv", source=camera.url("/x")), DriverState())
+        driver = OpenCVCamera(
+            resolved("opencv", source=camera.url("/x"), **settings), DriverState()
+        )
         try:
             driver.open()
             yield driver
@@ -88,3 +92,26 @@ def test_one_that_is_cut_or_damaged_is_refused(name: str) -> None:
 def test_a_jpeg_that_begins_late_is_passed_on_from_its_begin() -> None:
     with opened(snapshot(b"\r\n\xff" + numbered(1), "image/jpeg")) as driver:
         assert driver.capture(Shot()).encoded == numbered(1)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3])
+def test_a_still_of_a_camera_that_keeps_pictures_in_store_is_made_after_the_call(
+    behind: int,
+) -> None:
+    """As an ESP32 does, which makes its next pictures as soon as one has been taken."""
+    made = itertools.count()
+    store = deque(next(made) for _ in range(behind))
+
+    def script(_: Request, viewer: Viewer) -> None:
+        store.append(next(made))
+        viewer.picture(numbered(store.popleft()))
+
+    with opened(script, snapshots_behind=behind) as driver:
+        for _ in range(3):
+            first = next(made)
+            assert (number_of(driver.capture(Shot()).encoded or b"") or 0) > first
+        first = next(made)
+        live = driver.read()
+        assert live is not None
+        is_older = (number_of(live.encoded or b"") or 0) < first
+    assert is_older == (behind > 0), "live view asks once a picture"

@@ -129,6 +129,11 @@ class OpenCVSettings(DriverSettings):
     snapshot_fps: FramesPerSecond = Field(
         5.0, description="requests per second at most, in live view of a URL that gives one picture"
     )
+    snapshots_behind: Annotated[Count, Field(ge=0, le=10)] = Field(
+        0,
+        description="how many pictures a URL that gives one picture is behind: so many more are "
+        "requested for a still and dropped",
+    )
     tls_fingerprint: Annotated[
         str | None, BeforeValidator(_fingerprint), Field(pattern=r"^[0-9a-f]{64}$")
     ] = Field(
@@ -149,7 +154,7 @@ class OpenCVSettings(DriverSettings):
             if key in self.model_fields_set and kind != "device":
                 raise ValueError(f"key {key!r} is for devices; this camera's source is a {kind}")
         require_both(self, "width_px", "height_px")
-        for key in ("snapshot_fps", "tls_fingerprint"):
+        for key in ("snapshot_fps", "snapshots_behind", "tls_fingerprint"):
             if key in self.model_fields_set and kind != "url":
                 raise ValueError(f"key {key!r} is for URLs; this camera's source is a {kind}")
         if self.loop and kind != "file":

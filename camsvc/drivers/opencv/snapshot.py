@@ -39,6 +39,7 @@ class SnapshotSource(Driver):
         self._interval_s = 1 / settings["snapshot_fps"]
         self._pace = Pace(settings["read_timeout_s"])
         self._repeats = Repeats(settings["repeat_limit"])
+        self._behind: int = settings["snapshots_behind"]
         self._unsettled: int = settings["warmup_frames"]
         self._ages = _Ages()
         self._asked_at = 0.0
@@ -54,19 +55,21 @@ class SnapshotSource(Driver):
         """
         self._picture(self._answer)
         for _ in range(self._unsettled):
-            self._picture(self._http.get())
+            self._asked()
         self._info = self._described()
         return self._info
 
     def capture(self, shot: Shot) -> Frame:
-        """Ask for a picture.
+        """Ask for a picture; where the camera has some in store, for one made after the call.
 
         Raises:
             DeviceAway, DriverFault: the camera does not give one; see `HttpSource.get`.
             DriverError: it is damaged, or the last one over and over.
         """
         begun = time.monotonic()
-        frame = self._picture(self._http.get())
+        for _ in range(self._behind):
+            self._asked()
+        frame = self._asked()
         self._took_s = time.monotonic() - begun
         return frame
 
@@ -76,7 +79,7 @@ class SnapshotSource(Driver):
         if self.interrupt.wait(due - now):
             return None
         self._asked_at = due
-        return self.capture(Shot())
+        return self._asked()
 
     def health_check(self) -> DeviceInfo | None:
         """Report what the last pictures have shown; the camera is not asked."""
@@ -90,6 +93,9 @@ class SnapshotSource(Driver):
 
     def close(self) -> None:
         self._http.close()
+
+    def _asked(self) -> Frame:
+        return self._picture(self._http.get())
 
     def _picture(self, answer: http.client.HTTPResponse) -> Frame:
         acquired_ns = time.time_ns()
