@@ -26,8 +26,10 @@ def profile(data: bytes, found: Jpeg) -> bytes:
         if is_part and number + 2 < segment.end:
             parts[data[number]] = data[number + 2 : segment.end]
     whole = b"".join(parts[number] for number in sorted(parts))
-    is_whole = whole[36:40] == b"acsp" and len(whole) == int.from_bytes(whole[:4], "big")
-    return whole if is_whole and whole[16:20] == _COLOURS.get(found.components) else b""
+    size = int.from_bytes(whole[:4], "big")  # padding may follow, which PNG does not allow
+    is_whole = whole[36:40] == b"acsp" and size <= len(whole)
+    fits = is_whole and whole[16:20] == _COLOURS.get(found.components)
+    return whole[:size] if fits else b""
 
 
 def into_jpeg(encoded: bytes | memoryview, profile: bytes) -> bytes:

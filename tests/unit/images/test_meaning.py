@@ -120,6 +120,15 @@ def test_a_profile_of_other_colours_does_not_follow(way: str) -> None:
     assert likeness(opened(data), opened(held.encoded)) > 0.9
 
 
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_profile_with_padding_follows(way: str) -> None:
+    """Into a PNG without that: its profile has to have the size that it says."""
+    data, _ = ENCODED[way](frame(icc_profile=SRGB + bytes(3)))
+    kept = opened(data).info["icc_profile"]
+    assert kept.rstrip(b"\0") == SRGB.rstrip(b"\0")
+    assert kept == SRGB or "PNG" not in way
+
+
 def test_a_profile_of_which_a_part_is_missing_does_not_follow() -> None:
     data = jpegs.jpeg(icc_profile=LONG_PROFILE)
     at = data.index(b"ICC_PROFILE\0\x02")
