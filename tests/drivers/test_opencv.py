@@ -27,6 +27,7 @@ from camsvc.images.codec import Picture, finish
 from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support import live_stream as live_stream_of
+from tests.support import videos as videos_of
 from tests.support.http_camera import HttpCamera, Request, Viewer
 from tests.support.live_stream import LiveStream
 from tests.support.once import made_once
@@ -91,6 +92,31 @@ def test_a_file_says_what_it_is(videos: Videos, codec: str, fourcc: str) -> None
         "fourcc": fourcc,
     }
     assert info.expected_capture_s < 0.1
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+@pytest.mark.parametrize(
+    ("aspect", "size"), [("64/45", (455, 240)), ("1/2", (320, 480)), ("1", (320, 240))]
+)
+def test_a_video_is_shown_as_it_is_meant(
+    videos: Videos, tmp_path: Path, aspect: str, size: tuple[int, int], turned: int
+) -> None:
+    """Upright, and with square pixels, as ffmpeg itself makes it."""
+    plain, held, wanted = (tmp_path / name for name in ("plain.mp4", "held.mp4", "wanted.png"))
+    source = ["-i", str(videos.h264.path), "-frames:v", "2"]
+    subprocess.run(videos_of.ffmpeg(*source, "-vf", f"setsar={aspect}", str(plain)), check=True)
+    turn = ["-display_rotation", str(turned), "-i", str(plain), "-c", "copy", str(held)]
+    subprocess.run(videos_of.ffmpeg(*turn), check=True)
+    size = size if turned % 180 == 0 else size[::-1]
+    scale = ["-vf", f"scale={size[0]}:{size[1]}:flags=bilinear", "-frames:v", "1", str(wanted)]
+    subprocess.run(videos_of.ffmpeg("-i", str(held), *scale), check=True)
+    with camera(source=str(held)) as (driver, info):
+        shown = pixels(driver.capture(Shot()))
+    assert info.sizes == [size]
+    assert shown.shape[1::-1] == size
+    picture = np.asarray(cv2.imread(str(wanted)), np.uint8)
+    assert videos_of.psnr(shown, picture) > 25
+    assert videos_of.psnr(shown, picture[::-1, ::-1]) < 15
 
 
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
@@ -529,6 +555,12 @@ def test_what_is_not_of_three_channels_and_8_bits_is_handed_on(
     assert frame.pixels is not None
     assert frame.pixels.shape == shape
     assert frame.pixels.dtype == kind
+
+
+def test_a_picture_of_one_line_is_no_jpeg(attach: Attach) -> None:
+    attach(lambda number: np.full((1, 64, 3), number, np.uint8))
+    with camera(**DEVICE) as (driver, _):
+        assert pixels(driver.capture(Shot())).shape == (1, 64, 3)
 
 
 def _lost_at(grab: int) -> Script:

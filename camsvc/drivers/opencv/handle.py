@@ -25,6 +25,9 @@ _RETRY_PAUSE_S = 0.1
 _USUAL_FPS, _MOST_FPS = 25.0, 1000.0
 """Where the rate is unknown; and what is not a rate but a clock's (90,000)."""
 
+_MOST_ASPECT = 4.0
+"""Of a pixel that a camera has; beyond, it is a mistake."""
+
 _CHANNELS = ((), (1,), (3,), (4,))
 """Of frames that are pictures: what a device gives undecoded may have two, or none of these."""
 
@@ -53,6 +56,7 @@ class Handle:
         if not self._capture.isOpened():
             raise source.closed(settings)
         self.pictures_read = 0
+        self._aspect = self._pixel_aspect()
 
     def get(self, prop: int) -> float:
         """Return a property as OpenCV reports it."""
@@ -78,7 +82,7 @@ class Handle:
         return None
 
     def retrieve(self) -> "npt.NDArray[Any]":
-        """Return the frame that was grabbed.
+        """Return the frame that was grabbed, with square pixels.
 
         Raises:
             DriverError: it is empty.
@@ -87,6 +91,8 @@ class Handle:
             ok, data = self._capture.retrieve()
         if not ok or data is None or data.size == 0:
             raise DriverError("the camera delivered an empty frame")
+        if self._aspect != 1 and data.shape[0] > 1:
+            data = cv2.resize(data, self._square(*data.shape[1::-1]))
         return np.asarray(data)
 
     @property
@@ -96,9 +102,9 @@ class Handle:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as it reports them now."""
+        """Width and height in square pixels, as it reports them now."""
         width, height = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-        return round(self.get(width)), round(self.get(height))
+        return self._square(round(self.get(width)), round(self.get(height)))
 
     @property
     def fps(self) -> float:
@@ -127,6 +133,18 @@ class Handle:
         """Close it."""
         self._capture.release()
 
+    def _pixel_aspect(self) -> float:
+        """Return a pixel's width by its height: analogue television's were not square."""
+        width, height = self.get(cv2.CAP_PROP_SAR_NUM), self.get(cv2.CAP_PROP_SAR_DEN)
+        if self.get(cv2.CAP_PROP_ORIENTATION_META) in (90, 270):  # OpenCV has turned its frames
+            width, height = height, width
+        aspect = width / height if width > 0 and height > 0 else 1.0
+        return aspect if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT else 1.0
+
+    def _square(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size that shows a frame as it is meant, and loses nothing of it."""
+        return round(width * max(self._aspect, 1)), round(height / min(self._aspect, 1))
+
 
 def frame(acquired_ns: int, data: "npt.NDArray[Any]") -> Frame:
     """Return what was retrieved as a frame.
@@ -134,7 +152,8 @@ def frame(acquired_ns: int, data: "npt.NDArray[Any]") -> Frame:
     Raises:
         DriverError: it is no picture.
     """
-    if data.shape[0] == 1 and data.dtype == np.uint8:  # a JPEG as it came from the device
+    # A JPEG as it came from the device has one line, and no channels.
+    if data.ndim == 2 and data.shape[0] == 1 and data.dtype == np.uint8:
         return Frame(acquired_ns, None, data.tobytes(), "image/jpeg")
     if data.dtype not in (np.uint8, np.uint16) or data.shape[2:] not in _CHANNELS:
         raise DriverError(
