@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from camsvc.drivers.v4l2.device import Mode
-from camsvc.drivers.v4l2.pixels import pixels
+from camsvc.drivers.v4l2.pixels import BITS, pixels
+from camsvc.images.pixels import checked
 from camsvc.model.errors import DriverError, DriverFault
 from tests.support.videos import Pixels
 
@@ -54,6 +55,42 @@ def packed(picture: Pixels, fourcc: str) -> bytes:
 def padded(data: bytes, line: int) -> bytes:
     rows = np.frombuffer(data, np.uint8).reshape(-1, line)
     return np.pad(rows, ((0, 0), (0, PADDING)), constant_values=255).tobytes()
+
+
+@pytest.mark.parametrize("padding", [0, PADDING])
+@pytest.mark.parametrize(("fourcc", "bits"), [*BITS.items(), ("Y16 ", 16)])
+def test_grey_of_many_bits_keeps_them(fourcc: str, bits: int, padding: int) -> None:
+    values = np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) * ((1 << bits) - 1) // 3071
+    rows = np.pad(values.astype("<u2"), ((0, 0), (0, padding)), constant_values=65_535)
+    got = pixels(rows.tobytes(), mode(fourcc, 2 * (WIDTH + padding)))
+    assert got.dtype == np.uint16
+    assert np.array_equal(got, values)
+    spread = checked(got, BITS.get(fourcc))
+    assert (spread.min(), spread.max()) == (0, 65_535)
+
+
+MOSAICS = {"BA81": "BG/GR", "GBRG": "GB/RG", "GRBG": "GR/BG", "RGGB": "RG/GB"}
+
+
+@pytest.mark.parametrize("fourcc", MOSAICS)
+def test_a_mosaic_is_its_picture(picture: Pixels, fourcc: str) -> None:
+    """Each pixel has one of its colours, as the first two lines have them by the format's name."""
+    mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
+    for row, line in enumerate(MOSAICS[fourcc].split("/")):
+        for column, colour in enumerate(line):
+            place = (slice(row, None, 2), slice(column, None, 2))
+            mosaic[place] = picture[:, :, "BGR".index(colour)][place]
+    got = pixels(mosaic.tobytes(), mode(fourcc))
+    assert np.abs(got.astype(int) - picture).mean() < 3
+
+
+def test_few_bits_a_colour_and_an_empty_fourth_byte(picture: Pixels) -> None:
+    blue, green, red = np.moveaxis(picture.astype("<u2"), 2, 0)
+    short = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
+    got = pixels(short.astype("<u2").tobytes(), mode("RGBP"))
+    assert np.abs(got.astype(int) - picture).max() < 8
+    wide = np.dstack([picture, np.zeros((HEIGHT, WIDTH), np.uint8)])
+    assert np.array_equal(pixels(wide.tobytes(), mode("BGR4")), picture)
 
 
 COLOURS = ("YUYV", "YVYU", "UYVY", "NV12", "NV21", "YU12", "YV12")
@@ -119,7 +156,7 @@ def test_an_end_that_was_not_written_is_no_green_picture(picture: Pixels, fourcc
     ("odd", "allowed"),
     [
         (Mode("H264", WIDTH, HEIGHT, 30.0, 0), "allowed for the settings' fourcc: MJPG"),
-        (Mode("Y16 ", WIDTH, HEIGHT, 30.0, 0), "allowed for the settings' fourcc: MJPG"),
+        (Mode("Z16 ", WIDTH, HEIGHT, 30.0, 0), "allowed for the settings' fourcc: MJPG"),
         (Mode("YUYV", 63, HEIGHT, 30.0, 126), "of 63 x 48 pixels in lines of 126 bytes"),
         (Mode("NV12", WIDTH, 47, 30.0, WIDTH), "of 64 x 47 pixels in lines of 64 bytes"),
     ],

@@ -14,7 +14,7 @@ from camsvc.drivers.linux import holders, kernel_log, video_nodes, webcam
 from camsvc.drivers.linux.video_nodes import Node
 from camsvc.drivers.v4l2.controls import DeviceControls
 from camsvc.drivers.v4l2.device import FORBIDDEN, Device, Mode, Picture
-from camsvc.drivers.v4l2.pixels import COMPRESSED, pixels
+from camsvc.drivers.v4l2.pixels import BITS, COMPRESSED, pixels
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, DriverFault
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Finding, Frame, Shot
 from camsvc.model.values import Device as Found
@@ -110,7 +110,8 @@ class V4L2Camera(Driver):
     def _frame(self, picture: Picture, exposure_us: int | None = None) -> Frame:
         if self._mode.fourcc in COMPRESSED:
             return Frame(picture.time_ns, None, picture.data, "image/jpeg", exposure_us)
-        return Frame(picture.time_ns, pixels(picture.data, self._mode), exposure_us=exposure_us)
+        got, bits = pixels(picture.data, self._mode), BITS.get(self._mode.fourcc)
+        return Frame(picture.time_ns, got, exposure_us=exposure_us, bits=bits)
 
     def controls(self) -> list[Control]:
         return self._controls.all()

@@ -25,22 +25,34 @@ _CONVERSIONS: dict[str, tuple[int, float, int | None]] = {
     "GREY": (1, 1, cv2.COLOR_GRAY2BGR),
     "RGB3": (3, 1, cv2.COLOR_RGB2BGR),
     "BGR3": (3, 1, None),
+    "BGR4": (4, 1, cv2.COLOR_BGRA2BGR),
+    "RGBP": (2, 1, cv2.COLOR_BGR5652BGR),
+    "BA81": (1, 1, cv2.COLOR_BayerBGGR2BGR),
+    "GBRG": (1, 1, cv2.COLOR_BayerGBRG2BGR),
+    "GRBG": (1, 1, cv2.COLOR_BayerGRBG2BGR),
+    "RGGB": (1, 1, cv2.COLOR_BayerRGGB2BGR),
+    "Y10 ": (2, 1, None),
+    "Y12 ": (2, 1, None),
+    "Y14 ": (2, 1, None),
+    "Y16 ": (2, 1, None),
 }
+BITS = {"Y10 ": 10, "Y12 ": 12, "Y14 ": 14}
+"""Of a value, where it has fewer than its type."""
 _WITH_COLOURS = {"YUYV", "YVYU", "UYVY", "NV12", "NV21", "YU12", "YV12"}
 """In which no colour, black neither, is all zeros: that is memory that was never written."""
 _UNWRITTEN_LINES = 16
 """Less than so many, some devices never write."""
 
 
-def pixels(data: bytes, mode: Mode) -> "npt.NDArray[np.uint8]":
-    """Return a frame as (height, width, 3).
+def pixels(data: bytes, mode: Mode) -> "npt.NDArray[np.uint8] | npt.NDArray[np.uint16]":
+    """Return a frame as (height, width, 3), or of over 8 bits, which are grey, (height, width).
 
     Raises:
         DriverFault: its format is not known here.
         DriverError: it is not whole.
     """
     if mode.fourcc not in _CONVERSIONS:
-        allowed = ", ".join([*COMPRESSED, *_CONVERSIONS])
+        allowed = ", ".join(map(str.rstrip, [*COMPRESSED, *_CONVERSIONS]))
         raise DriverFault(
             f"format {mode.fourcc!r} cannot be read; allowed for the settings' fourcc: {allowed}"
         )
@@ -55,6 +67,8 @@ def pixels(data: bytes, mode: Mode) -> "npt.NDArray[np.uint8]":
     # not at the end of each line.
     width = line // depth
     raw = np.ascontiguousarray(rows[:, : width * depth]).reshape(lines, width, depth)
+    if mode.fourcc.startswith("Y1"):
+        return raw.view("<u2")[:, : mode.width_px, 0]
     if conversion is None:
         return raw[:, : mode.width_px]
     try:
