@@ -17,7 +17,7 @@ from enum import IntEnum
 from types import ModuleType
 
 from camsvc import __version__
-from camsvc.images import orientation, segments
+from camsvc.images import exif_tables, orientation, segments
 from camsvc.model.values import ControlValue, DeviceInfo, Frame
 
 NO_PILLOW = (
@@ -132,7 +132,7 @@ def _place(data: memoryview) -> tuple[int, memoryview | None]:
         marker, at, end = segment
         if marker == segments.SOS:
             return place, None
-        if orientation.is_exif(data, segment):
+        if exif_tables.is_exif(data, segment):
             return place, data[at:end]
         if marker == segments.APP0 and at == place:
             place = end
@@ -183,7 +183,7 @@ def _body(
     # The first table points to the second, which follows it.
     main[_Tag.EXIF_IFD] = len(header) + len(_table(tiff, main, len(header)))
     body = header + _table(tiff, main, len(header))
-    return orientation.EXIF + body + _table(tiff, details, len(body))
+    return exif_tables.NAME + body + _table(tiff, details, len(body))
 
 
 def _table(tiff: ModuleType, values: Mapping[_Tag, object], offset: int) -> bytes:
