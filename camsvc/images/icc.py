@@ -4,14 +4,17 @@ It goes with the pixels into whatever they are encoded as: a JPEG has it in segm
 each, a PNG in a chunk.
 """
 
+import contextlib
 import struct
 import zlib
 
-from camsvc.images import segments
+from camsvc.images import exif_tables, segments
 from camsvc.images.jpeg import Jpeg
+from camsvc.model import adobe_rgb
 
 _NAME = b"ICC_PROFILE\0"
 _LONGEST = 0xFFFF - 2 - len(_NAME) - 2
+_OTHERS_TABLE = 0xA005
 _COLOURS = {1: b"GRAY", 3: b"RGB "}
 """By the components of a picture, what its profile has to be for. That of a CMYK picture is of no
 use: its pixels leave the decoder as RGB."""
@@ -19,6 +22,14 @@ use: its pixels leave the decoder as RGB."""
 
 def profile(data: bytes, found: Jpeg) -> bytes:
     """Return the profile of a JPEG's pixels as they are decoded; empty where there is none."""
+    colours = _COLOURS.get(found.components)
+    own = _own(data, found)
+    if not own and colours == adobe_rgb.PROFILE[16:20] and _is_adobe_rgb(data, found):
+        return adobe_rgb.PROFILE
+    return own if own[16:20] == colours else b""
+
+
+def _own(data: bytes, found: Jpeg) -> bytes:
     parts = {}
     for segment in found.header:
         number = segment.begin + 4 + len(_NAME)
@@ -27,9 +38,23 @@ def profile(data: bytes, found: Jpeg) -> bytes:
             parts[data[number]] = data[number + 2 : segment.end]
     whole = b"".join(parts[number] for number in sorted(parts))
     size = int.from_bytes(whole[:4], "big")  # padding may follow, which PNG does not allow
-    is_whole = whole[36:40] == b"acsp" and size <= len(whole)
-    fits = is_whole and whole[16:20] == _COLOURS.get(found.components)
-    return whole[:size] if fits else b""
+    return whole[:size] if whole[36:40] == b"acsp" and size <= len(whole) else b""
+
+
+def _is_adobe_rgb(data: bytes, found: Jpeg) -> bool:
+    """Whether its EXIF says so, in the table for other cameras (DCF)."""
+    exif = exif_tables.find(data, found.header)
+    with contextlib.suppress(struct.error):
+        order, at = exif_tables.begin(exif)
+        for tag in (exif_tables.EXIF_TABLE, _OTHERS_TABLE):
+            entry = dict(exif_tables.entries(exif, order, at)).get(tag)
+            if entry is None:
+                return False
+            (offset,) = struct.unpack_from(order + entry.form, exif, entry.at)
+            at = exif_tables.TABLES_AT + offset
+        (count,) = struct.unpack_from(order + "H", exif, at)
+        return struct.pack(order + "HHI4s", 1, 2, 4, b"R03\0") in exif[at : at + 2 + 12 * count]
+    return False
 
 
 def into_jpeg(encoded: bytes | memoryview, profile: bytes) -> bytes:

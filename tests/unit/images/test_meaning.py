@@ -129,6 +129,47 @@ def test_a_profile_with_padding_follows(way: str) -> None:
     assert kept == SRGB or "PNG" not in way
 
 
+def named_colours(image: Image.Image, index: bytes, order: str = "<", **more: object) -> Frame:
+    """Return a frame of a camera that says by its EXIF what its colours are."""
+    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    links = [(0x8769, 26), (0xA005, 44)]
+    tables = [struct.pack(f"{order}HHHIII", 1, tag, 4, 1, at, 0) for tag, at in links]
+    last = struct.pack(f"{order}HHHI4sI", 1, 1, 2, 4, index, 0)
+    exif = b"".join([b"Exif\0\0", head, *tables, last])
+    return Frame(1, encoded=jpegs.jpeg(image, exif=exif, **more), mime_type=codec.JPEG)
+
+
+def in_srgb(image: Image.Image) -> tuple[float, ...]:
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    shown = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"))
+    assert shown is not None
+    return tuple(shown.getpixel((5, 5)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("way", ENCODED)
+def test_colours_that_only_the_exif_names_are_named_by_a_profile(way: str, order: str) -> None:
+    """As cameras do that are set to Adobe RGB. The colours are in sRGB what that defines."""
+    plain = Image.new("RGB", (WIDTH, HEIGHT), (100, 150, 120))
+    data, _ = ENCODED[way](named_colours(plain, b"R03\0", order))
+    linear = [(value / 255) ** (563 / 256) for value in (100, 150, 120)]
+    xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
+    srgb = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+    for matrix in (xyz, srgb):
+        linear = [sum(a * b for a, b in zip(row, linear, strict=True)) for row in matrix]
+    wanted = [255 * (1.055 * value ** (1 / 2.4) - 0.055) for value in linear]
+    assert in_srgb(opened(data)) == pytest.approx(wanted, abs=2)
+
+
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_profile_counts_more_than_the_exif_and_srgb_needs_none(way: str) -> None:
+    data, _ = ENCODED[way](named_colours(jpegs.photo(), b"R03\0", icc_profile=SRGB))
+    assert opened(data).info["icc_profile"] == SRGB
+    for mode, index in (("RGB", b"R98\0"), ("L", b"R03\0")):
+        data, _ = ENCODED[way](named_colours(jpegs.photo(mode), index))
+        assert "icc_profile" not in opened(data).info
+
+
 def test_a_profile_of_which_a_part_is_missing_does_not_follow() -> None:
     data = jpegs.jpeg(icc_profile=LONG_PROFILE)
     at = data.index(b"ICC_PROFILE\0\x02")
