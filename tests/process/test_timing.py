@@ -120,6 +120,6 @@ async def test_a_live_view_that_is_silent_for_too_long_is_noticed(
     with pytest.raises(AssertionError, match="without a word"):
         async with Watcher(service) as watcher:
             await watcher.until_frames(within_s=60)
-        slow.end()
+    slow.end()
     with pytest.raises(AssertionError, match="waits"):
         watcher.assert_first_within(0.1)
