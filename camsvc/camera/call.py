@@ -63,7 +63,7 @@ class Attempt:
             self._timeout = None
 
     def progressed(self, percent: int) -> None:
-        """The driver call under way has come so far: where that is further, its time begins anew.
+        """The driver call under way has come so far: where that is further, its time starts again.
 
         So a driver that reports progress has its time-out a hundred times at most.
         """

@@ -49,7 +49,7 @@ class Driver(ABC):
     progress: Callable[[int], None] = staticmethod(lambda percent: None)
     """Set by the worker; to be called during `capture`, from any thread, with how far it is: 0 to
     100. Cheap, so that it may be called as often as the camera says something. Where the number has
-    grown, the driver does not hang: the attempt's time-out begins anew."""
+    grown, the driver does not hang: the attempt's time-out starts again."""
 
     def __init__(self, settings: Mapping[str, Any], state: DriverState) -> None:  # noqa: B027
         """Keep `settings`. Nothing may block or fail here.

@@ -91,7 +91,6 @@ def tagged(
     data: bytes | memoryview,
     frame: Frame,
     device: DeviceInfo,
-    controls: Mapping[str, ControlValue],
     labels_json: str,
     *,
     size_px: tuple[int, int],
@@ -112,9 +111,9 @@ def tagged(
     if tiff is None:
         return [whole]
     labels = json.loads(labels_json) if labels_json else {}
-    body = _body(tiff, frame, device, controls, {"labels": labels} if labels else {})
+    body = _body(tiff, frame, device, {"labels": labels} if labels else {})
     if len(body) > _LONGEST:
-        body = _body(tiff, frame, device, controls, {"labels_omitted": True})
+        body = _body(tiff, frame, device, {"labels_omitted": True})
     segment = struct.pack(">HH", segments.APP1, len(body) + 2) + body
     return [whole[:place], memoryview(segment), whole[place:]]
 
@@ -143,7 +142,6 @@ def _body(
     tiff: ModuleType,
     frame: Frame,
     device: DeviceInfo,
-    controls: Mapping[str, ControlValue],
     comment: Mapping[str, object],
 ) -> bytes:
     seconds, rest_ns = divmod(frame.acquisition_time_ns, 10**9)
@@ -170,13 +168,13 @@ def _body(
     }
     if frame.exposure_us:
         details[_Tag.EXPOSURE_TIME] = tiff.IFDRational(frame.exposure_us, 10**6)
-    if iso := _iso(controls.get("iso")):
+    if iso := _iso(frame.controls.get("iso")):
         details[_Tag.ISO_SPEED_RATINGS] = iso
-    if metres := _distance_m(controls):
+    if metres := _distance_m(frame.controls):
         far = metres > _FARTHEST_M
         details[_Tag.SUBJECT_DISTANCE] = tiff.IFDRational(_INFINITY if far else metres)
     # EXIF's GainControl only knows low and high.
-    gain = _number(controls.get("gain"))
+    gain = _number(frame.controls.get("gain"))
     if said := {**comment, **({} if gain is None else {"gain": gain})}:
         details[_Tag.USER_COMMENT] = _text(said)
     header = b"MM\0*\0\0\0\x08"

@@ -14,7 +14,6 @@ from camsvc.model import adobe_rgb
 
 _NAME = b"ICC_PROFILE\0"
 _LONGEST = 0xFFFF - 2 - len(_NAME) - 2
-_OTHERS_TABLE = 0xA005
 _COLOURS = {1: b"GRAY", 3: b"RGB "}
 """By the components of a picture, what its profile has to be for. That of a CMYK picture is of no
 use: its pixels leave the decoder as RGB."""
@@ -46,14 +45,15 @@ def _is_adobe_rgb(data: bytes, found: Jpeg) -> bool:
     exif = exif_tables.find(data, found.header)
     with contextlib.suppress(struct.error):
         order, at = exif_tables.begin(exif)
-        for tag in (exif_tables.EXIF_TABLE, _OTHERS_TABLE):
+        for tag in (exif_tables.EXIF_TABLE, adobe_rgb.OTHERS_TABLE):
             entry = dict(exif_tables.entries(exif, order, at)).get(tag)
             if entry is None:
                 return False
             (offset,) = struct.unpack_from(order + entry.form, exif, entry.at)
             at = exif_tables.TABLES_AT + offset
         (count,) = struct.unpack_from(order + "H", exif, at)
-        return struct.pack(order + "HHI4s", 1, 2, 4, b"R03\0") in exif[at : at + 2 + 12 * count]
+        sign = struct.pack(order + "HHI4s", 1, 2, 4, adobe_rgb.SIGN.encode())
+        return sign in exif[at : at + 2 + 12 * count]
     return False
 
 

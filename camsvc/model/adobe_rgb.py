@@ -7,6 +7,9 @@ gamma.
 
 import struct
 
+OTHERS_TABLE, SIGN = 0xA005, "R03"
+"""In the EXIF, the tag of the table that has it (under tag 1), and the sign."""
+
 _NAME = b"Compatible with Adobe RGB (1998)\0"
 _WHITE = (0.9505, 1.0, 1.0891)
 _RED = (0.60974, 0.31111, 0.01947)

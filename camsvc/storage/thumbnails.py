@@ -19,9 +19,6 @@ _READABLE = ("image/jpeg", "image/png")
 _COLOURS = {"L": b"GRAY", "RGB": b"RGB "}
 """What a colour profile is for, as it says itself."""
 
-_OTHERS_TABLE = 0xA005
-"""In the EXIF, where a camera that is set to Adobe RGB says so."""
-
 _KEPT = 200
 """Thumbnails kept in memory, about 10 KB each: what a few people leaf through."""
 
@@ -79,8 +76,9 @@ def thumbnail_of(data: bytes) -> bytes | None:
             small = upright if upright.mode == "L" else upright.convert("RGB")
             # What the numbers mean goes with them, unless it is for the numbers of a CMYK picture.
             profile = picture.info.get("icc_profile", b"")
-            if not profile and picture.getexif().get_ifd(_OTHERS_TABLE).get(1) == "R03":
-                profile = adobe_rgb.PROFILE
+            if not profile:
+                others = picture.getexif().get_ifd(adobe_rgb.OTHERS_TABLE)
+                profile = adobe_rgb.PROFILE if others.get(1) == adobe_rgb.SIGN else b""
             about = {"icc_profile": profile} if profile[16:20] == _COLOURS[small.mode] else {}
             out = io.BytesIO()
             # With a colour for each pixel: there are few.

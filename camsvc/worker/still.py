@@ -59,7 +59,7 @@ class StillWriter:
         frame = picture.frame
         data, output = codec.finish(picture, command.shot)
         size_px = output.width_px, output.height_px
-        pieces = exif.tagged(data, frame, device, frame.controls, command.comment, size_px=size_px)
+        pieces = exif.tagged(data, frame, device, command.comment, size_px=size_px)
         size_bytes = sum(map(len, pieces))
         slot = self._offer(pieces) if size_bytes <= command.inline_bytes else NO_SLOT
         encoded = time.perf_counter()

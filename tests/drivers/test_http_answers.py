@@ -9,8 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ import pytest
 from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
-from camsvc.model.values import DeviceInfo, Frame, Shot
+from camsvc.model.values import Frame, Shot
 from tests.support.http_camera import (
     HttpCamera,
     Request,
@@ -32,19 +31,9 @@ from tests.support.once import made_once
 from tests.support.ports import held_port
 from tests.support.settings import resolved
 from tests.support.timing import timing
+from tests.support.url_camera import opened
 
 USER, PASSWORD, ENCODED = "us жr", "p@ss/w%rd:#?", "us%20%D0%B6r:p%40ss%2Fw%25rd%3A%23%3F"
-
-
-@contextmanager
-def opened(
-    url: str, state: DriverState | None = None, **settings: object
-) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
-    driver = OpenCVCamera(resolved("opencv", source=url, **settings), state or DriverState())
-    try:
-        yield driver, driver.open()
-    finally:
-        driver.close()
 
 
 class Kept(DriverState):

@@ -4,18 +4,18 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Shot
+from tests.support import url_camera
 from tests.support.http_camera import HttpCamera, Request, Script, Viewer, number_of, numbered
 from tests.support.jpegs import photo
-from tests.support.settings import resolved
 from tests.support.videos import Pixels
 
 COLOURS: Pixels = np.asarray(photo(), np.uint8)
@@ -52,16 +52,12 @@ def parts(data: bytes) -> Script:
 
 
 @contextmanager
-def opened(script: Script, **settings: object) -> Iterator[OpenCVCamera]:
-    with HttpCamera(script) as camera:
-        driver = OpenCVCamera(
-            resolved("opencv", source=camera.url("/x"), **settings), DriverState()
-        )
-        try:
-            driver.open()
-            yield driver
-        finally:
-            driver.close()
+def opened(script: Script, **settings: Any) -> Iterator[OpenCVCamera]:
+    with (
+        HttpCamera(script) as camera,
+        url_camera.opened(camera.url("/x"), **settings) as (driver, _),
+    ):
+        yield driver
 
 
 @pytest.mark.parametrize("name", SENT)

@@ -3,15 +3,13 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
-from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DeviceAway, DriverError
-from camsvc.model.values import DeviceInfo, Frame, Shot
+from camsvc.model.values import Frame, Shot
 from tests.support.http_camera import (
     BOUNDARY,
     HttpCamera,
@@ -22,20 +20,8 @@ from tests.support.http_camera import (
     numbered,
     streaming,
 )
-from tests.support.settings import resolved
 from tests.support.timing import timing
-
-
-@contextmanager
-def opened(
-    camera: HttpCamera, interrupt: threading.Event | None = None, **settings: object
-) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
-    driver = OpenCVCamera(resolved("opencv", source=camera.url("/x"), **settings), DriverState())
-    driver.interrupt = interrupt or driver.interrupt
-    try:
-        yield driver, driver.open()
-    finally:
-        driver.close()
+from tests.support.url_camera import opened
 
 
 def number(frame: Frame | None) -> int:
@@ -132,7 +118,7 @@ def test_however_the_parts_are_written(way: str) -> None:
             assert go_on.acquire(timeout=60)
         viewer.hang()
 
-    with HttpCamera(script) as camera, opened(camera) as (driver, info):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, info):
         for count in range(6):
             assert shown(driver, 1) == [count]
             go_on.release()
@@ -154,7 +140,7 @@ def test_an_answer_in_chunks(length: int | None) -> None:
             viewer.pause(0.1)
         viewer.hang()
 
-    with HttpCamera(script) as camera, opened(camera) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, _):
         assert shown(driver, 3) == [0, 1, 2]
 
 
@@ -174,7 +160,7 @@ def test_a_damaged_picture_is_never_taken_for_a_whole_one() -> None:
             viewer.part(data, length=-1 if count % 3 else None)
             viewer.pause(0.01)
 
-    with HttpCamera(script) as camera, opened(camera) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, _):
         for _ in range(10):
             assert number(driver.capture(Shot())) % 2 == 0
         seen = set[object]()
@@ -195,7 +181,7 @@ def test_a_camera_whose_pictures_are_all_damaged_says_so() -> None:
 
     with (
         HttpCamera(script) as camera,
-        opened(camera) as (driver, _),
+        opened(camera.url("/x")) as (driver, _),
         pytest.raises(DriverError, match="corrupt picture"),
     ):
         driver.capture(Shot())
@@ -211,7 +197,7 @@ def test_a_picture_without_end_is_bounded() -> None:
     with (
         HttpCamera(script) as camera,
         pytest.raises(DriverError, match="over 64 MiB"),
-        opened(camera) as (driver, _),
+        opened(camera.url("/x")) as (driver, _),
     ):
         driver.capture(Shot())
 
@@ -226,7 +212,7 @@ def test_pictures_have_their_true_size_also_when_it_changes() -> None:
             viewer.part(numbered(count, (64, 48) if count < 3 else (96, 32)))
             viewer.pause(0.02)
 
-    with HttpCamera(script) as camera, opened(camera) as (driver, info):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, info):
         assert info.sizes == [(64, 48)]
         while (frame := driver.capture(Shot())).encoded != numbered(
             number_of(frame.encoded or b"") or 0, (96, 32)
@@ -257,7 +243,7 @@ RATES: dict[str, tuple[Script, int]] = {
 @pytest.mark.parametrize("rate", RATES)
 def test_each_still_was_sent_after_it_was_asked_for(rate: str) -> None:
     script, stills = RATES[rate]
-    with HttpCamera(script) as camera, opened(camera) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, _):
         for _ in range(stills):
             asked_s, asked_ns = time.monotonic(), time.time_ns()
             frame = driver.capture(Shot())
@@ -274,7 +260,7 @@ def test_a_camera_that_pauses_for_longer_than_its_read_timeout() -> None:
     """It is not given up, as it has not failed: its pauses are measured."""
     with (
         HttpCamera(streaming(1.0 / 0.6)) as camera,
-        opened(camera, read_timeout_s=0.3) as (driver, info),
+        opened(camera.url("/x"), read_timeout_s=0.3) as (driver, info),
     ):
         assert info.max_silence_s == pytest.approx(0.9)
         for _ in range(3):
@@ -286,14 +272,17 @@ def test_a_camera_that_pauses_for_longer_than_its_read_timeout() -> None:
 
 
 def test_live_view_shows_each_picture_once() -> None:
-    with HttpCamera(streaming(50)) as camera, opened(camera) as (driver, _):
+    with HttpCamera(streaming(50)) as camera, opened(camera.url("/x")) as (driver, _):
         numbers = shown(driver, 40)
     assert numbers == sorted(set(numbers))
 
 
 def test_waiting_for_a_picture_is_broken_off_for_a_command() -> None:
     command = threading.Event()
-    with HttpCamera(streaming(0.05)) as camera, opened(camera, command) as (driver, _):
+    with (
+        HttpCamera(streaming(0.05)) as camera,
+        opened(camera.url("/x"), interrupt=command) as (driver, _),
+    ):
         assert shown(driver, 1) == [0]
         threading.Timer(0.1, command.set).start()
         assert driver.read() is None
@@ -310,7 +299,7 @@ def test_a_camera_that_ends_its_stream_is_asked_again() -> None:
         viewer.part(numbered(len(camera.requests)))
         raise ConnectionAbortedError
 
-    with HttpCamera(script) as camera, opened(camera, snapshot_fps=50) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x"), snapshot_fps=50) as (driver, _):
         assert shown(driver, 5) == [1, 2, 3, 4, 5]
 
 
@@ -322,7 +311,7 @@ def test_a_picture_that_the_end_cuts_is_not_taken() -> None:
         viewer.send(BOUNDARY + b"\r\n\r\n" + numbered(99)[:-2])
         raise ConnectionAbortedError
 
-    with HttpCamera(script) as camera, opened(camera, snapshot_fps=50) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x"), snapshot_fps=50) as (driver, _):
         assert shown(driver, 4) == [1, 2, 3, 4]
 
 
@@ -336,7 +325,7 @@ def test_a_stream_that_falls_silent_is_given_up(at: str) -> None:
             viewer.send(BOUNDARY + b"\r\n\r\n" + numbered(1)[:1000])
         viewer.hang()
 
-    with HttpCamera(script) as camera, opened(camera, read_timeout_s=0.3) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x"), read_timeout_s=0.3) as (driver, _):
         assert shown(driver, 1) == [0]
         with timing(os.getpid()) as took, pytest.raises(DeviceAway, match="read_timeout_s"):
             driver.read()
@@ -357,7 +346,7 @@ def test_a_stream_that_ends_is_noticed_while_nobody_looks() -> None:
         assert ended.wait(60)
         raise ConnectionAbortedError
 
-    with HttpCamera(script) as camera, opened(camera) as (driver, _):
+    with HttpCamera(script) as camera, opened(camera.url("/x")) as (driver, _):
         number(driver.read())
         assert driver.health_check() is None
         ended.set()
@@ -375,7 +364,7 @@ def test_repeats_are_a_failure_where_the_settings_say_so() -> None:
 
     with (
         HttpCamera(script) as camera,
-        opened(camera, repeat_limit=5) as (driver, _),
+        opened(camera.url("/x"), repeat_limit=5) as (driver, _),
         pytest.raises(DriverError, match="5 in a row are the same"),
     ):
         for _ in range(6):

@@ -102,13 +102,13 @@ def _on_data(_: Any, domain: str, line: str, __: Any) -> None:
 
 
 def _on_begin(_: Any, __: float, ___: Any, ____: Any) -> int:
-    global _blocks  # noqa: PLW0603
+    global _blocks  # noqa: PLW0603 - as `_report`
     _blocks = 0
     return 0
 
 
 def _on_blocks(_: Any, __: int, blocks: float, ___: Any) -> None:
-    global _blocks  # noqa: PLW0603
+    global _blocks  # noqa: PLW0603 - as `_report`
     if _report is not None:
         _report(int(blocks - _blocks) * _BLOCK_BYTES)
     _blocks = int(blocks)

@@ -47,7 +47,7 @@ class Address:
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def redirected(self, location: str) -> "Address":
-        """Return where an answer from here points to, with the login where it may be told there.
+        """Return where an answer from here points to, with the login where it may be sent there.
 
         That is the same server, or the same host by TLS instead of without.
 

@@ -17,7 +17,7 @@ import cv2
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.linux import video_nodes, webcam
 from camsvc.drivers.opencv import source
-from camsvc.drivers.opencv.handle import Handle, frame
+from camsvc.drivers.opencv.handle import Handle
 from camsvc.drivers.opencv.repeats import Repeats
 from camsvc.model.errors import DeviceAway, DriverError
 from camsvc.model.values import Control, ControlValue, DeviceInfo, Frame, Shot
@@ -99,15 +99,7 @@ class DeviceSource(Driver):
         return replace(taken, exposure_us=webcam.exposure_us(values.get))
 
     def read(self) -> Frame:
-        repeats = self._repeats
-        for _ in range(max(1, repeats.limit - 1)):
-            acquired_ns = self._grab()
-            data = self._open_one.retrieve()
-            if repeats.limit:
-                repeats.note(data)
-            if repeats.count <= 1:
-                return frame(acquired_ns, data)
-        raise repeats.error()
+        return self._repeats.next_new(lambda: (self._grab(), self._open_one.retrieve()))
 
     def controls(self) -> list[Control]:
         """Return what the device reports; OpenCV does not know the ranges."""

@@ -9,7 +9,7 @@ import cv2
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.opencv import source
-from camsvc.drivers.opencv.handle import Handle, frame
+from camsvc.drivers.opencv.handle import Handle
 from camsvc.drivers.opencv.repeats import Repeats
 from camsvc.model.errors import DriverError, DriverFault
 from camsvc.model.values import DeviceInfo, Frame, Shot
@@ -57,15 +57,7 @@ class FileSource(Driver):
             DriverError: it is empty, or the last one over and over.
             DriverFault: the file ended, and is not to loop.
         """
-        repeats = self._repeats
-        for _ in range(max(1, repeats.limit - 1)):
-            acquired_ns = self._grab()
-            data = self._open_one.retrieve()
-            if repeats.limit:
-                repeats.note(data)
-            if repeats.count <= 1:
-                return frame(acquired_ns, data)
-        raise repeats.error()
+        return self._repeats.next_new(lambda: (self._grab(), self._open_one.retrieve()))
 
     def read(self) -> Frame | None:
         """Return the next picture at the file's own rate."""
@@ -101,7 +93,7 @@ class FileSource(Driver):
         return acquired_ns
 
     def _begin_again(self) -> None:
-        """Open the file anew at its end, where the settings say so.
+        """Open the file again at its end, where the settings say so.
 
         It is not sought: some formats cannot seek, and others do it inexactly.
         """

@@ -177,6 +177,7 @@ class HttpSource:
         lines = [f"GET {address.target} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         self._connection.allow(self._timeout_s)
         self._connection.send("\r\n".join([*lines, "", ""]).encode())
+        # It asks its socket for nothing but `makefile`.
         answer = http.client.HTTPResponse(self._connection, method="GET")  # type: ignore[arg-type]
         answer.begin()
         return answer

@@ -67,7 +67,7 @@ class MultipartStream:
             self._ask_again()
 
     def _ask_again(self) -> None:
-        """Begin anew: some cameras end their stream after a while, or after each picture."""
+        """Ask again: some cameras end their stream after a while, or after each picture."""
         if self._stopped or not self._has_given:
             raise DeviceAway("the camera ended its stream")
         time.sleep(max(0.0, self._began_at + self._least_s - time.monotonic()))

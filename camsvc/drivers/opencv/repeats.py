@@ -1,11 +1,14 @@
 """Whether a source gives the same picture again and again, byte for byte."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from camsvc.drivers.opencv.handle import frame
 from camsvc.model.errors import DriverError
+from camsvc.model.values import Frame
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,13 +32,30 @@ class Repeats:
         self._last: bytes | npt.NDArray[Any] | None = None
         self._since = 0.0
 
-    def note(self, picture: "bytes | npt.NDArray[Any]") -> None:
-        """Compare a picture with the one before it."""
+    def note(self, picture: "bytes | npt.NDArray[Any]") -> DriverError | None:
+        """Compare a picture with the one before it; return an error where it is one too many."""
         if self._last is not None and _same(self._last, picture):
             self.count += 1
         else:
             self.count, self._since = 1, time.monotonic()
         self._last = picture
+        return self._error() if self.limit and self.count >= self.limit else None
+
+    def next_new(self, read: "Callable[[], tuple[int, npt.NDArray[Any]]]") -> Frame:
+        """Read on to the first picture that is another one than the last.
+
+        `read` waits for the next picture, and returns when it was taken, and its pixels.
+
+        Raises:
+            DriverError: too many are the same; or it is no picture.
+        """
+        for _ in range(max(1, self.limit - 1)):
+            acquired_ns, data = read()
+            if self.limit:
+                self.note(data)
+            if self.count <= 1:
+                return frame(acquired_ns, data)
+        raise self._error()
 
     @property
     def warnings(self) -> list[str]:
@@ -47,8 +67,7 @@ class Repeats:
             "camera may be showing an old one; look whether it still sees, else start it again"
         ]
 
-    def error(self) -> DriverError:
-        """Return the error of too many."""
+    def _error(self) -> DriverError:
         return DriverError(
             f"the camera repeats its last frame: {self.limit} in a row are the same, byte for "
             "byte. It may have been unplugged; if its picture is truly that still (a covered "

@@ -1,6 +1,6 @@
 """What an RTSP server says of a source, before OpenCV opens it.
 
-OpenCV only says that a stream did not open. One DESCRIBE tells the causes apart; and a password
+OpenCV only says that a stream did not open. One DESCRIBE shows which cause it is; and a password
 that it refuses never gets to FFmpeg, so that it is tried once and no more.
 """
 

@@ -106,9 +106,8 @@ class SnapshotSource(Driver):
         frame, self._size = sent_picture.frame(acquired_ns, data)
         self._fourcc = "JPEG" if frame.pixels is None else ""
         self._ages.note(answer.headers, data)
-        self._repeats.note(data)
-        if self._repeats.limit and self._repeats.count >= self._repeats.limit:
-            raise self._repeats.error()
+        if (too_many := self._repeats.note(data)) is not None:
+            raise too_many
         self._memory.note_working()
         return frame
 

@@ -226,8 +226,5 @@ class StreamSource(Driver):
         except DriverError as damaged:
             return damaged
         data = picture.encoded if picture.pixels is None else picture.pixels
-        if data is not None:
-            self._repeats.note(data)
-        if self._repeats.limit and self._repeats.count >= self._repeats.limit:
-            return self._repeats.error()
-        return picture
+        too_many = None if data is None else self._repeats.note(data)
+        return too_many or picture

@@ -1,6 +1,5 @@
 """Cameras by RTSP, from a real server."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camsvc.drivers.base import DriverState
-from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.drivers.simulated.test_picture import read_number
 from camsvc.model.errors import DeviceAway, DriverFault
-from camsvc.model.values import DeviceInfo, Frame, Shot
+from camsvc.model.values import Frame, Shot
 from tests.rigs.rtsp import rig
 from tests.rigs.running import needed
 from tests.support.ports import held_port
-from tests.support.settings import resolved
+from tests.support.url_camera import opened
 
 pytestmark = pytest.mark.rig
 
@@ -30,15 +27,6 @@ def port() -> Iterator[int]:
         rig.built()
     with held_port() as port:
         yield port
-
-
-@contextlib.contextmanager
-def opened(url: str, **settings: object) -> Iterator[tuple[OpenCVCamera, DeviceInfo]]:
-    driver = OpenCVCamera(resolved("opencv", source=url, **settings), DriverState())
-    try:
-        yield driver, driver.open()
-    finally:
-        driver.close()
 
 
 def number(frame: Frame | None) -> int:

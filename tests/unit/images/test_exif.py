@@ -32,8 +32,8 @@ def tagged(
     exposure_us: int | None = None,
     **controls: ControlValue,
 ) -> bytes:
-    frame = Frame(TAKEN_NS, encoded=data, mime_type=codec.JPEG, exposure_us=exposure_us)
-    return b"".join(exif.tagged(data, frame, device, controls, labels, size_px=(64, 48)))
+    frame = Frame(TAKEN_NS, None, data, codec.JPEG, exposure_us, controls)
+    return b"".join(exif.tagged(data, frame, device, labels, size_px=(64, 48)))
 
 
 def read(data: bytes) -> tuple[dict[int, object], dict[int, object]]:
@@ -219,11 +219,11 @@ def test_a_smaller_copy_stands_upright_and_has_the_cameras_own_exif() -> None:
     frame = Frame(TAKEN_NS, encoded=written.getvalue(), mime_type=codec.JPEG)
     data, output = codec.finish(codec.Picture(frame), Shot(max_width_px=32))
     size = output.width_px, output.height_px
-    copy = b"".join(exif.tagged(data, frame, DEVICE, {}, "", size_px=size))
+    copy = b"".join(exif.tagged(data, frame, DEVICE, "", size_px=size))
     assert (read(copy)[0][Base.Make], read(copy)[0][Base.Orientation]) == ("the camera itself", 1)
     assert jpeg.whole_size(copy) == (32, 43)
     png, _ = codec.finish(codec.Picture(frame), Shot(format="PNG"))
-    assert exif.tagged(png, frame, DEVICE, {}, "", size_px=(48, 64)) == [png]
+    assert exif.tagged(png, frame, DEVICE, "", size_px=(48, 64)) == [png]
 
 
 def test_other_metadata_is_no_exif() -> None:

@@ -26,7 +26,7 @@ def still(shot: Shot) -> Make:
     def make(frame: Frame) -> tuple[bytes, tuple[int, int]]:
         data, output = codec.finish(codec.Picture(frame), shot)
         size = output.width_px, output.height_px
-        return b"".join(exif.tagged(data, frame, DeviceInfo("a", []), {}, "", size_px=size)), size
+        return b"".join(exif.tagged(data, frame, DeviceInfo("a", []), "", size_px=size)), size
 
     return make
 
