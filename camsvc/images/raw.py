@@ -7,8 +7,8 @@ The tables of other kinds are not known here.
 import struct
 from collections.abc import Iterator
 
-from camsvc.images.filetype import FileType
 from camsvc.model.errors import DriverError
+from camsvc.model.filetype import FileType
 
 _MOST_TABLES = 64
 """A file's tables may lead back to one another."""

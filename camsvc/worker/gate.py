@@ -13,11 +13,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from camsvc.images import completed, filetype, jpeg, pixels
+from camsvc.images import completed, jpeg, pixels
 from camsvc.images import raw as raw_file
 from camsvc.images.codec import Picture
 from camsvc.ipc.shared_memory import SLOT_BYTES
-from camsvc.model import clock
+from camsvc.model import clock, filetype
 from camsvc.model.errors import DriverError, in_words, line, sendable, short
 from camsvc.model.limits import LINE_CHARACTERS, MAX_EXPOSURE_US
 from camsvc.model.values import (

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from camsvc.images import filetype, jpeg
+from camsvc.images import jpeg
+from camsvc.model import filetype
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Frame
 

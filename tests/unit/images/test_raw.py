@@ -2,7 +2,8 @@
 
 import pytest
 
-from camsvc.images import filetype, raw
+from camsvc.images import raw
+from camsvc.model import filetype
 from camsvc.model.errors import DriverError
 from tests.support import raw_files
 
