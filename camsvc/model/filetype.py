@@ -1,12 +1,17 @@
-"""What a file is by its first bytes, whatever its name or its camera says.
+"""What a file is by its first bytes, whatever its name or its camera says, and how it is named.
 
 The signatures are those by which LibRaw (`identify.cpp`), darktable and libmagic (`Magdir/images`)
 know the files; those of PNG, TIFF and FITS are from their standards.
 """
 
+import re
 from typing import NamedTuple
 
 JPEG, PNG, TIFF = "image/jpeg", "image/png", "image/tiff"
+UNKNOWN = "application/octet-stream"
+
+HEAD_BYTES = 256
+"""As many of a file's first bytes say what it is."""
 
 
 class FileType(NamedTuple):
@@ -45,7 +50,39 @@ _SIGNATURES = (
 
 RAW_NAMES = "CR2, CR3, CRW, FITS, MRW, ORF, RAF, RW2, X3F, or of the TIFF kind (DNG, NEF, ARW, PEF)"
 
-_TEXT_BYTES = 256
+_MIME_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,64}")
+_OF_TIFF_KIND = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
+"""A maker's RAW files, such as image/x-nikon-nef; their bytes say no more than TIFF."""
+
+_KNOWN = {kind.mime_type for _, _, kind in _SIGNATURES}
+_EXTENSIONS = {
+    **{kind.mime_type: kind.name.lower() for _, _, kind in _SIGNATURES},
+    **{JPEG: "jpg", TIFF: "tif"},
+    **dict.fromkeys(("audio/wav", "audio/x-wav"), "wav"),
+    **{"video/mp4": "mp4", "video/quicktime": "mov", "video/x-msvideo": "avi"},
+}
+"""Also of what a camera records beside its pictures."""
+_RAW_EXTENSIONS = frozenset(
+    [
+        "3fr",
+        "arw",
+        "dcr",
+        "dng",
+        "erf",
+        "fff",
+        "iiq",
+        "kdc",
+        "mef",
+        "mos",
+        "nef",
+        "nrw",
+        "pef",
+        "rwl",
+        "sr2",
+        "srf",
+        "srw",
+    ]
+)
 
 
 def of(data: bytes) -> FileType | None:
@@ -53,12 +90,35 @@ def of(data: bytes) -> FileType | None:
     return next((kind for at, magic, kind in _SIGNATURES if data.startswith(magic, at)), None)
 
 
+def mime_type(data: bytes, said: object) -> str:
+    """Return what a file is; of the TIFF kind, and of unknown ones, who gives it knows better.
+
+    Nothing is taken for a kind of the table that its bytes are not.
+    """
+    kind = of(data)
+    named = said if isinstance(said, str) and _MIME_TYPE.fullmatch(said) else UNKNOWN
+    if kind is None:
+        return UNKNOWN if named in _KNOWN or _OF_TIFF_KIND.fullmatch(named) else named
+    if kind.mime_type == TIFF and named not in _KNOWN and _OF_TIFF_KIND.fullmatch(named):
+        return named
+    return kind.mime_type
+
+
+def extension(mime_type: str) -> str:
+    """Return how the name of a file ends, without the dot: one of this table's, else "bin"."""
+    if mime_type in _EXTENSIONS:
+        return _EXTENSIONS[mime_type]
+    if raw := _OF_TIFF_KIND.fullmatch(mime_type):
+        return raw[1] if raw[1] in _RAW_EXTENSIONS else "tif"
+    return "bin"
+
+
 def in_words(data: bytes) -> str:
     """Return what a file is as a message has it."""
     kind = of(data)
     if kind is not None:
         return f"a file of the kind {kind.name}"
-    head = data[:_TEXT_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    head = data[:HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page"
     if not head.strip(b"\0"):

@@ -17,9 +17,7 @@ All methods but `staging_path` block, and may be called from any thread. They ra
 
 import contextlib
 import errno
-import mimetypes
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -27,18 +25,15 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from camsvc.ipc.messages import part_path
+from camsvc.model import filetype
 from camsvc.system import posix
 
 _STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
 _MODE = 0o750
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/tiff": "tif", "image/webp": "webp"}
-"""What `mimetypes` says of these depends on the machine and the version of Python."""
 _PROBE_BYTES = 4096
 _SPARE_DESCRIPTORS = 8
 """What keeping a picture needs at most: its file, its folders, the journal's files."""
 _NOTE = ".json"
-_RAW = re.compile(r"image/x-[a-z]+-([a-z0-9]{2,4})")
-"""A maker's raw files, such as image/x-nikon-nef."""
 
 
 class FileStore:
@@ -110,7 +105,7 @@ class FileStore:
         """
         date = time.strftime("%Y-%m-%d", time.gmtime(create_time_ns // 10**9))
         name = part_path(capture_id, number)
-        relative = f"{_CAPTURES}/{date}/{name}.{_extension(mime_type)}"
+        relative = f"{_CAPTURES}/{date}/{name}.{filetype.extension(mime_type)}"
         kept = self.path(relative)
         with self._lock:
             if not kept.parent.is_dir():
@@ -227,10 +222,3 @@ class FileStore:
         if folder.parent == self._folder.resolve() / _CAPTURES:
             with self._lock, contextlib.suppress(OSError):
                 folder.rmdir()
-
-
-def _extension(mime_type: str) -> str:
-    if raw := _RAW.fullmatch(mime_type):
-        return raw[1]
-    guessed = (mimetypes.guess_extension(mime_type) or ".bin").removeprefix(".")
-    return _EXTENSIONS.get(mime_type, guessed)

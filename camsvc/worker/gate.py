@@ -7,7 +7,6 @@ left out, or kept as it is, and the picture has a warning of it.
 
 import math
 import numbers
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -33,8 +32,6 @@ from camsvc.model.values import (
 
 _NAME_CHARACTERS = 255
 _FEW_BITS = 12
-_MIME_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,64}")
-_UNKNOWN = "application/octet-stream"
 
 
 def still(given: object, shot: Shot, asked: clock.Moment, controls: object) -> Picture:
@@ -118,7 +115,7 @@ def _known(file: File, *, raw: bool | None) -> File:
             f"corrupt picture: the camera sent {filetype.in_words(data)}; allowed: {allowed}"
         )
     raw_file.check_whole(data, kind)
-    return replace(file, mime_type=_mime_type(file, kind), data=data)
+    return replace(file, mime_type=filetype.mime_type(data, file.mime_type), data=data)
 
 
 def _bytes(data: object) -> bytes:
@@ -130,16 +127,6 @@ def _bytes(data: object) -> bytes:
     if len(whole) > SLOT_BYTES:
         raise DriverError(f"the camera's file has {len(whole)} bytes; allowed: {SLOT_BYTES}")
     return whole
-
-
-def _mime_type(file: File, kind: filetype.FileType | None) -> str:
-    """Return what a file is; of the TIFF kind, and of unknown ones, its driver knows better."""
-    named = isinstance(file.mime_type, str) and _MIME_TYPE.fullmatch(file.mime_type)
-    if kind is None:
-        return file.mime_type if named else _UNKNOWN
-    if kind.mime_type == filetype.TIFF and named and file.mime_type.startswith("image/x-"):
-        return file.mime_type
-    return kind.mime_type
 
 
 # What is beside it.
@@ -175,10 +162,11 @@ def _others(given: object, odd: list[str]) -> list[File]:
         except DriverError as error:
             odd.append(f"{what} was left out: {error}")
             continue
-        kind = filetype.of(data)
-        came = replace(other, name=name, mime_type=_mime_type(other, kind), data=data, size_px=None)
+        kind = filetype.mime_type(data, other.mime_type)
+        came = replace(other, name=name, mime_type=kind, data=data, size_px=None)
         try:
-            is_picture = kind is not None or came.mime_type.startswith("image/")
+            said = other.mime_type if isinstance(other.mime_type, str) else ""
+            is_picture = kind.startswith("image/") or said.startswith("image/")
             kept.append(_complete(_known(came, raw=None)) if is_picture else came)
         except DriverError as error:
             odd.append(f"{what} is kept as it came: {error}")

@@ -54,22 +54,3 @@ def test_tables_that_lead_in_a_circle_end() -> None:
 )
 def test_other_kinds_are_known_by_their_first_bytes(data: bytes, name: str) -> None:
     assert checked(data) == name
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"", "nothing"),
-        (b"\0" * 900, "zeros alone"),
-        (b"\n <!DOCTYPE HTML><html>login", "an HTML page"),
-        (b"\xef\xbb\xbf<html>", "an HTML page"),
-        (b'{"error": "busy"}', "text"),
-        ("größer".encode() * 100, "text"),
-        (b"\x7fELF\2\1", "a file of an unknown kind"),
-        (b"\xff\xd8\xff\xe0", "a file of the kind JPEG"),
-        (b"\0\0\0\x18ftypheic", "a file of the kind HEIF"),
-        (b"RIFF\x10\0\0\0WEBP", "a file of the kind WebP"),
-    ],
-)
-def test_what_is_none_is_named(data: bytes, words: str) -> None:
-    assert filetype.in_words(data) == words
