@@ -13,7 +13,7 @@ from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
-from camsvc.model.records import CaptureRecord
+from camsvc.model.records import CaptureRecord, TakenShot
 from camsvc.model.values import Shot
 
 
@@ -70,33 +70,36 @@ class Capture(Call[CaptureResult]):
     async def run(self) -> CaptureResult:
         """Take the still and keep it."""
         await self._queue.wait_for_turn(self.ticket)
-        captured, data, staged = await self._attempts.run(self, self._shoot)
+        captured, taken, staged = await self._attempts.run(self, self._shoot)
         self.is_saving = True
-        record = await self._events.succeeded(self, captured, staged, self._earlier_s)
-        return CaptureResult(record, data)
+        record = await self._events.succeeded(self, captured, taken, staged, self._earlier_s)
+        return CaptureResult(record, taken.data)
 
-    async def _shoot(self, attempt: Attempt) -> tuple[m.Captured, bytes | None, str]:
-        """Make one attempt; return the answer, the picture if it is in memory, and its file."""
+    async def _shoot(self, attempt: Attempt) -> tuple[m.Captured, TakenShot, str]:
+        """Make one attempt; return the answer, the files, and the name under which they are."""
         order = self._order
-        staged = await self._archive.stage(self.ticket.id, attempt.number)
+        staged = await self._archive.stage(self.ticket.id, attempt.number, attempt.worker.memory)
         comment = json.dumps(dict(order.labels)) if order.labels else ""
-        command = m.Capture(order.shot, staged, order.inline_bytes, comment)
+        command = m.Capture(order.shot, comment)
         try:
             if self._barrier is not None and attempt.number == 1:
-                await self._meet_others(attempt, self._barrier, staged)
+                await self._meet_others(attempt, self._barrier)
             self.shutter_released = True
             with self._events.shooting(self._queue.expected_s(self.ticket)):
                 captured = await attempt.call(command)
             if attempt.number > 1:
                 self._earlier_s = attempt.called - self.ticket.started
-            return captured, attempt.worker.take_image(captured.image), staged
+            self.is_saving = True
+            taken = await staged.take(captured, order.shot.format, order.inline_bytes)
         except BaseException:
-            self._archive.discard(staged)
+            self.is_saving = False
+            staged.discard()
             raise
+        return captured, taken, staged.name
 
-    async def _meet_others(self, attempt: Attempt, barrier: Barrier, staged: str) -> None:
+    async def _meet_others(self, attempt: Attempt, barrier: Barrier) -> None:
         """Prepare the camera, and wait for the group's others."""
-        await attempt.call(m.Prepare(self._order.shot, staged))
+        await attempt.call(m.Prepare(self._order.shot))
         try:
             if not self.ticket.has_client:  # nothing was released for those that have left
                 self.cancel()

@@ -12,7 +12,6 @@ from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import Ticket
 from camsvc.camera.view import CaptureStatistics
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import ImageInfo
 from camsvc.model.errors import CameraBusy, CameraServiceError, InvalidRequest, Unsupported
 from camsvc.model.records import (
     CaptureRecord,
@@ -20,7 +19,7 @@ from camsvc.model.records import (
     EventRecord,
     EventType,
     Failure,
-    StoredImage,
+    TakenShot,
 )
 from camsvc.system.event_loop import loop_time
 
@@ -106,25 +105,30 @@ class CaptureEvents:
             self._report(percent)
 
     async def succeeded(
-        self, call: Call[Any], captured: m.Captured, staged: str, earlier_s: float
+        self,
+        call: Call[Any],
+        captured: m.Captured,
+        taken: TakenShot,
+        staged: str,
+        earlier_s: float,
     ) -> CaptureRecord:
-        """Keep its picture; return the record.
+        """Keep its picture, whose files are staged; return the record.
 
         `earlier_s` is what its failed attempts took.
 
         Raises:
             StorageFull, StorageUnavailable: it cannot be kept.
         """
-        image = captured.image
+        image, *others = taken.files
         record = replace(
             self._so_far(call),
-            image=_described(image),
-            others=tuple(map(_described, captured.others)),
+            image=image,
+            others=tuple(others),
             warnings=tuple(captured.warnings),
-            acquisition_time_ns=image.acquisition_time_ns,
-            exposure_us=image.exposure_us,
-            controls=image.controls,
-            store_s=captured.store_s,
+            acquisition_time_ns=captured.image.acquisition_time_ns,
+            exposure_us=captured.image.exposure_us,
+            controls=captured.image.controls,
+            store_s=taken.store_s,
             driver_s=earlier_s + captured.driver_s + captured.encode_s,
         )
         self._record = await self._archive.succeed(record, staged)
@@ -172,15 +176,3 @@ class CaptureEvents:
         record = self._record
         whose = (record.camera, record.capture_id, record.request_id)
         return EventRecord(kind, time.time_ns(), *whose, attempt=self._attempt)
-
-
-def _described(image: ImageInfo) -> StoredImage:
-    return StoredImage(
-        path="",
-        mime_type=image.mime_type,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        size_bytes=image.size_bytes,
-        sha256=image.sha256,
-        name=image.name,
-    )

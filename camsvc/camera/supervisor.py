@@ -114,6 +114,9 @@ class Supervisor:
         """It does so no longer; without effect when it was lost meanwhile."""
         if self.state is State.CAPTURING:
             self._apply(Event.CAPTURED)
+            worker = self._slot.worker
+            if worker is not None and not worker.alive:  # it ended while its picture was saved
+                self._on_worker_ended(worker)
 
     def on_worker_failed(self, worker: CameraWorker, error: CameraLost | DriverFault) -> None:
         """Recover the camera, or stop trying where an operator must act.

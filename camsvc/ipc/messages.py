@@ -6,7 +6,7 @@ The annotations are what a message is checked against on both sides: see `valida
 from dataclasses import dataclass, field
 from typing import Annotated, Generic, TypeVar, get_args
 
-from camsvc.ipc.shared_memory import LIVE_SLOTS, NO_SLOT, SLOT_BYTES, STILL_SLOT
+from camsvc.ipc.shared_memory import LIVE_SLOTS, SLOT_BYTES
 from camsvc.model.limits import (
     Count,
     Length,
@@ -45,30 +45,23 @@ _LiveSlot = Annotated[int, Range(LIVE_SLOTS[0], LIVE_SLOTS[-1])]
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An encoded picture that waits in a slot.
+    """A file of a still, as the worker announces it; see `storage.staged_shot` for what is checked.
 
     Times are nanoseconds since the Unix epoch; `exposure_us` is None when the camera does not
-    say. `controls` are the values at the moment of the shot, `sha256` is in hexadecimal. `name` is
-    the camera's own for the file, if it has one.
+    say. `controls` are the values at the moment of the shot. `name` is the camera's own for the
+    file, if it has one.
     """
 
-    slot: Annotated[int, Range(NO_SLOT, STILL_SLOT)]
-    size_bytes: _InSlot
+    size_bytes: Annotated[int, Range(1, SLOT_BYTES)]
     mime_type: str
     width_px: Pixels
     height_px: Pixels
     acquisition_time_ns: UnixTimeNs
-    sha256: str
     exposure_us: Microseconds | None = None
     controls: Annotated[dict[Line, ControlValue], Length(MAX_CONTROLS)] = field(
         default_factory=dict
     )
     name: Line = ""
-
-
-def part_path(path: str, number: int) -> str:
-    """Return where the file `number` of a shot is staged, from 0 on, the first being at `path`."""
-    return f"{path}.{number}" if number else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +95,15 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A still is in its file, and in its slot unless that is `NO_SLOT`.
+    """A still is in `STILL_SLOT`, its further files, `others`, behind it in the camera's order.
 
-    `driver_s` is the driver's part, `encode_s` the encoder's, `store_s` that of writing the files.
-    `others` are the shot's further files, in the camera's order; `warnings` what a person should
-    know of the picture.
+    `driver_s` is the driver's part, `encode_s` that of all else. `warnings` are what a person
+    should know of the picture.
     """
 
     image: ImageInfo
     driver_s: Seconds
     encode_s: Seconds
-    store_s: Seconds
     others: Annotated[list[ImageInfo], Length(MAX_OTHERS)] = field(default_factory=list)
     warnings: Annotated[list[Line], Length(MAX_WARNINGS)] = field(default_factory=list)
 
@@ -236,10 +227,9 @@ class Close(Command[Done]):
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Command[Done]):
-    """Prepare for a still that `Capture` will ask for soon, with the same shot and path."""
+    """Prepare for a still that `Capture` will ask for soon, with the same shot."""
 
     shot: Shot
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,16 +239,12 @@ class Unprepare(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Capture(Command[Captured]):
-    """Take a still, and write it to the new file `path`, synced.
+    """Take a still. `comment` goes into the picture's EXIF.
 
-    Other files of the shot are written next to it; see `part_path`.
-    It is put into the slot too, which the service then owns, if it has at most `inline_bytes`.
-    `comment` goes into the picture's EXIF.
+    The slot for it is the worker's from now on, and the service's once it is answered.
     """
 
     shot: Shot
-    path: str
-    inline_bytes: Count
     comment: Annotated[str, Length(_MAX_COMMENT)] = ""
 
 
@@ -305,9 +291,9 @@ class SetLive(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Release(Notice):
-    """Give slots back to the worker."""
+    """Give slots of live frames back to the worker."""
 
-    slots: list[Annotated[int, Range(0, STILL_SLOT)]]
+    slots: list[_LiveSlot]
 
 
 LiveEvent = SharedFrame | Lost

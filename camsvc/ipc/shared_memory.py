@@ -1,8 +1,8 @@
 """Pictures on their way from a worker to the service, in memory that both share.
 
 Invariant: a slot has one owner at a time. The worker writes into a slot it owns and announces it
-over the pipe; from then on the service owns it, until its `Release` message gives it back. No
-lock is shared, since a worker may be killed at any instant.
+over the pipe; from then on the service owns it, until its `Release` message gives it back: the one
+for stills, until its next `Capture`. No lock is shared, as a worker may be killed at any instant.
 
 The memory is a file without a name (a memfd on Linux), inherited by descriptor, so that nothing
 is left behind when either side dies. It is read and written with `pread` and `pwrite`, not
@@ -11,6 +11,7 @@ instead of a SIGBUS.
 """
 
 import os
+from collections.abc import Iterable
 
 from camsvc.model.errors import WorkerLost
 from camsvc.system import posix
@@ -25,9 +26,8 @@ _KEPT_BYTES = 16 << 20
 
 LIVE_SLOTS = range(16)
 STILL_SLOT = 16
-"""The last one, so that its memory can be given back."""
-NO_SLOT = -1
-"""In place of a slot: the picture is in a file only."""
+"""For the files of a still, one behind the other. It is the last one: the memory ends where they
+do, and can be given back."""
 
 
 class SharedBlock:
@@ -45,17 +45,41 @@ class SharedBlock:
         """
         return cls(posix.nameless_file(cls._offset(STILL_SLOT) + SLOT_BYTES))
 
+    def share(self) -> "SharedBlock":
+        """Return the same memory with a descriptor of its own: for a thread, which closes it.
+
+        Raises:
+            WorkerLost: the worker has ended, and its memory was closed.
+            OSError: there is no descriptor left.
+        """
+        if self.fd < 0:
+            raise WorkerLost("the worker ended before its camera was asked for a picture")
+        return SharedBlock(os.dup(self.fd))
+
     def write(self, slot: int, data: bytes | memoryview) -> None:
         """Fill a slot (worker side)."""
         posix.write_at(self.fd, data, self._offset(slot))
 
-    def read(self, slot: int, size_bytes: int) -> bytes:
-        """Copy a slot's picture out (service side).
+    def write_still(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Fill the slot of a still, up to the end of the memory (worker side)."""
+        offset = self._offset(STILL_SLOT)
+        for piece in pieces:
+            posix.write_at(self.fd, piece, offset)
+            offset += len(piece)
+        os.ftruncate(self.fd, offset)
+
+    @property
+    def still_bytes(self) -> int:
+        """How many bytes a still has, up to the first that was not written (service side)."""
+        return posix.written_bytes(self.fd, self._offset(STILL_SLOT))
+
+    def read(self, slot: int, size_bytes: int, offset: int = 0) -> bytes:
+        """Copy a slot's picture out, or a part of it (service side).
 
         Raises:
             WorkerLost: the worker announced more than it wrote.
         """
-        data = posix.read_at(self.fd, size_bytes, self._offset(slot))
+        data = posix.read_at(self.fd, size_bytes, self._offset(slot) + offset)
         if len(data) != size_bytes:
             raise WorkerLost(f"the worker announced {size_bytes} bytes and wrote {len(data)}")
         return data
@@ -71,12 +95,12 @@ class SharedBlock:
         page = posix.read_at(self.fd, STATE_BYTES, 0)
         return page[4 : 4 + int.from_bytes(page[:4], "little")]
 
-    def trim(self, slot: int) -> None:
-        """Give most of the last slot's memory back to the system (worker side).
+    def trim(self) -> None:
+        """Give most of the memory of a still back to the system (service side).
 
         Some is kept: pages that are there already are filled five times as fast as new ones.
         """
-        end = self._offset(slot) + _KEPT_BYTES
+        end = self._offset(STILL_SLOT) + _KEPT_BYTES
         if os.fstat(self.fd).st_size > end:
             os.ftruncate(self.fd, end)
 

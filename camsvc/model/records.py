@@ -57,6 +57,18 @@ class StoredImage:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenShot:
+    """A shot's files as they are on the disk, its picture first, and not yet in their places.
+
+    `data` are the picture's bytes, where they are wanted; `store_s` is what writing took.
+    """
+
+    files: Sequence[StoredImage]
+    data: bytes | None
+    store_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An error as it is kept: everything that a client was sent."""
 

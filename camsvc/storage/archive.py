@@ -28,8 +28,13 @@ from camsvc.storage.image_reader import ImageReader, not_found, opened
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import reconcile
 from camsvc.storage.schema import UnusableDatabase
+from camsvc.storage.staged_shot import Staging
+from camsvc.storage.threads import Threads
 from camsvc.storage.unkept import UnkeptPictures
 from camsvc.storage.write_queue import MAX_PENDING, RETRY_S, WriteQueue
+
+_READERS = 16
+"""Threads that read pictures, made when they are needed."""
 
 
 class ArchiveError(Exception):
@@ -61,6 +66,8 @@ class Archive:
         self._database = captures.database
         self._deletion = captures.deletion
         self._protected = captures.protected
+        self._staging = captures.staging
+        self._readers = Threads("picture-read", _READERS)
 
     @classmethod
     async def open(
@@ -113,11 +120,14 @@ class Archive:
             protected=Protected(min_age_s),
             disk=disk,
             unkept=unkept,
+            staging=Staging(store, disk),
         )
         return cls(captures, events, known_ages=known, first_numbers=numbers)
 
     async def close(self) -> None:
         """Let what is being written end, then close everything. No worker may write any more."""
+        await self._staging.threads.close()
+        await self._readers.close()
         await self._deletion.close()
         await self.queue.close()
         await self._database.close()
@@ -260,8 +270,8 @@ class Archive:
             )
         image = record.files[choose(record)]
         with self._protected.held(capture_id):
-            async with opened(lambda: self._store.path(image.path), capture_id) as fd:
-                yield ImageReader(record, image, fd)
+            async with opened(self._store, self._readers, record, image) as reader:
+                yield reader
 
     async def secret(self) -> bytes:
         """Return this database's own secret: by it, its page tokens differ from made-up ones."""

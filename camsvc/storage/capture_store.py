@@ -1,9 +1,10 @@
 """Captures and their events as the cameras hand them over, kept in the order that loses nothing.
 
-A picture's way: the worker writes it to a staging file and syncs that; here it is renamed into its
-dated folder, the folder is synced, its row and its event are committed together, and only then is
-the capture acknowledged. Going the other way, the row is deleted and the file's deletion noted in
-one commit, and only then is the file deleted. So after an end at any instant:
+A picture's way: it is copied from its worker's memory to a staging file, and synced there (see
+`staged_shot`). Then it is renamed into its dated folder, the folder is synced, its row and its
+event are committed together, and only then is the capture acknowledged. Going the other way, the
+row is deleted and the file's deletion noted in one commit, and only then is the file deleted. So
+after an end at any instant:
 
 - every row that says SUCCEEDED has a whole file;
 - a file without a row was never acknowledged, or was to be deleted;
@@ -20,11 +21,10 @@ import sqlite3
 import time
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import structlog
 
-from camsvc.ipc.messages import part_path
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import StorageUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord
 from camsvc.storage import event_queries
@@ -34,9 +34,10 @@ from camsvc.storage.deletion import Deletion
 from camsvc.storage.disk_check import FRESH_S, DiskCheck
 from camsvc.storage.disk_errors import DISK_ERRORS, is_full, storage_full, unavailable
 from camsvc.storage.disk_space import DiskSpace
-from camsvc.storage.files import FileStore
+from camsvc.storage.files import FileStore, staged_name
 from camsvc.storage.protected import Protected
 from camsvc.storage.reconcile import end, end_if_running
+from camsvc.storage.staged_shot import StagedShot, Staging
 from camsvc.storage.unkept import UnkeptPicture, UnkeptPictures
 from camsvc.storage.write_queue import WriteQueue
 
@@ -55,28 +56,19 @@ class CaptureStore:
     protected: Protected
     disk: DiskCheck
     unkept: UnkeptPictures
+    staging: Staging
 
-    def staging_path(self, capture_id: str, attempt: int) -> str:
-        """Return the name of a new file for a worker to write a picture to."""
-        return str(self.store.staging_path(capture_id, attempt))
+    async def stage(self, capture_id: str, attempt: int, memory: SharedBlock) -> StagedShot:
+        """Return the place for a shot, if it can be kept there: ask before the shutter.
 
-    async def stage(self, capture_id: str, attempt: int) -> str:
-        """Return `staging_path`, if what is written there can be kept: ask before the shutter.
+        `memory` is its worker's.
 
         Raises:
-            StorageUnavailable: it cannot.
+            WorkerLost: the worker has ended.
+            StorageFull, StorageUnavailable: it cannot.
         """
         await self.disk.require(FRESH_S)
-        return self.staging_path(capture_id, attempt)
-
-    def discard(self, staged: str) -> None:
-        """Delete what a worker may have written to a staging file."""
-
-        def job(db: sqlite3.Connection) -> None:
-            with contextlib.suppress(OSError):  # it is swept at the end
-                self.store.discard(staged)
-
-        self.queue.post(job)
+        return await self.staging.shot(staged_name(capture_id, attempt), memory)
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         """Return the capture that a request id has led to, if it is kept, or can be by now.
@@ -146,7 +138,7 @@ class CaptureStore:
     async def succeed(self, record: CaptureRecord, staged: str) -> CaptureRecord:
         """Keep a capture's files for good; return the record as it is kept.
 
-        `staged` is the first one's place. Their `path`s are set here; `store_s` and `total_s` grow
+        `staged` is the first one's name. Their `path`s are set here; `store_s` and `total_s` grow
         by what it takes.
 
         Raises:
@@ -158,10 +150,8 @@ class CaptureStore:
 
         def job(db: sqlite3.Connection) -> EventRecord:
             nonlocal kept, total_bytes
-            for number, file in enumerate(record.files):
-                source = Path(part_path(staged, number))
-                about = (record.capture_id, record.create_time_ns, file.mime_type, number)
-                places.append(self.store.keep(source, *about))
+            for number in range(len(record.files)):
+                places.append(self.store.keep(record, number, staged))
             image, *others = [
                 replace(file, path=place) for file, place in zip(record.files, places, strict=True)
             ]

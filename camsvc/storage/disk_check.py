@@ -8,6 +8,7 @@ import errno
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -18,6 +19,8 @@ from camsvc.storage.files import FileStore
 from camsvc.system.event_loop import loop_time
 
 _log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _LOOK_S = 1.0
 """How often it is looked whether a fault has begun or ended."""
@@ -66,14 +69,30 @@ class DiskCheck:
         """
         now = loop_time()
         if self.fault:
-            is_silent = self._probe is not None and not self._probe.future.done()
-            known = is_silent or now < self._looked + _LOOK_S
+            known = self._is_silent or now < self._looked + _LOOK_S
         else:
             known = now < self._well + max_age_s and not self._doubtful
         if not known:
             await self._look()
         if self.fault:
             raise StorageUnavailable(self.fault)
+
+    async def finish(self, work: "asyncio.Future[T]") -> T:
+        """Return what the disk's work on a thread comes to.
+
+        Raises:
+            StorageUnavailable: a look has found that the disk does not answer.
+            Exception: whatever else the work does.
+        """
+        while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
+            if self.fault and self._is_silent:
+                raise StorageUnavailable(self.fault)
+        return work.result()
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the last look has no answer yet."""
+        return self._probe is not None and not self._probe.future.done()
 
     def doubt(self) -> None:
         """Have the next look write, too: a picture could not be kept for what none has seen."""

@@ -54,5 +54,17 @@ def storage_full(camera: str, why: str) -> StorageFull:
     )
 
 
+def not_written(error: OSError, what: str) -> StorageFull | StorageUnavailable:
+    """Return the error of what could not be written, such as a picture."""
+    if is_full(error):
+        return StorageFull(
+            f"no room for {what} where the service keeps its pictures; delete captures, or make "
+            "room on the service's disk"
+        )
+    return StorageUnavailable(
+        f"{what} cannot be written to the service's disk: {posix.reason(error)}"
+    )
+
+
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

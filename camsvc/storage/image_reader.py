@@ -1,18 +1,17 @@
 """Pictures on disk, read in pieces, without the event loop waiting for the disk."""
 
-import asyncio
 import contextlib
+import io
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from camsvc.model.errors import CaptureNotFound
+from camsvc.model.errors import CaptureNotFound, StorageUnavailable
 from camsvc.model.records import CaptureRecord, StoredImage
 from camsvc.storage.disk_errors import unavailable
+from camsvc.storage.files import FileStore
+from camsvc.storage.threads import Threads
 from camsvc.system import posix
-
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class ImageReader:
     record: CaptureRecord
     image: StoredImage
     fd: int
+    threads: Threads
 
     async def read(self, offset: int, size_bytes: int) -> bytes:
         """Return bytes of it; fewer at its end.
@@ -30,35 +30,40 @@ class ImageReader:
             StorageUnavailable: they cannot be read.
         """
         try:
-            return await asyncio.to_thread(posix.read_at, self.fd, size_bytes, offset)
+            return await self.threads.start(lambda: posix.read_at(self.fd, size_bytes, offset))
         except OSError as error:
             raise unavailable(error) from error
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Callable[[], Path], capture_id: str) -> AsyncIterator[int]:
-    """Give a descriptor of a capture's file. A caller that leaves meanwhile leaves no open one.
-
-    `path` is called on a thread, as finding it may wait for the disk, too.
+async def opened(
+    store: FileStore, threads: Threads, record: CaptureRecord, image: StoredImage
+) -> AsyncIterator[ImageReader]:
+    """Give a reader of a capture's file. A caller that leaves meanwhile leaves no open one.
 
     Raises:
         CaptureNotFound: the file is gone.
-        StorageUnavailable: it cannot be opened now.
+        StorageUnavailable: it cannot be opened now, or is not what was kept.
     """
-    opening = asyncio.create_task(asyncio.to_thread(lambda: os.open(path(), _READ)), name="open")
+    capture_id = record.capture_id
+
+    def open_file() -> tuple[io.FileIO, int]:
+        file = store.open(image.path)
+        return file, os.fstat(file.fileno()).st_size
+
     try:
-        fd = await asyncio.shield(opening)
+        file, size_bytes = await threads.run(open_file, lambda opened: opened[0].close())
     except FileNotFoundError:
         raise not_found(capture_id) from None
     except OSError as error:
         raise unavailable(error) from error
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_again)
-        raise
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with file:
+        if size_bytes != image.size_bytes:
+            raise StorageUnavailable(
+                f"capture {capture_id!r}: its picture was changed on the service's disk: it has "
+                f"{size_bytes} bytes, and had {image.size_bytes} when it was kept"
+            )
+        yield ImageReader(record, image, file.fileno(), threads)
 
 
 def not_found(capture_id: str) -> CaptureNotFound:
@@ -67,8 +72,3 @@ def not_found(capture_id: str) -> CaptureNotFound:
         f"capture {capture_id!r} is not kept: it was never taken here, was deleted, or has expired",
         metadata={"capture_id": capture_id},
     )
-
-
-def _close_again(opening: "asyncio.Task[int]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())

@@ -8,11 +8,9 @@ or at its next start.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from camsvc.ipc.messages import part_path
 from camsvc.model.records import CaptureRecord
 from camsvc.storage.disk_check import DiskCheck
 from camsvc.storage.files import FileStore
@@ -79,9 +77,8 @@ class UnkeptPictures:
         """Move what has got to its place back to staging; return whether all is there. Blocks."""
         for number, place in picture.places:
             with contextlib.suppress(OSError):
-                self._store.path(place).rename(part_path(picture.staged, number))
-        parts = range(len(picture.record.files))
-        return all(os.path.exists(part_path(picture.staged, number)) for number in parts)
+                self._store.put_back(place, picture.staged, number)
+        return self._store.is_staged(picture.record, picture.staged)
 
     def _put_by(self, picture: UnkeptPicture) -> None:
         self.put_back(picture)

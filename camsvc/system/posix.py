@@ -81,6 +81,17 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
+def written_bytes(fd: int, offset: int) -> int:
+    """Return how many bytes a file has from `offset` on, up to its end or its first hole.
+
+    Holes are what was never written. Where a system does not know them: up to its end.
+    """
+    left_bytes = max(0, os.fstat(fd).st_size - offset)
+    with contextlib.suppress(OSError):  # as also where the file ends before
+        return min(left_bytes, os.lseek(fd, offset, os.SEEK_HOLE) - offset)
+    return left_bytes
+
+
 def pool_pictures() -> None:
     """Have malloc reuse the memory of pictures up to 16 MiB instead of mapping it again each time.
 

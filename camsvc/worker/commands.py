@@ -1,6 +1,6 @@
 """What each command does with the driver. All of it runs on the main thread, one after the other.
 
-A still has three steps: make its file and apply the shot's controls, take it, restore the controls.
+A still has three steps: apply the shot's controls, take it, restore the controls.
 `Prepare` does the first ahead of time; until the last is done, no live frame is read.
 """
 
@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import BinaryIO
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
@@ -21,7 +20,7 @@ from camsvc.model import clock, errors
 from camsvc.model.values import MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker import description, gate
 from camsvc.worker.live import LiveReader
-from camsvc.worker.still import StillWriter, discard, discarding, new_file
+from camsvc.worker.still import hand_over
 
 
 class Commands:
@@ -33,22 +32,20 @@ class Commands:
         driver_class: type[Driver] | errors.DriverFault,
         *,
         live: LiveReader,
-        still: StillWriter,
         interrupt: threading.Event,
         on_progress: Callable[[int], None],
     ) -> None:
         self._block = block
         self._loaded = driver_class
         self._live = live
-        self._still = still
         self._interrupt = interrupt
         self._on_progress = on_progress
         self.driver: Driver | None = None
         self._device: DeviceInfo | None = None
         self._applied: Shot | None = None
         """The shot whose controls are set."""
-        self._file: BinaryIO | None = None
-        """Where its picture will go, if the camera waits for it."""
+        self._prepared = False
+        """Whether all that can be done before that shot has been."""
         self._before: dict[str, ControlValue] = {}
         """Their values from before."""
         self._had_device = False
@@ -111,19 +108,13 @@ class Commands:
 
     def unprepare(self) -> None:
         """Undo `Prepare`: no still comes, or another one."""
-        file, self._file = self._file, None
-        if file is not None:
-            discard(file)
+        self._prepared = False
         self._restore_controls()
 
     def _awaits(self, command: object) -> bool:
         """Whether it is the still that the camera is prepared for."""
-        return (
-            isinstance(command, m.Capture)
-            and command.shot == self._applied
-            and self._file is not None
-            and command.path == self._file.name
-        )
+        is_same = isinstance(command, m.Capture) and command.shot == self._applied
+        return self._prepared and is_same
 
     def _restore_controls(self) -> None:
         """Set the controls as they were before the shot, as far as the camera accepts that.
@@ -190,33 +181,31 @@ class Commands:
 
     def _prepare(self, command: m.Prepare) -> m.Answer:
         try:
-            self._file = new_file(command.path)
             self._apply_shot(command.shot)
             self.opened.prepare(command.shot)
         except Exception:
             self.unprepare()
             raise
+        self._prepared = True
         return m.Done()
 
     def _capture(self, command: m.Capture) -> m.Answer:
         shot, driver = command.shot, self.opened
-        prepared, self._file = self._file, None
-        with discarding(prepared or new_file(command.path)) as file:
-            try:
-                if prepared is None:
-                    self._apply_shot(shot)
-                    self._on_progress(0)  # the camera can do what is asked for
-                self._percent = 0
-                started = time.perf_counter()
-                asked = clock.now()
-                given = driver.capture(shot)
-                driver_s = time.perf_counter() - started
-                picture = gate.still(given, shot, asked, driver.controls())
-            finally:
-                self._percent = None
-                self._restore_controls()
-            device = self._open_device
-            return self._still.hand_over(picture, command, device, driver_s, file=file)
+        prepared, self._prepared = self._prepared, False
+        try:
+            if not prepared:
+                self._apply_shot(shot)
+                self._on_progress(0)  # the camera can do what is asked for
+            self._percent = 0
+            started = time.perf_counter()
+            asked = clock.now()
+            given = driver.capture(shot)
+            driver_s = time.perf_counter() - started
+            picture = gate.still(given, shot, asked, driver.controls())
+        finally:
+            self._percent = None
+            self._restore_controls()
+        return hand_over(picture, command, self._open_device, driver_s, self._block)
 
     def _apply_shot(self, shot: Shot) -> None:
         """Do what can be done before the trigger; `_restore_controls` has to follow in any case.

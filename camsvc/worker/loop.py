@@ -17,13 +17,12 @@ from camsvc.drivers.base import Driver
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
-from camsvc.ipc.shared_memory import STILL_SLOT, SharedBlock
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model import errors
 from camsvc.system import posix
 from camsvc.worker.commands import Commands
 from camsvc.worker.live import LiveReader
 from camsvc.worker.load import load_driver
-from camsvc.worker.still import StillWriter
 
 _HEALTH_CHECK_S = 1.0
 """How often a driver checks its open device."""
@@ -54,13 +53,11 @@ class WorkerLoop:
         self._interrupt = threading.Event()
         """Set while a command waits: what can be broken off should be."""
         self._sending = threading.Lock()
-        self._still = StillWriter(block)
         self._live = LiveReader(block, self._send_event)
         self._commands = Commands(
             block,
             driver_class,
             live=self._live,
-            still=self._still,
             interrupt=self._interrupt,
             on_progress=lambda percent: self._send_event(m.Progress(percent)),
         )
@@ -142,8 +139,6 @@ class WorkerLoop:
         match envelope.message:
             case m.Ping():
                 self._send(envelope.id, m.Done())
-            case m.Release(slots) if STILL_SLOT in slots:
-                self._still.release()
             case m.Release(slots):
                 self._live.release(slots)
             case _:

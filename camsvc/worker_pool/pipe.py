@@ -12,7 +12,6 @@ from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import error_of
 from camsvc.ipc.messages import AnswerT
-from camsvc.ipc.shared_memory import NO_SLOT
 from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 
@@ -103,9 +102,8 @@ class WorkerPipe:
             )
         del self._unanswered[message_id]
         if waiting.done():
-            if isinstance(answer, m.Captured) and answer.image.slot != NO_SLOT:
-                self.send(m.Release([answer.image.slot]))  # who called has left
-        elif isinstance(answer, m.Failed):
+            return  # who called has left
+        if isinstance(answer, m.Failed):
             waiting.set_exception(error_of(answer))
         else:
             waiting.set_result(answer)

@@ -14,9 +14,9 @@ import structlog
 
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
-from camsvc.ipc.messages import AnswerT, ImageInfo
+from camsvc.ipc.messages import AnswerT
 from camsvc.ipc.observer import WorkerObserver
-from camsvc.ipc.shared_memory import NO_SLOT
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
@@ -120,18 +120,10 @@ class WorkerProcess:
         """Send what is not answered."""
         self._pipe.send(notice)
 
-    def take_image(self, image: ImageInfo) -> bytes | None:
-        """Copy a picture out of the shared memory and give its slot back; None: it is in none.
-
-        Raises:
-            WorkerLost: the worker announced what it did not write.
-        """
-        if image.slot == NO_SLOT:
-            return None
-        try:
-            return self._block.read(image.slot, image.size_bytes)
-        finally:
-            self.send(m.Release([image.slot]))
+    @property
+    def memory(self) -> SharedBlock:
+        """The memory in which stills are handed over, until the worker has ended."""
+        return self._block
 
     def take_live(self, images: Sequence[m.SharedImage]) -> list[bytes]:
         """Copy the pictures of a live frame out of the shared memory and give their slots back.

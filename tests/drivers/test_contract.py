@@ -5,11 +5,9 @@ tests then import these.
 """
 
 import asyncio
-import hashlib
 import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,14 +18,13 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
 from camsvc.images import codec
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import NO_SLOT, STILL_SLOT
-from camsvc.model.errors import StorageUnavailable
 from camsvc.model.options import Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker_pool.process import WorkerProcess
 from tests.support import remote_driver
 from tests.support.settings import resolved
+from tests.support.stills import files_of
 
 SETTINGS: dict[str, Callable[[pytest.FixtureRequest], dict[str, object]]] = {
     "opencv": lambda request: {
@@ -233,11 +230,8 @@ async def worker(launch: Launch, settings: dict[str, object]) -> AsyncIterator[W
     await worker.wait_ended()
 
 
-async def capture(
-    worker: WorkerProcess, path: Path, shot: Shot | None = None, inline_bytes: int = ANY_SIZE
-) -> m.Captured:
-    command = m.Capture(shot or Shot(), str(path), inline_bytes)
-    return await worker.call(command, CALL_S)
+async def capture(worker: WorkerProcess, shot: Shot | None = None) -> m.Captured:
+    return await worker.call(m.Capture(shot or Shot()), CALL_S)
 
 
 async def values_in(worker: WorkerProcess) -> dict[str, ControlValue | None]:
@@ -256,80 +250,46 @@ async def another_value(worker: WorkerProcess) -> dict[str, ControlValue]:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
-async def test_a_still_is_whole_in_its_file_and_in_its_slot(
-    worker: WorkerProcess, tmp_path: Path, image_format: str
-) -> None:
-    path = tmp_path / "picture"
-    answer = await capture(worker, path, Shot(format=image_format))
-    data = path.read_bytes()
-    assert answer.image.slot == STILL_SLOT
-    assert worker.take_image(answer.image) == data
-    assert answer.image.size_bytes == len(data)
-    assert answer.image.sha256 == hashlib.sha256(data).hexdigest()
+async def test_a_still_is_whole(worker: WorkerProcess, image_format: str) -> None:
+    answer = await capture(worker, Shot(format=image_format))
+    data, *_ = files_of(worker, answer)
     assert answer.image.mime_type == f"image/{image_format.lower()}"
-    assert answer.store_s > 0
     again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert again is not None
     assert again.shape == (answer.image.height_px, answer.image.width_px, 3)
 
 
-async def test_a_still_too_large_to_be_inline_is_in_its_file_alone(
-    worker: WorkerProcess, tmp_path: Path
-) -> None:
-    path = tmp_path / "picture"
-    answer = await capture(worker, path, inline_bytes=0)
-    assert answer.image.slot == NO_SLOT
-    assert worker.take_image(answer.image) is None
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == answer.image.sha256
-    # The slot is still there for the next.
-    answer = await capture(worker, tmp_path / "next")
-    assert worker.take_image(answer.image) == (tmp_path / "next").read_bytes()
-
-
-async def test_a_still_is_written_over_nothing(worker: WorkerProcess, tmp_path: Path) -> None:
-    path = tmp_path / "picture"
-    path.write_text("somebody's")
-    with pytest.raises(StorageUnavailable) as caught:
-        await capture(worker, path)
-    assert str(tmp_path) not in str(caught.value)
-    assert path.read_text() == "somebody's"
-    answer = await capture(worker, tmp_path / "next")
-    assert worker.take_image(answer.image), "the slot was given back"
-
-
 async def test_a_still_that_was_prepared_is_taken_after_it_was_asked_for(
-    worker: WorkerProcess, tmp_path: Path
+    worker: WorkerProcess,
 ) -> None:
-    for number in range(2):
-        await worker.call(m.Prepare(Shot(), str(tmp_path / str(number))), CALL_S)
+    for _ in range(2):
+        await worker.call(m.Prepare(Shot()), CALL_S)
         asked_ns = time.time_ns()
-        answer = await capture(worker, tmp_path / str(number))
+        answer = await capture(worker)
         assert asked_ns <= answer.image.acquisition_time_ns <= time.time_ns()
-        assert worker.take_image(answer.image)
+        assert files_of(worker, answer)
 
 
-async def test_a_prepared_stills_controls_hold_for_it_alone(
-    worker: WorkerProcess, tmp_path: Path
-) -> None:
+async def test_a_prepared_stills_controls_hold_for_it_alone(worker: WorkerProcess) -> None:
     wanted = await another_value(worker)
     (control,) = wanted
     before = (await values_in(worker))[control]
     shot = Shot(controls=wanted)
-    await worker.call(m.Prepare(shot, str(tmp_path / "picture")), CALL_S)
-    answer = await capture(worker, tmp_path / "picture", shot)
+    await worker.call(m.Prepare(shot), CALL_S)
+    answer = await capture(worker, shot)
     assert answer.image.controls[control] == wanted[control]
     assert (await values_in(worker))[control] == before
 
 
-async def test_what_was_prepared_in_vain_is_undone(worker: WorkerProcess, tmp_path: Path) -> None:
+async def test_what_was_prepared_in_vain_is_undone(worker: WorkerProcess) -> None:
     wanted = await another_value(worker)
     (control,) = wanted
     before = (await values_in(worker))[control]
-    prepare = m.Prepare(Shot(controls=wanted), str(tmp_path / "picture"))
+    prepare = m.Prepare(Shot(controls=wanted))
     await worker.call(prepare, CALL_S)
     assert (await values_in(worker))[control] == before
     await worker.call(prepare, CALL_S)
-    answer = await capture(worker, tmp_path / "another shot")
+    answer = await capture(worker)
     assert answer.image.controls[control] == before
     await worker.call(prepare, CALL_S)
     await worker.call(m.Close(), CALL_S)

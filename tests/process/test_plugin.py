@@ -18,6 +18,7 @@ from camsvc.model.registry import BUILTIN, BuiltIn
 from camsvc.model.values import Device, Shot
 from camsvc.worker_pool.process import WorkerProcess
 from tests.conftest import StartService
+from tests.support.stills import files_of
 
 PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 (TABLE,) = re.findall(r'```toml\n(.*?driver = "my_rig.*?)```', PAGE, re.DOTALL)
@@ -117,12 +118,11 @@ async def test_one_registration_makes_a_driver_one_of_the_services_own(
     worker = await WorkerProcess.start(camera.launch)
     try:
         await worker.call(m.Open(camera.driver_settings(), {}, b""), CALL_S)
-        capture = m.Capture(Shot(format="PNG"), str(tmp_path / "picture"), inline_bytes=0)
-        await worker.call(capture, CALL_S)
+        answer = await worker.call(m.Capture(Shot(format="PNG")), CALL_S)
+        assert grey_of(files_of(worker, answer)[0]) == 128
     finally:
         worker.kill("the test is over")
         await worker.wait_ended()
-    assert grey_of((tmp_path / "picture").read_bytes()) == 128
     with pytest.raises(SettingsError, match="unknown key 'levle'; did you mean 'level'"):
         settings(tmp_path, f"{text}levle = 3")
     with pytest.raises(SettingsError, match="picamera2, card, or the path"):

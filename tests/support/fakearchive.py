@@ -3,10 +3,37 @@
 import asyncio
 from dataclasses import replace
 
+from camsvc.ipc import messages as m
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import StorageFull
-from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, EventType
+from camsvc.model.records import (
+    CaptureRecord,
+    CaptureState,
+    EventRecord,
+    EventType,
+    StoredImage,
+    TakenShot,
+)
 
 KEEP_S = 0.005
+
+
+class FakeStagedShot:
+    """A place for a shot."""
+
+    def __init__(self, archive: "FakeArchive", name: str) -> None:
+        self.name = name
+        self._archive = archive
+
+    async def take(self, captured: m.Captured, image_format: str, inline_bytes: int) -> TakenShot:
+        await asyncio.sleep(self._archive.store_s)
+        if self._archive.lies:
+            raise self._archive.lies.pop(0)
+        image = StoredImage("", captured.image.mime_type, 1, 1, captured.image.size_bytes, "")
+        return TakenShot([image], b"picture" if inline_bytes else None, self._archive.store_s)
+
+    def discard(self) -> None:
+        self._archive.discarded.append(self.name)
 
 
 class FakeArchive:
@@ -16,7 +43,9 @@ class FakeArchive:
         self.records: dict[str, CaptureRecord] = {}
         self.events: list[EventRecord] = []
         self.discarded: list[str] = []
-        self.lookup_s, self.keep_s = 0.0, KEEP_S
+        self.lookup_s, self.store_s, self.keep_s = 0.0, 0.0, KEEP_S
+        self.lies: list[Exception] = []
+        """What the next pictures fail with, as they are not what their workers say."""
         self.full = False
         """No room before the shutter."""
         self.fails = False
@@ -24,11 +53,8 @@ class FakeArchive:
         self.wrong: list[str] = []
         """What no camera may do, and one has done: an error may end where nobody sees it."""
 
-    async def stage(self, capture_id: str, attempt: int) -> str:
-        return f"{capture_id}.{attempt}"
-
-    def discard(self, staged: str) -> None:
-        self.discarded.append(staged)
+    async def stage(self, capture_id: str, attempt: int, memory: SharedBlock) -> FakeStagedShot:
+        return FakeStagedShot(self, f"{capture_id}.{attempt}")
 
     async def wait_for_backlog(self) -> None:
         pass

@@ -40,9 +40,6 @@ class LiveWorker(MortalWorker):
         self.released += len(images)
         return [f"{self._rig.delivered} {image.variants}".encode() for image in images]
 
-    def take_image(self, image: ImageInfo) -> bytes:
-        return b"still"
-
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         self.die()
 
@@ -67,7 +64,7 @@ class LiveWorker(MortalWorker):
             case m.Open():
                 return m.Opened(self._rig.device)
             case m.Capture():
-                return m.Captured(ImageInfo(16, 5, "image/jpeg", 1, 1, 1, ""), 0.1, 0.0, 0.0)
+                return m.Captured(ImageInfo(5, "image/jpeg", 1, 1, 1), 0.1, 0.0)
             case m.ListControls() | m.SetControls():
                 return m.Controls([])
             case _:

@@ -15,6 +15,7 @@ from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT, ImageInfo
 from camsvc.ipc.observer import WorkerObserver
+from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import (
     CameraServiceError,
     DeviceAway,
@@ -46,8 +47,13 @@ class MortalWorker:
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.observer = WorkerObserver()
         self.driver_state = b""
+        self.memory = SharedBlock(-1)
 
     pid = 1
+
+    @property
+    def alive(self) -> bool:
+        return not self.gone
 
     @property
     def gone(self) -> bool:
@@ -91,9 +97,6 @@ class FakeWorker(MortalWorker):
         else:
             self.die()
 
-    def take_image(self, image: ImageInfo) -> bytes:
-        return b"picture"
-
     async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
         stage = self._camera.stage
         stage.demand(self._camera.worker is self, "a worker that was given up is called")
@@ -133,8 +136,8 @@ class FakeWorker(MortalWorker):
             case m.Capture():
                 self._camera.shots += 1
                 taken_ns = int(self._camera.pressed[-1] * 1e9)
-                image = ImageInfo(0, 7, "image/jpeg", 1, 1, taken_ns, "")
-                return m.Captured(image, COMMAND_S, 0.0, 0.0)
+                image = ImageInfo(7, "image/jpeg", 1, 1, taken_ns)
+                return m.Captured(image, COMMAND_S, 0.0)
             case m.ListControls() | m.SetControls():
                 return m.Controls([])
             case _:

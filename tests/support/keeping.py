@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,7 +17,8 @@ import pytest
 from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage
 from camsvc.storage.archive import Archive
 from camsvc.storage.event_feed import EventFeed
-from camsvc.storage.files import FileStore
+from camsvc.storage.files import FileStore, staged_name
+from tests.support.stills import memory
 from tests.support.waiting import until
 
 BOUND_S = 20.0
@@ -109,10 +111,22 @@ def taken(record: CaptureRecord, data: bytes, mime_type: str = "image/jpeg") -> 
 
 
 def staged(archive: Archive, record: CaptureRecord, data: bytes = b"picture") -> str:
-    """Write a picture as a worker does; return where."""
-    path = archive.captures.staging_path(record.capture_id, 1)
-    Path(path).write_bytes(data)
-    return path
+    """Write a picture as a shot that is taken has it; return its name."""
+    name = staged_name(record.capture_id, 1)
+    put_staged(archive, name, data)
+    return name
+
+
+def put_staged(archive: Archive, name: str, data: bytes) -> None:
+    """Write a file in staging."""
+    with archive.captures.store.staging.create(name) as file:
+        file.write(data)
+
+
+async def stage_another(archive: Archive) -> None:
+    """Make a place for a shot that comes to nothing. Raises: as `CaptureStore.stage`."""
+    with memory() as block:
+        (await archive.captures.stage(str(uuid.uuid4()), 1, block)).discard()
 
 
 async def keep(

@@ -19,11 +19,9 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.ipc.shared_memory import STILL_SLOT, SharedBlock
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 EXIT_CODE = 7
-ANNOUNCED_BYTES = 100_000
 TINY_JPEG = bytes.fromhex("ffd8 ffcb000b080001000101011100 ffda0008010100003f00 00 ffd9")
 """One pixel, whole, of a kind that nobody decodes: arithmetic, lossless."""
 _SERVICES_PACKAGES = ("grpc", "pydantic", "structlog")
@@ -77,8 +75,8 @@ def _send_unchecked(message_id: int, message: Any) -> None:
 
 
 def _image(**wrong: Any) -> Any:
-    good = {"slot": STILL_SLOT, "size_bytes": ANNOUNCED_BYTES, "mime_type": "image/jpeg"}
-    sizes = {"width_px": 1, "height_px": 1, "acquisition_time_ns": 1, "sha256": ""}
+    good = {"size_bytes": len(TINY_JPEG), "mime_type": "image/jpeg"}
+    sizes = {"width_px": 1, "height_px": 1, "acquisition_time_ns": 1}
     return ImageInfo(**{**good, **sizes, **wrong})
 
 
@@ -163,14 +161,14 @@ def announce_a_live_frame_of_negative_size() -> None:
 
 
 @deed
-def announce_a_slot_that_there_is_not() -> None:
-    _send_unchecked(2, m.Captured(_image(slot=STILL_SLOT + 1), 0.0, 0.0, 0.0))
+def announce_a_picture_of_no_bytes() -> None:
+    _send_unchecked(2, m.Captured(_image(size_bytes=0), 0.0, 0.0))
     _wait_for_ever()
 
 
 @deed
 def take_no_time_at_all() -> None:
-    _send_unchecked(2, m.Captured(_image(), float("nan"), 0.0, 0.0))
+    _send_unchecked(2, m.Captured(_image(), float("nan"), 0.0))
     _wait_for_ever()
 
 
@@ -195,15 +193,6 @@ def give_a_command() -> None:
 @deed
 def stop_in_the_middle_of_a_message() -> None:
     _pipe((1000).to_bytes(4, "little") + b"only this")
-    _wait_for_ever()
-
-
-@deed
-def truncate_the_memory() -> None:
-    block = SharedBlock(int(sys.argv[2]))
-    block.write(STILL_SLOT, b"x" * ANNOUNCED_BYTES)
-    os.ftruncate(block.fd, 10)
-    _send_unchecked(2, m.Captured(_image(), 0.0, 0.0, 0.0))
     _wait_for_ever()
 
 

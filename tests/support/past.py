@@ -10,6 +10,8 @@ from camsvc.model.fingerprint import fingerprint
 from camsvc.model.records import CaptureRecord, EventRecord, EventType, StoredImage
 from camsvc.model.values import ControlValue, Shot
 from camsvc.storage.archive import Archive
+from camsvc.storage.files import staged_name
+from tests.support.keeping import put_staged
 from tests.support.misdeeds import TINY_JPEG
 
 _AT_ONCE = 250
@@ -53,8 +55,8 @@ async def _take(archive: Archive, number: int, count: int, cameras: tuple[str, .
     archive.captures.begin(record, waits)
     archive.captures.note(EventRecord(EventType.STARTED, *whose))
     data = TINY_JPEG + number.to_bytes(4, "big")
-    staged = archive.captures.staging_path(record.capture_id, 1)
-    await asyncio.to_thread(Path(staged).write_bytes, data)
+    staged = staged_name(record.capture_id, 1)
+    await asyncio.to_thread(put_staged, archive, staged, data)
     image = StoredImage("", "image/jpeg", 1, 1, len(data), hashlib.sha256(data).hexdigest())
     done = CaptureRecord(
         **{name: getattr(record, name) for name in _BEGUN},

@@ -15,6 +15,7 @@ from camsvc.model.errors import (
     RequestIdReused,
     StorageFull,
     Unsupported,
+    WorkerLost,
 )
 from camsvc.model.lifecycle import State
 from camsvc.model.records import CaptureRecord, CaptureState, EventType
@@ -26,7 +27,6 @@ from tests.support.fakeworkers import (
     TICK_S,
     WELL,
     Call,
-    FakeWorker,
     Rig,
 )
 
@@ -376,9 +376,6 @@ def test_what_a_failed_attempt_may_have_written_is_discarded(opened: Rig) -> Non
 def test_after_an_internal_error_in_a_still_the_camera_takes_the_next(
     opened: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(*_: object) -> bytes:
-        raise OSError("no such memory")
-
     ended: list[CaptureRecord] = []
 
     def end(record: CaptureRecord) -> "asyncio.Future[None]":
@@ -386,7 +383,7 @@ def test_after_an_internal_error_in_a_still_the_camera_takes_the_next(
         return asyncio.get_running_loop().create_future()
 
     with monkeypatch.context() as broken:
-        broken.setattr(FakeWorker, "take_image", unreadable)
+        opened.archive.lies = [OSError("no such memory")]
         broken.setattr(opened.archive, "end", end)
         with pytest.raises(OSError, match="no such memory"):
             take(opened, PLAIN)
@@ -394,3 +391,36 @@ def test_after_an_internal_error_in_a_still_the_camera_takes_the_next(
     assert [record.state for record in ended] == [CaptureState.FAILED]
     assert opened.view.state is State.READY
     assert take(opened, PLAIN).record.attempts == 1
+
+
+def test_a_picture_that_is_not_what_its_worker_says_costs_that_worker(opened: Rig) -> None:
+    opened.archive.lies = [WorkerLost("the worker announced 9 bytes and wrote 7")]
+    liar, workers = opened.worker, len(opened.workers)
+    record = take(opened, PLAIN).record
+    assert record.attempts == 2
+    assert liar is not None
+    assert liar.killed
+    assert len(opened.workers) == workers + 1
+    assert opened.archive.discarded == [f"{record.capture_id}.1"]
+
+
+def test_a_client_that_leaves_while_its_picture_is_written_does_not_lose_it(opened: Rig) -> None:
+    opened.archive.store_s = 5.0
+    call = begin(opened, PLAIN)
+    opened.wait(2 * COMMAND_S)
+    call.leave()
+    opened.wait(6.0)
+    states = [record.state for record in opened.archive.records.values()]
+    assert states == [CaptureState.SUCCEEDED] * 2
+
+
+def test_a_worker_that_ends_while_its_picture_is_written_is_replaced(opened: Rig) -> None:
+    opened.archive.store_s = 5.0
+    call = begin(opened, PLAIN)
+    opened.wait(2 * COMMAND_S)
+    assert opened.worker is not None
+    opened.worker.die()
+    opened.wait(6.0)
+    assert call.task.result().record.attempts == 1, "the picture was there"
+    assert opened.view.state is State.READY
+    assert not opened.worker.gone

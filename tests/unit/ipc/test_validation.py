@@ -12,7 +12,7 @@ from camsvc.ipc.validation import MAX_VALUES, ProtocolViolation, validate
 from camsvc.model.values import Control, DeviceInfo, Finding, LiveVariant, Shot
 
 DEVICE = DeviceInfo("a camera", ["JPEG"], sizes=[(640, 480)], expected_capture_s=1)
-IMAGE = ImageInfo(0, 7, "image/jpeg", 640, 480, 1, "", controls={"gain": 1.5, "on": True})
+IMAGE = ImageInfo(7, "image/jpeg", 640, 480, 1, controls={"gain": 1.5, "on": True})
 LIVE = m.SharedImage([1], 0, 7, "image/jpeg", 640, 480)
 FRAMES = m.SharedFrame(1, 1, [LIVE], 0.1, 0, 0)
 GAIN = Control("gain", "float", 1.0, minimum=0, maximum=16.0)
@@ -22,12 +22,12 @@ GAIN = Control("gain", "float", 1.0, minimum=0, maximum=16.0)
     "message",
     [
         m.Opened(DEVICE),
-        m.Captured(IMAGE, 0.1, 0.1, 0.1, [IMAGE]),
+        m.Captured(IMAGE, 0.1, 0.1, [IMAGE]),
         m.Controls([GAIN]),
         m.Diagnosed([Finding(ok=True, text="größer")]),
         FRAMES,
         m.Open({"anything": {"nested": (1, None)}}, {"gain": 1}, b""),
-        m.Capture(Shot(quality_percent=90), "/picture", 0),
+        m.Capture(Shot(quality_percent=90), "comment"),
         m.SetLive([LiveVariant(1, max_fps=0.5)]),
     ],
     ids=lambda message: type(message).__name__,
@@ -54,12 +54,12 @@ def test_what_is_as_annotated_arrives(message: Any) -> None:
         (m.Opened(replace(DEVICE, expected_capture_s=float("nan"))), "expected_capture_s is out"),
         (m.Opened(replace(DEVICE, expected_capture_s=float("inf"))), "expected_capture_s is out"),
         (m.Opened(replace(DEVICE, serial="\udcff")), "serial is not valid text"),
-        (m.Captured(replace(IMAGE, size_bytes=1 << 62), 0, 0, 0), "image.size_bytes is out of"),
+        (m.Captured(replace(IMAGE, size_bytes=1 << 62), 0, 0), "image.size_bytes is out of"),
         (
-            m.Captured(replace(IMAGE, width_px=True), 0, 0, 0),
+            m.Captured(replace(IMAGE, width_px=True), 0, 0),
             "width_px is true or false; allowed: a whole number",
         ),
-        (m.Captured(replace(IMAGE, controls={"x": 1 << 64}), 0, 0, 0), "controls[0] is out of"),
+        (m.Captured(replace(IMAGE, controls={"x": 1 << 64}), 0, 0), "controls[0] is out of"),
         (
             m.Controls([replace(GAIN, value=[])]),  # type: ignore[arg-type]
             "[0].value is a list; allowed: a number or a whole",

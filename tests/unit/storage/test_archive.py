@@ -117,15 +117,6 @@ async def test_a_capture_without_a_picture_is_kept_with_its_error(archive: Archi
     assert archive.events.last_sequence == 1
 
 
-async def test_what_a_worker_may_have_written_is_discarded(
-    archive: Archive, folder: Folder
-) -> None:
-    archive.captures.discard(staged(archive, capture("a")))
-    archive.captures.discard(archive.captures.staging_path("b", 1))  # nothing was written
-    await written(archive)
-    assert folder.files() == []
-
-
 async def test_a_slow_disk_slows_down_those_who_cause_many_events(archive: Archive) -> None:
     await archive.captures.wait_for_backlog()
     for number in range(3000):

@@ -187,10 +187,9 @@ async def test_a_capture_that_is_being_deleted_answers_for_its_request_id_no_mor
 ) -> None:
     """A client that was told of it now could not fetch it."""
     release = threading.Event()
-    monkeypatch.setattr(FileStore, "discard", lambda *_: release.wait(BOUND_S))
     monkeypatch.setattr(DiskCheck, "require", AsyncMock())  # which would wait for the writer, too
     await keep(archive, capture("a", request_id="one"))
-    archive.captures.discard("nothing")  # which holds the writer's thread up
+    archive.queue.post(lambda db: release.wait(BOUND_S))  # which holds the writer's thread up
     deleting = asyncio.create_task(archive.prune(excess_bytes=1))
 
     async def forgotten() -> bool:

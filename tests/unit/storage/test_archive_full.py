@@ -35,6 +35,8 @@ from tests.support.keeping import (
     taken,
     written,
 )
+from tests.support.stills import memory
+from tests.support.waiting import until
 
 
 def failed(record: CaptureRecord) -> CaptureRecord:
@@ -253,9 +255,15 @@ async def test_what_was_staged_is_discarded_also_while_the_disk_is_full(
 ) -> None:
     """It is what fills the disk."""
     with full_folder(disk):
-        archive.captures.discard(staged(archive, capture("a")))
-        await written_or_waiting(archive)
-        assert folder.files() == []
+        with memory() as block:
+            shot = await archive.captures.stage("a", 1, block)
+        assert folder.files() == ["staging/a.1"]
+        shot.discard()
+
+        async def gone() -> bool:
+            return folder.files() == []
+
+        await until(gone, "it is deleted", within_s=BOUND_S)
 
 
 async def test_a_disk_that_is_far_behind_and_full_does_not_fail_those_who_wait_for_it(

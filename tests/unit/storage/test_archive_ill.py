@@ -25,9 +25,11 @@ from tests.support.keeping import (
     keep,
     note,
     nothing_pending,
-    taken,
+    stage_another,
     written,
 )
+from tests.support.misdeeds import TINY_JPEG
+from tests.support.stills import captured, described, memory
 from tests.support.waiting import until
 
 HELD_S = 60.0
@@ -46,14 +48,17 @@ class Camera:
         if (found := await store.find_by_request_id("cam", request_id)) is not None:
             return found
         record = capture(f"{request_id}-{self.presses[request_id]}", request_id=request_id)
+        data = TINY_JPEG + request_id.encode()
         store.begin(record, None)
         try:
-            path = await store.stage(record.capture_id, 1)
+            with memory() as block:
+                shot = await store.stage(record.capture_id, 1, block)
+                block.write_still([data])
             self.presses[request_id] += 1
             if then_ill is not None:
                 self.disk.ill = then_ill
-            await asyncio.to_thread(Path(path).write_bytes, request_id.encode())
-            return await store.succeed(taken(record, request_id.encode()), path)
+            files = (await shot.take(captured(described(data)), "JPEG", 0)).files
+            return await store.succeed(replace(record, image=files[0]), shot.name)
         except CameraServiceError as error:
             await store.end(replace(record, state=CaptureState.FAILED, failure=Failure.of(error)))
             raise
@@ -177,14 +182,14 @@ async def test_a_fault_that_cannot_be_seen_is_found_by_writing(
     with monkeypatch.context() as patch:
         patch.setattr("camsvc.storage.files.os.fsync", fail)
         with pytest.raises(StorageUnavailable, match="EIO"):
-            await archive.captures.stage("b", 1)
+            await stage_another(archive)
     await until_well(archive)
 
 
 async def until_well(archive: Archive) -> None:
     async def well() -> bool:
         try:
-            await archive.captures.stage("c", 1)
+            await stage_another(archive)
         except StorageUnavailable:
             return False
         return True
@@ -205,7 +210,7 @@ async def test_a_journal_that_was_deleted_is_put_back(
         path.unlink()
     if lost == ".":
         shutil.rmtree(folder.path)
-    await archive.captures.stage("b", 1)
+    await stage_another(archive)
     await keep(archive, capture("b"))
     assert folder.events() == [*before, "SUCCEEDED b"]
     assert folder.states() == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
@@ -227,7 +232,7 @@ async def test_a_journal_in_the_place_of_ours_is_left_alone_until_ours_is_back(
     ours = journal.rename(folder.path / "ours")
     other.replace(journal)
     with pytest.raises(StorageUnavailable, match="replaced"):
-        await archive.captures.stage("b", 1)
+        await stage_another(archive)
     assert journal.read_bytes() == theirs
     ours.replace(journal)
     await until_well(archive)

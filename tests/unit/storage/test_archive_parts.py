@@ -4,16 +4,27 @@ import hashlib
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from camsvc.ipc.messages import part_path
 from camsvc.model.errors import StorageFull
 from camsvc.model.records import CaptureRecord, CaptureState, StoredImage
 from camsvc.storage import schema
 from camsvc.storage.archive import Archive
-from tests.support.keeping import DATED, Disk, Folder, capture, published, staged, taken, written
+from camsvc.storage.files import part_name
+from tests.support.keeping import (
+    BOUND_S,
+    DATED,
+    Disk,
+    Folder,
+    capture,
+    published,
+    put_staged,
+    staged,
+    taken,
+)
+from tests.support.stills import memory
+from tests.support.waiting import until
 
 JPEG, RAW = b"a jpeg", b"the raw file"
 NAMES = ("DSC_0001.JPG", "DSC_0001.NEF")
@@ -30,9 +41,9 @@ def both(record: CaptureRecord) -> CaptureRecord:
 
 
 def stage(archive: Archive, record: CaptureRecord) -> str:
-    path = staged(archive, record, JPEG)
-    Path(part_path(path, 1)).write_bytes(RAW)
-    return path
+    name = staged(archive, record, JPEG)
+    put_staged(archive, part_name(name, 1), RAW)
+    return name
 
 
 async def keep_both(archive: Archive, capture_id: str = "a") -> CaptureRecord:
@@ -82,11 +93,16 @@ async def test_where_one_file_cannot_be_kept_none_is(
 
 
 async def test_a_shot_that_is_discarded_leaves_no_file(archive: Archive, folder: Folder) -> None:
-    kept, dropped = capture("a1"), capture("a")
-    stage(archive, kept)
-    archive.captures.discard(stage(archive, dropped))
-    await written(archive)
-    assert folder.files() == ["staging/a1.1", "staging/a1.1.1"]
+    stage(archive, capture("a1"))
+    with memory() as block:
+        shot = await archive.captures.stage("a", 1, block)
+    put_staged(archive, part_name(shot.name, 1), RAW)
+    shot.discard()
+
+    async def discarded() -> bool:
+        return folder.files() == ["staging/a1.1", "staging/a1.1.1"]
+
+    await until(discarded, "its files are deleted, and no others", within_s=BOUND_S)
 
 
 # What a sudden end leaves.

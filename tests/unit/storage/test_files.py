@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from camsvc.storage.files import FileStore
+from camsvc.model.records import CaptureRecord, StoredImage
+from camsvc.storage.files import FileStore, staged_name
 from camsvc.system import posix
+from camsvc.system.folder import Folder
 
 NEW_YEAR_NS = 1_767_225_600 * 10**9
 """2026-01-01 in UTC."""
@@ -30,11 +32,29 @@ def store(folder: Path) -> Iterator[FileStore]:
     store.close()
 
 
+def record(
+    capture_id: str, time_ns: int = NEW_YEAR_NS, mime_type: str = "image/jpeg"
+) -> CaptureRecord:
+    """Return a capture whose picture's bytes are its id."""
+    image = StoredImage("", mime_type, 1, 1, len(capture_id), "")
+    return CaptureRecord(capture_id, "cam", time_ns, image=image)
+
+
+def stage(store: FileStore, capture_id: str, attempt: int = 1) -> str:
+    name = staged_name(capture_id, attempt)
+    with store.staging.create(name) as file:
+        file.write(capture_id.encode())
+    return name
+
+
 def keep(store: FileStore, capture_id: str, time_ns: int = NEW_YEAR_NS) -> str:
     """Keep a picture whose bytes are its capture id."""
-    staged = store.staging_path(capture_id, 1)
-    staged.write_text(capture_id)
-    return store.keep(staged, capture_id, time_ns, "image/jpeg")
+    return store.keep(record(capture_id, time_ns), 0, stage(store, capture_id))
+
+
+def content(store: FileStore, relative: str) -> str:
+    with store.open(relative) as file:
+        return file.read().decode()
 
 
 def test_the_folders_are_made_for_the_service_and_its_group(folder: Path) -> None:
@@ -57,11 +77,52 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(folder: Path) -> None:
         FileStore(folder).prepare()
 
 
+@pytest.mark.parametrize("name", ["staging", "captures"])
+def test_a_link_in_the_place_of_a_folder(folder: Path, tmp_path: Path, name: str) -> None:
+    """It is refused at the start, and removed where it has come meanwhile."""
+    (tmp_path / "outside").mkdir()
+    folder.mkdir(parents=True)
+    (folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(NotADirectoryError, match=f"'{name}' in it is a link"):
+        FileStore(folder).prepare()
+    (folder / name).unlink()
+    store = FileStore(folder)
+    store.prepare()
+    (folder / name).rename(folder / "moved")
+    (folder / name).symlink_to(tmp_path / "outside")
+    store.prepare()
+    keep(store, "a")
+    store.close()
+    assert not (folder / name).is_symlink()
+    assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_a_file_that_is_not_what_was_written_is_not_kept(store: FileStore, size: int) -> None:
+    with store.staging.create("a.1") as file:
+        file.write(bytes(size))
+    with pytest.raises(OSError, match="is gone, or was changed"):
+        store.keep(record("a"), 0, "a.1")
+    assert store.files() == {}
+
+
+def test_a_note_is_read_from_files_alone(store: FileStore, folder: Path) -> None:
+    """It waits for no FIFO, and reads nobody else's file."""
+    store.note("a.1", "text")
+    store.note("a.1", "another")
+    (folder / "b.json").write_text("secret")
+    (folder / "staging" / "b.1.json").symlink_to(folder / "b.json")
+    os.mkfifo(folder / "staging" / "c.1.json")
+    (folder / "staging" / "d.1.json").mkdir()
+    assert store.notes() == {"a.1": "another"}
+    assert store.sweep() == 3
+    assert store.notes() == {"a.1": "another"}
+
+
 def test_a_kept_picture_is_where_the_path_says(store: FileStore, folder: Path) -> None:
     relative = keep(store, "a")
     assert relative == "captures/2026-01-01/a.jpg"
-    assert store.path(relative) == folder / relative
-    assert store.path(relative).read_text() == "a"
+    assert (folder / relative).read_text() == content(store, relative) == "a"
     assert not list((folder / "staging").iterdir())
 
 
@@ -85,26 +146,25 @@ def test_a_picture_is_kept_under_the_date_in_utc_of_its_capture(
     ],
 )
 def test_the_file_is_named_by_its_kind(store: FileStore, mime_type: str, name: str) -> None:
-    staged = store.staging_path("a", 1)
-    staged.touch()
-    assert store.keep(staged, "a", NEW_YEAR_NS, mime_type) == f"captures/2026-01-01/{name}"
+    kept = store.keep(record("a", mime_type=mime_type), 0, stage(store, "a"))
+    assert kept == f"captures/2026-01-01/{name}"
 
 
-def test_each_attempt_writes_a_file_of_its_own(store: FileStore) -> None:
-    assert store.staging_path("a", 1) != store.staging_path("a", 2)
+def test_each_attempt_writes_a_file_of_its_own() -> None:
+    assert staged_name("a", 1) != staged_name("a", 2)
 
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the names of the folders that are synced."""
     names: list[str] = []
-    real = posix.sync_folder
+    real = Folder.sync
 
-    def sync_folder(path: Path) -> None:
-        real(path)
-        names.append(path.name)
+    def sync(folder: Folder) -> None:
+        real(folder)
+        names.append(Path(os.readlink(f"/proc/self/fd/{folder.fd}")).name)
 
-    monkeypatch.setattr(posix, "sync_folder", sync_folder)
+    monkeypatch.setattr(Folder, "sync", sync)
     return names
 
 
@@ -122,12 +182,12 @@ def test_the_folders_of_what_was_kept_are_synced_once(store: FileStore, synced: 
 def test_a_sync_that_failed_is_made_up_for(
     store: FileStore, synced: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path) -> None:
+    def fail(folder: Folder) -> None:
         raise OSError("no sync")
 
     keep(store, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(posix, "sync_folder", fail)
+        patch.setattr(Folder, "sync", fail)
         with pytest.raises(OSError, match="no sync"):
             store.sync()
     store.sync()
@@ -144,7 +204,7 @@ def test_a_folder_that_has_gone_needs_no_sync(store: FileStore) -> None:
     ["", ".", "..", "/etc/passwd", "../outside", "captures/../../outside", "captures/../x", "a\0b"],
 )
 def test_no_path_leads_out_of_the_folder(store: FileStore, relative: str) -> None:
-    for use in (store.path, store.delete, store.set_aside):
+    for use in (store.open, store.delete, store.set_aside):
         with pytest.raises(ValueError, match=r"does not lead|null"):
             use(relative)
 
@@ -153,14 +213,15 @@ def test_no_link_leads_out_of_the_folder(store: FileStore, folder: Path, tmp_pat
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "a.jpg").touch()
     (folder / "captures" / "link").symlink_to(tmp_path / "outside")
-    with pytest.raises(ValueError, match="does not lead"):
-        store.delete("captures/link/a.jpg")
+    with pytest.raises(FileNotFoundError):
+        store.open("captures/link/a.jpg")
+    store.delete("captures/link/a.jpg")
     assert (tmp_path / "outside" / "a.jpg").exists()
 
 
-def test_no_capture_id_leads_out_of_the_folder(store: FileStore) -> None:
+def test_no_capture_id_leads_out_of_the_folder() -> None:
     with pytest.raises(ValueError, match="is not a file"):
-        store.staging_path("../../a", 1)
+        staged_name("../../a", 1)
 
 
 def test_a_deleted_picture_is_gone_and_its_folder_with_the_last_one(
@@ -200,7 +261,7 @@ def test_what_is_half_written_is_swept_and_what_is_kept_is_not(
 ) -> None:
     kept = keep(store, "a")
     for attempt in range(3):
-        store.staging_path("b", attempt).write_text("half")
+        stage(store, "b", attempt)
     (folder / "staging" / "folder").mkdir()
     assert store.sweep() == 4
     assert store.sweep() == 0
@@ -224,7 +285,7 @@ def test_a_picture_without_a_record_is_set_aside_beside_others_of_its_name(
 ) -> None:
     aside = [store.set_aside(keep(store, "a", NEW_YEAR_NS + day)) for day in (0, 1, 2)]
     assert aside == ["orphans/a.jpg", "orphans/a-1.jpg", "orphans/a-2.jpg"]
-    assert [store.path(relative).read_text() for relative in aside] == ["a", "a", "a"]
+    assert [(folder / relative).read_text() for relative in aside] == ["a", "a", "a"]
     assert not list((folder / "captures").iterdir())
     store.sync()
 
