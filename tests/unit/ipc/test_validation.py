@@ -55,6 +55,11 @@ def test_what_is_as_annotated_arrives(message: Any) -> None:
         (m.Opened(replace(DEVICE, expected_capture_s=float("inf"))), "expected_capture_s is out"),
         (m.Opened(replace(DEVICE, serial="\udcff")), "serial is not valid text"),
         (m.Captured(replace(IMAGE, size_bytes=1 << 62), 0, 0), "image.size_bytes is out of"),
+        (m.Captured(replace(IMAGE, size_bytes=0), 0, 0), "image.size_bytes is out of its range: 1"),
+        (
+            m.Captured(IMAGE, 0, 0, [replace(IMAGE, size_bytes=-1)]),
+            "others[0].size_bytes is out of",
+        ),
         (
             m.Captured(replace(IMAGE, width_px=True), 0, 0),
             "width_px is true or false; allowed: a whole number",

@@ -1,6 +1,7 @@
 """Pictures and what is known of them are kept in the order that loses nothing, and read."""
 
 import asyncio
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -12,12 +13,14 @@ from camsvc.model.records import CaptureState, EventType, Failure
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
 from tests.support.keeping import (
+    BOUND_S,
     DATED,
     Folder,
     capture,
     keep,
     note,
     published,
+    stage_another,
     staged,
     taken,
     written,
@@ -197,6 +200,33 @@ async def test_a_picture_that_was_taken_away_is_not_found(archive: Archive, fold
     with pytest.raises(CaptureNotFound):
         await archive.read("a")
     assert await archive.prune(excess_bytes=1) == 1, "nobody reads it"
+
+
+async def test_readers_that_wait_for_the_disk_hold_up_nobody_else(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for capture_id in "ab":
+        await keep(archive, capture(capture_id))
+    release, waiting = threading.Event(), list[int]()
+
+    def hung(*_: object) -> bytes:
+        waiting.append(threading.get_ident())
+        assert release.wait(BOUND_S)
+        return b""
+
+    monkeypatch.setattr("camsvc.storage.image_reader.posix.read_at", hung)
+    readers = [asyncio.create_task(archive.read("a")) for _ in range(40)]
+
+    async def all_threads_wait() -> bool:
+        return len(waiting) >= 16
+
+    await until(all_threads_wait, "no thread is left", within_s=BOUND_S)
+    await archive.delete("b")
+    await stage_another(archive)
+    await keep(archive, capture("d"))
+    assert not any(reader.done() for reader in readers)
+    release.set()
+    await asyncio.gather(*readers)
 
 
 async def test_who_leaves_while_a_picture_is_opened_leaves_nothing_open(archive: Archive) -> None:

@@ -31,9 +31,8 @@ def link_to_a_folder(path: Path) -> None:
 
 
 def bound_socket(path: Path) -> None:
-    os.chdir(path.parent)  # the path of a socket has to be short
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path.name)
+        server.bind(path.name)  # in the present folder: the path of a socket has to be short
 
 
 def folder(path: Path) -> None:
