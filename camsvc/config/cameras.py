@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from camsvc.drivers.settings import Count, DriverSettings, Flag, Seconds, SecondsOrZero, Table
+from camsvc.model.limits import LINE_CHARACTERS
 from camsvc.model.options import CameraOptions, Launch
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue
@@ -46,6 +47,10 @@ def _control(value: object) -> object:
     match value:
         case dict() | list():
             raise ValueError("allowed: text, a number, true or false")
+        case int() if not -(1 << 63) <= value < 1 << 63:
+            raise ValueError("the number is too large; allowed: whole numbers of 64 bits")
+        case str() if len(value) > LINE_CHARACTERS:
+            raise ValueError(f"{len(value)} characters; allowed: up to {LINE_CHARACTERS}")
     return _plain(value)
 
 

@@ -6,12 +6,11 @@ import sys
 import traceback
 from itertools import islice
 
-from camsvc.ipc.messages import Failed
-from camsvc.ipc.validation import ProtocolViolation
+from camsvc.ipc.messages import MAX_VIOLATIONS, Failed
+from camsvc.ipc.packing import ProtocolViolation
 from camsvc.model import errors
 
 _MAX_TEXT = 2000
-_MAX_VIOLATIONS = 64
 _FRAMES_LOGGED = 4
 _UNSAID = "the driver failed, and did not say why"
 
@@ -50,7 +49,7 @@ def failure(error: Exception) -> Failed:
     """
     match error:
         case errors.InvalidRequest():
-            first = islice(error.violations.items(), _MAX_VIOLATIONS)
+            first = islice(error.violations.items(), MAX_VIOLATIONS)
             wrong = {_text(field): _text(why) for field, why in first}
             return Failed("InvalidRequest", _text(error), wrong)
         case ProtocolViolation():

@@ -1,6 +1,6 @@
 """All that crosses the pipe between the service and a worker, grouped by direction.
 
-The annotations are what a message is checked against on both sides: see `validation`.
+The annotations are what a message is checked against on both sides: see `packing`.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,11 @@ _AnswerT_co = TypeVar("_AnswerT_co", covariant=True)
 _MAX_COMMENT = 1 << 19
 """The labels of a capture fit, as JSON with its escapes."""
 
+MAX_VIOLATIONS = 64
+"""In one refusal."""
+
 _InSlot = Annotated[int, Range(0, SLOT_BYTES)]
+_Frames = Annotated[int, Range(0, 1 << 32)]
 _LiveSlot = Annotated[int, Range(LIVE_SLOTS[0], LIVE_SLOTS[-1])]
 
 # Values both directions carry.
@@ -143,7 +147,7 @@ class Failed:
 
     kind: str
     message: str
-    violations: dict[str, str] = field(default_factory=dict)
+    violations: Annotated[dict[str, str], Length(MAX_VIOLATIONS)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +168,10 @@ class SharedFrame:
 
     acquisition_time_ns: UnixTimeNs
     monotonic_ns: Count
-    images: list[SharedImage]
+    images: Annotated[list[SharedImage], Length(len(LIVE_SLOTS))]
     encode_s: Seconds
-    skipped: Count
-    bad: Count
+    skipped: _Frames
+    bad: _Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +319,3 @@ FromService = (
     | SetLive
     | Release
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One message; an answer carries its command's id, anything else 0."""
-
-    id: Count
-    message: FromWorker | FromService

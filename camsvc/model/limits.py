@@ -1,6 +1,6 @@
 """Ranges of numbers and lengths, as a part of their types: `percent: Percent` holds 0 to 100.
 
-What comes from a worker is checked against them where it is decoded; see `ipc.validation`.
+What comes from a worker is checked against them where it is decoded; see `ipc.packing`.
 """
 
 from typing import Annotated, NamedTuple

@@ -49,7 +49,7 @@ class WorkerLoop:
         driver_class: type[Driver] | errors.DriverFault,
     ) -> None:
         self._pipe = pipe
-        self._queue: queue.SimpleQueue[m.Envelope] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, m.FromService]] = queue.SimpleQueue()
         self._interrupt = threading.Event()
         """Set while a command waits: what can be broken off should be."""
         self._sending = threading.Lock()
@@ -72,18 +72,18 @@ class WorkerLoop:
             if self._queue.empty():
                 self._interrupt.clear()
             try:
-                envelope = self._queue.get(timeout=self._pause_s)
+                message_id, message = self._queue.get(timeout=self._pause_s)
             except queue.Empty:
                 self._idle_step()
                 continue
-            match envelope.message:
+            match message:
                 case m.SetLive(variants):
                     self._live.want(variants, self._commands.driver)
                 case m.Unprepare():
                     with contextlib.suppress(Exception):  # the next command fails by it, too
                         self._commands.unprepare()
                 case command:
-                    self._answer(envelope.id, command)
+                    self._answer(message_id, command)
                     self._plan_health_check()
 
     @property
@@ -128,21 +128,21 @@ class WorkerLoop:
     def _receive_all(self) -> None:
         try:
             stream = self._pipe.makefile("rb")
-            while (envelope := codec.receive(stream)) is not None:
-                self._receive(envelope)
+            while (received := codec.FROM_SERVICE.receive(stream)) is not None:
+                self._receive(*received)
         except Exception:  # without this thread the worker cannot be used: end it, for another
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
 
-    def _receive(self, envelope: m.Envelope) -> None:
-        match envelope.message:
+    def _receive(self, message_id: int, message: m.FromService) -> None:
+        match message:
             case m.Ping():
-                self._send(envelope.id, m.Done())
+                self._send(message_id, m.Done())
             case m.Release(slots):
                 self._live.release(slots)
             case _:
-                self._queue.put(envelope)
+                self._queue.put((message_id, message))
                 self._interrupt.set()
 
     def _send_event(self, event: m.Event) -> None:
@@ -151,6 +151,6 @@ class WorkerLoop:
     def _send(self, message_id: int, message: m.FromWorker) -> None:
         with self._sending:
             try:
-                self._pipe.sendall(codec.encode(m.Envelope(message_id, message)))
+                self._pipe.sendall(codec.FROM_WORKER.encode(message_id, message))
             except ConnectionError:
                 os._exit(0)

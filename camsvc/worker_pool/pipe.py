@@ -1,18 +1,18 @@
 """The service's end of a worker's pipe: commands out, answers and events in.
 
 Invariants: sending never waits; every call ends, by its answer, by its time-out or by `fail`; an
-answer is of the type that its command names.
+answer is of the type that its command names, and comes once. The first message is `Started`.
 """
 
 import asyncio
 import itertools
 from typing import Any, cast
 
-from camsvc.ipc import codec
 from camsvc.ipc import messages as m
+from camsvc.ipc.codec import FROM_SERVICE, FROM_WORKER, HEADER_BYTES
 from camsvc.ipc.errors import error_of
 from camsvc.ipc.messages import AnswerT
-from camsvc.ipc.validation import ProtocolViolation
+from camsvc.ipc.packing import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -23,6 +23,7 @@ class WorkerPipe:
 
     def __init__(self, stream: Stream) -> None:
         self._reader, self._writer = stream
+        self._started = False
         self._ids = itertools.count(1)
         self._unanswered: dict[int, tuple[m.Command[Any], asyncio.Future[Any]]] = {}
         """Commands, and what their callers wait for; it is done where nobody waits any more."""
@@ -65,15 +66,20 @@ class WorkerPipe:
         """
         while True:
             try:
-                header = await self._reader.readexactly(codec.HEADER_BYTES)
-                body = await self._reader.readexactly(codec.body_length(header))
+                header = await self._reader.readexactly(HEADER_BYTES)
+                body = await self._reader.readexactly(FROM_WORKER.body_length(header))
             except (asyncio.IncompleteReadError, ConnectionError):
                 return None
-            envelope = codec.decode(body)
-            message = envelope.message
-            if isinstance(message, m.Event | m.Started):
+            message_id, message = FROM_WORKER.decode(body)
+            if isinstance(message, m.Started) is self._started:
+                raise ProtocolViolation("a worker starts once, before all else")
+            self._started = True
+            if not isinstance(message, m.Event | m.Started):
+                self._answer(message_id, message)
+            elif message_id:
+                raise ProtocolViolation(f"{type(message).__name__} answers no command")
+            else:
                 return message
-            self._answer(envelope.id, message)
 
     def fail(self, why: str) -> None:
         """End every call that waits: the worker is lost."""
@@ -89,9 +95,9 @@ class WorkerPipe:
     def _write(self, message_id: int, message: m.Command[Any] | m.Notice) -> None:
         # Never awaits: a stopped worker would block the writer, and commands are few and small.
         if not self._writer.is_closing():
-            self._writer.write(codec.encode(m.Envelope(message_id, cast(m.FromService, message))))
+            self._writer.write(FROM_SERVICE.encode(message_id, cast(m.FromService, message)))
 
-    def _answer(self, message_id: int, answer: m.Answer | m.FromService) -> None:
+    def _answer(self, message_id: int, answer: m.Answer) -> None:
         if message_id not in self._unanswered:
             raise ProtocolViolation(f"{type(answer).__name__} answers no command")
         command, waiting = self._unanswered[message_id]

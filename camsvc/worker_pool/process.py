@@ -16,8 +16,8 @@ from camsvc.ipc import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT
 from camsvc.ipc.observer import WorkerObserver
+from camsvc.ipc.packing import ProtocolViolation
 from camsvc.ipc.shared_memory import SharedBlock
-from camsvc.ipc.validation import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.system import posix

@@ -254,6 +254,11 @@ DRIVERS = (
         (SIM + "env = { A = 1 }", "camera 'top', key 'env.A': 1 is not allowed; allowed: text"),
         (SIM + "env = { 'A=' = 'b' }", "key 'env.A=': 'A=': allowed: names of environment"),
         (SIM + "controls = { f = nan }", "key 'controls.f': nan: nan is not a finite number"),
+        (
+            SIM + f"controls = {{ f = {1 << 63} }}",
+            "key 'controls.f': 9223372036854775808: the number",
+        ),
+        (SIM + f"controls = {{ f = '{'x' * 1001}' }}", "1001 characters; allowed: up to 1000"),
         (SIM + "controls = { f = [1] }", "key 'controls.f': [1]: allowed: text, a number, true"),
         (SIM + "controls = 3", "camera 'top', key 'controls': 3 is not allowed; allowed: a table"),
         (CV, "camera 'top', key 'source' is missing; allowed: a whole number or text; device"),
