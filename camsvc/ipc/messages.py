@@ -6,7 +6,7 @@ The annotations are what a message is checked against on both sides: see `packin
 from dataclasses import dataclass, field
 from typing import Annotated, Generic, TypeVar, get_args
 
-from camsvc.ipc.shared_memory import LIVE_SLOTS, SLOT_BYTES
+from camsvc.ipc.shared_memory import LIVE_BYTES, LIVE_SLOTS, SLOT_BYTES
 from camsvc.model.limits import (
     Count,
     Length,
@@ -74,7 +74,7 @@ class SharedImage:
 
     variants: list[int]
     slot: _LiveSlot
-    size_bytes: _InSlot
+    size_bytes: Annotated[int, Range(0, LIVE_BYTES)]
     mime_type: str
     width_px: Pixels
     height_px: Pixels

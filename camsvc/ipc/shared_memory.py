@@ -22,6 +22,9 @@ STATE_BYTES = 4096
 SLOT_BYTES = 1 << 30
 """Room for a picture. The file is sparse: only what was written takes memory."""
 
+LIVE_BYTES = 32 << 20
+"""The most that a live frame may have, in all its encodings: the service copies it in one go."""
+
 _KEPT_BYTES = 16 << 20
 
 LIVE_SLOTS = range(16)

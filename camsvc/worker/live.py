@@ -13,7 +13,7 @@ from camsvc.drivers.base import Driver
 from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
-from camsvc.ipc.shared_memory import LIVE_SLOTS, SharedBlock
+from camsvc.ipc.shared_memory import LIVE_BYTES, LIVE_SLOTS, SharedBlock
 from camsvc.model import clock, errors
 from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.values import LiveVariant
@@ -121,6 +121,7 @@ class LiveReader:
                 self._encoded(picture, output, variants, slot)
                 for slot, (output, variants) in zip(slots, outputs.items(), strict=True)
             ]
+            _check_size(images)
             encode_s = time.perf_counter() - started
             times, bad = (taken.wall_ns, taken.monotonic_ns), self._bad_before
             self._send(m.SharedFrame(*times, images, encode_s, self._skipped, bad))
@@ -137,3 +138,11 @@ class LiveReader:
         self._block.write(slot, data)
         ids = [variant.id for variant in variants]
         return m.SharedImage(ids, slot, len(data), codec.JPEG, output.width_px, output.height_px)
+
+
+def _check_size(images: list[m.SharedImage]) -> None:
+    size_bytes = sum(image.size_bytes for image in images)
+    if size_bytes > LIVE_BYTES:
+        raise errors.DriverError(
+            f"a live frame has {size_bytes} bytes in all its sizes; allowed: {LIVE_BYTES}"
+        )

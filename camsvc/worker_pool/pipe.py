@@ -14,8 +14,13 @@ from camsvc.ipc.errors import error_of
 from camsvc.ipc.messages import AnswerT
 from camsvc.ipc.packing import ProtocolViolation
 from camsvc.model.errors import WorkerLost, WorkerTimeout
+from camsvc.worker_pool.time_share import TimeShare
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+_SHARE = 0.25
+"""Of the event loop's time, for what one worker sends. A camera of 30 frames/s takes a hundredth
+of it."""
 
 
 class WorkerPipe:
@@ -23,6 +28,7 @@ class WorkerPipe:
 
     def __init__(self, stream: Stream) -> None:
         self._reader, self._writer = stream
+        self._share = TimeShare(_SHARE)
         self._started = False
         self._ids = itertools.count(1)
         self._unanswered: dict[int, tuple[m.Command[Any], asyncio.Future[Any]]] = {}
@@ -65,11 +71,13 @@ class WorkerPipe:
             ProtocolViolation: the worker sent what it may not send.
         """
         while True:
+            await self._share.next()  # whoever calls this again has done with what it was given
             try:
                 header = await self._reader.readexactly(HEADER_BYTES)
                 body = await self._reader.readexactly(FROM_WORKER.body_length(header))
             except (asyncio.IncompleteReadError, ConnectionError):
                 return None
+            self._share.begin()
             message_id, message = FROM_WORKER.decode(body)
             if isinstance(message, m.Started) is self._started:
                 raise ProtocolViolation("a worker starts once, before all else")

@@ -7,6 +7,7 @@ had still sent was read.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,7 @@ from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.system import posix
 from camsvc.worker_pool import stderr
+from camsvc.worker_pool.live_slots import LiveSlots
 from camsvc.worker_pool.pipe import WorkerPipe
 from camsvc.worker_pool.spawn import Spawned, spawn
 
@@ -35,10 +37,6 @@ _INTERNAL_ERROR = "an internal error, see the service's log"
 
 LIVENESS_INTERVAL_S = 5.0
 """An idle worker is pinged this often, and killed when it takes as long to answer."""
-
-_RELEASED_TOGETHER = 4
-"""Of the live frames' 16 slots. Each message wakes the worker, which costs it more than a frame of
-a camera that encodes by itself."""
 
 
 class WorkerProcess:
@@ -58,8 +56,7 @@ class WorkerProcess:
         self._killed_for = ""
         self._ended = False
         self._last_state = b""
-        self._taken: list[int] = []
-        """Slots of live frames that are to be given back."""
+        self._live_slots = LiveSlots()
         self._supervision = asyncio.create_task(self._supervise(), name=f"worker {self.pid}")
 
     @classmethod
@@ -131,13 +128,11 @@ class WorkerProcess:
         Raises:
             WorkerLost: the worker announced what it did not write.
         """
-        self._taken += [image.slot for image in images]
         try:
             return [self._block.read(image.slot, image.size_bytes) for image in images]
         finally:
-            if len(self._taken) >= _RELEASED_TOGETHER:
-                self.send(m.Release(self._taken))
-                self._taken = []
+            if released := self._live_slots.give_back(image.slot for image in images):
+                self.send(m.Release(released))
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         """End the process, whatever it does. Returns at once; see `wait_ended`.
@@ -219,11 +214,12 @@ class WorkerProcess:
         if isinstance(message, m.Started):
             if message.protocol != codec.PROTOCOL:
                 self.kill("it is of another version of camsvc: restart the service")
-            elif not self._started.done():
+            elif not self._started.done():  # it may have been killed meanwhile
                 self._started.set_result(None)
         elif self.alive:
             match message:
                 case m.SharedFrame():
+                    self._live_slots.announce(message)
                     self._notify(self._observer.on_live_frame, message)
                 case m.Lost(failure):
                     self._notify(self._observer.on_live_lost, failure)
@@ -243,9 +239,14 @@ class WorkerProcess:
             self.kill(_INTERNAL_ERROR)
 
     async def _log_stderr(self) -> None:
+        said = stderr.LinesPerSecond()
         async for line in stderr.lines(self._stderr):
             self._last_words.append(line)
-            self._log.debug("worker says", line=line)
+            count = said.count(time.monotonic())
+            if count <= stderr.MAX_LOGGED_PER_S:
+                self._log.debug("worker says", line=line)
+            elif count == stderr.MAX_LOGGED_PER_S + 1:
+                self._log.debug("worker says more than is logged", limit_per_s=count - 1)
 
     async def _watch(self) -> None:
         """Kill an idle worker that does not answer. A busy one has its call's time-out."""

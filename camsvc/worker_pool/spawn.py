@@ -14,6 +14,7 @@ from camsvc.model.errors import WorkerLost
 from camsvc.model.options import Launch
 from camsvc.system import posix
 from camsvc.worker_pool.pipe import Stream
+from camsvc.worker_pool.stderr import LINE_BYTES
 
 _PROGRAM = str(Path(__file__).parents[1] / "worker" / "__main__.py")
 
@@ -39,7 +40,7 @@ async def spawn(launch: Launch) -> Spawned:
             block = SharedBlock.create()
             unless_started.callback(block.close)
             pipe, their_pipe = await _stream(unless_started, theirs)
-            stderr, their_stderr = await _stream(unless_started, theirs)
+            stderr, their_stderr = await _stream(unless_started, theirs, LINE_BYTES)
             process = await asyncio.create_subprocess_exec(
                 launch.python,
                 _PROGRAM,
@@ -70,12 +71,12 @@ async def spawn(launch: Launch) -> Spawned:
 
 
 async def _stream(
-    ours: contextlib.ExitStack, theirs: contextlib.ExitStack
+    ours: contextlib.ExitStack, theirs: contextlib.ExitStack, limit_bytes: int = 1 << 16
 ) -> tuple[Stream, socket.socket]:
     """Return a new connection's two ends, each to be closed by its stack."""
     our_end, their_end = socket.socketpair()
     theirs.callback(their_end.close)
     our_end.setblocking(False)
-    stream = await asyncio.open_connection(sock=our_end)
+    stream = await asyncio.open_connection(sock=our_end, limit=limit_bytes)
     ours.callback(stream[1].close)
     return stream, their_end

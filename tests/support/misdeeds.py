@@ -6,6 +6,7 @@ in `open`, the worker's first command, or in `capture`, its second.
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -18,8 +19,9 @@ from typing import Any, NoReturn
 import camsvc
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.ipc import messages as m
-from camsvc.ipc.codec import FROM_WORKER, HEADER_BYTES
+from camsvc.ipc.codec import FROM_WORKER, HEADER_BYTES, PROTOCOL
 from camsvc.ipc.messages import ImageInfo
+from camsvc.ipc.shared_memory import LIVE_BYTES, SharedBlock
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 EXIT_CODE = 7
@@ -36,7 +38,10 @@ def deed(function: Callable[[], object]) -> Callable[[], object]:
 
 
 class Misdeeds(Driver):
-    """Does the deed that the settings name."""
+    """Does the deed that the settings name; where they name a file, `once`, until there is one.
+
+    `send` is what goes down the pipe in `open`, in hexadecimal digits.
+    """
 
     name = "misdeeds"
 
@@ -44,8 +49,13 @@ class Misdeeds(Driver):
         self._formats: Any = settings.get("formats", ["JPEG"])
         self._at_open = DEEDS[str(settings.get("deed", "behave"))]
         self._at_capture = DEEDS[str(settings.get("at_capture", "behave"))]
+        self._sent = bytes.fromhex(str(settings.get("send", "")))
+        self._once = str(settings.get("once", ""))
 
     def open(self) -> DeviceInfo:
+        if self._sent:
+            _pipe(self._sent)
+            _wait_for_ever()
         self._at_open()
         visible = [name for name in _SERVICES_PACKAGES if importlib.util.find_spec(name)]
         return DeviceInfo(
@@ -59,6 +69,10 @@ class Misdeeds(Driver):
         )
 
     def capture(self, shot: Shot) -> Frame:
+        if self._once and os.path.exists(self._once):
+            self._at_capture = behave
+        if self._once:
+            open(self._once, "wb").close()
         self._at_capture()
         return Frame(time.time_ns(), encoded=TINY_JPEG, mime_type="image/jpeg")
 
@@ -203,6 +217,106 @@ def answer_what_nobody_asked() -> None:
 def give_a_command() -> None:
     _send_unchecked(1, m.Close())
     _wait_for_ever()
+
+
+def _frame(*images: m.SharedImage, **wrong: Any) -> m.SharedFrame:
+    times = {"acquisition_time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+    counts = {"encode_s": 0.0, "skipped": 0, "bad": 0}
+    return m.SharedFrame(**{"images": list(images), **times, **counts, **wrong})
+
+
+def _live_image(slot: int, size_bytes: int = 0) -> m.SharedImage:
+    return m.SharedImage([1], slot, size_bytes, "image/jpeg", 1, 1)
+
+
+@deed
+def start_twice() -> None:
+    _send_unchecked(0, m.Started(PROTOCOL))
+    _wait_for_ever()
+
+
+@deed
+def answer_twice() -> None:
+    for _ in range(2):
+        _send_unchecked(1, m.Opened(DeviceInfo("twice", [])))
+    _wait_for_ever()
+
+
+@deed
+def report_under_a_commands_id() -> None:
+    _send_unchecked(1, m.Progress(1))
+    _wait_for_ever()
+
+
+@deed
+def release_a_slot() -> None:
+    _send_unchecked(0, m.Release([1]))
+    _wait_for_ever()
+
+
+@deed
+def announce_a_slot_twice() -> None:
+    _send_unchecked(0, _frame(_live_image(3)))
+    _send_unchecked(0, _frame(_live_image(3)))
+    _wait_for_ever()
+
+
+@deed
+def announce_a_slot_twice_in_a_frame() -> None:
+    _send_unchecked(0, _frame(_live_image(3), _live_image(3)))
+    _wait_for_ever()
+
+
+@deed
+def announce_too_large_a_frame() -> None:
+    half = LIVE_BYTES // 2 + 1
+    _send_unchecked(0, _frame(_live_image(0, half), _live_image(1, half)))
+    _wait_for_ever()
+
+
+@deed
+def announce_a_frame_of_the_future() -> None:
+    _send_unchecked(0, _frame(monotonic_ns=time.monotonic_ns() + 10**12))
+    _wait_for_ever()
+
+
+# Sent without end; the pipe makes them wait.
+
+
+def _flood(messages: Callable[[int], m.Event]) -> NoReturn:
+    for number in itertools.count():
+        _send_unchecked(0, messages(number))
+    raise AssertionError
+
+
+@deed
+def flood_with_progress() -> None:
+    _flood(lambda number: m.Progress(number % 101))
+
+
+@deed
+def flood_with_changes() -> None:
+    details = {f"{number}": "x" * 1000 for number in range(60)}
+    changed = m.Changed(DeviceInfo("changed", [], details=details))
+    _flood(lambda _: changed)
+
+
+@deed
+def flood_with_losses() -> None:
+    lost = m.Lost(m.Failed("DriverError", "x" * 4000))
+    _flood(lambda _: lost)
+
+
+@deed
+def flood_with_frames() -> None:
+    _flood(lambda _: _frame())
+
+
+@deed
+def flood_stderr() -> None:
+    with open(2, "wb", buffering=0, closefd=False) as said:
+        while True:
+            said.write(b"\n" * 1000 + b"x" * 100_000)
 
 
 @deed

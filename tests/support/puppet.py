@@ -1,0 +1,62 @@
+"""A worker whose pipe is in the test's hands: its process sleeps, and can be killed."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from camsvc.ipc import messages as m
+from camsvc.ipc.codec import FROM_WORKER, PROTOCOL
+from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.system import posix
+from camsvc.worker_pool.process import WorkerProcess
+from camsvc.worker_pool.spawn import Spawned
+from camsvc.worker_pool.stderr import LINE_BYTES
+
+_LIVENESS_S = 60.0
+
+STARTED = FROM_WORKER.encode(0, m.Started(PROTOCOL))
+
+
+class Puppet(NamedTuple):
+    worker: WorkerProcess
+    process: asyncio.subprocess.Process
+    pipe: socket.socket
+    """Its end."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all, or as much as the service takes before it is done with the worker."""
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(self.pipe, data)
+
+    async def close(self) -> None:
+        """Say no more, and wait until all was heard."""
+        self.pipe.close()
+        name = f"receive {self.worker.pid}"
+        if hearing := [task for task in asyncio.all_tasks() if task.get_name() == name]:
+            await asyncio.wait(hearing)
+
+
+@contextlib.asynccontextmanager
+async def puppet() -> AsyncIterator[Puppet]:
+    """Give one, which has said nothing yet; it is ended afterwards."""
+    process = await asyncio.create_subprocess_exec("sleep", "1000", **posix.child_options())
+    pipe, theirs = socket.socketpair()
+    stderr, their_stderr = socket.socketpair()
+    with theirs, their_stderr:
+        theirs.setblocking(False)
+        spawned = Spawned(
+            process,
+            pipe=await asyncio.open_connection(sock=pipe),
+            stderr=await asyncio.open_connection(sock=stderr, limit=LINE_BYTES),
+            block=SharedBlock.create(),
+        )
+        worker = WorkerProcess(spawned, "puppet", _LIVENESS_S)
+        try:
+            yield Puppet(worker, process, theirs)
+        finally:
+            worker.kill("the test is over")
+            theirs.close()
+            their_stderr.close()
+            await worker.wait_ended()
