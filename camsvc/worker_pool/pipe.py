@@ -49,9 +49,9 @@ class WorkerPipe:
         """
         message_id = next(self._ids)
         waiting: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
+        self._write(message_id, command)
         self._unanswered[message_id] = command, waiting
         try:
-            self._write(message_id, command)
             async with asyncio.timeout(timeout_s):
                 return await waiting
         except TimeoutError:

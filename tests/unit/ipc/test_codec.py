@@ -34,7 +34,7 @@ FUZZED = settings(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collected() -> Iterator[None]:
     """Leave what the other tests have made out of the garbage collector's time."""
     gc.collect()
@@ -67,6 +67,25 @@ def test_a_megabyte_costs_little(name: str) -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes <= DECODED_BYTES
+
+
+PIECES = r"""
+[ ] { } , : " "a": "b", 1 1.5e-300 - 0. null true NaN [[[[ ]]]] [], {}, {"": \u00e9 \ud83d \ é 😀
+[0,"Controls",[[ ["c","bool",true ]], ]]]
+"""
+TEXTS = st.lists(st.sampled_from([*PIECES.split(), " ", "9" * 4000]), max_size=6).map("".join)
+
+
+@pytest.mark.timed
+@pytest.mark.usefixtures("collected")
+@FUZZED
+@given(TEXTS, TEXTS.filter(bool), TEXTS)
+def test_a_megabyte_of_whatever_repeats_costs_little(begin: str, piece: str, end: str) -> None:
+    room = MAX_BYTES - len(begin.encode()) - len(end.encode())
+    data = (begin + piece * (room // len(piece.encode())) + end).encode()
+    with timing() as took:
+        decoded(data)
+    took.assert_within(DECODED_S)
 
 
 def test_the_bounds_are_of_what_is_sent_too() -> None:
