@@ -22,8 +22,9 @@ STATE_BYTES = 4096
 SLOT_BYTES = 1 << 30
 """Room for a picture. The file is sparse: only what was written takes memory."""
 
-LIVE_BYTES = 32 << 20
-"""The most that a live frame may have, in all its encodings: the service copies it in one go."""
+LIVE_BYTES = 24_000_000
+"""The most that a live frame may have, in all its encodings: the service copies it in one go, which
+takes some 15 ms, and once more for those who watch."""
 
 _KEPT_BYTES = 16 << 20
 
