@@ -39,6 +39,11 @@ class WorkerPipe:
         """Whether a call waits for its answer."""
         return any(not waiting.done() for _, waiting in self._unanswered.values())
 
+    @property
+    def unread_bytes(self) -> int:
+        """How much of what was sent the system has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
+
     async def call(self, command: m.Command[AnswerT], timeout_s: float) -> AnswerT:
         """Send a command and return its answer.
 

@@ -33,6 +33,12 @@ _STACK_DUMP_S = 0.05
 _DRAIN_S = 0.5
 """How long the pipe of an ended process is read on: a child of its own may hold it open."""
 
+_CLOSED_S = 0.1
+"""How long a worker whose pipe has ended has to end itself: then its exit code says why."""
+
+_MAX_UNREAD_BYTES = 8 << 20
+"""Several of the largest commands."""
+
 _INTERNAL_ERROR = "an internal error, see the service's log"
 
 LIVENESS_INTERVAL_S = 5.0
@@ -116,6 +122,8 @@ class WorkerProcess:
     def send(self, notice: m.Notice) -> None:
         """Send what is not answered."""
         self._pipe.send(notice)
+        if self._pipe.unread_bytes > _MAX_UNREAD_BYTES:
+            self.kill("it does not read what it is sent")
 
     @property
     def memory(self) -> SharedBlock:
@@ -207,6 +215,10 @@ class WorkerProcess:
         try:
             while (message := await self._pipe.receive()) is not None:
                 self._dispatch(message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSED_S):
+                    await self._process.wait()
+            self.kill("it closed its pipe")
         except ProtocolViolation as violation:
             self.kill(f"protocol violation: {violation}")
 

@@ -5,6 +5,7 @@ At full length: ENDURANCE=full.
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,28 @@ async def test_nothing_comes_before_the_start(first: Any) -> None:
         await there.send(framed(body(0, first)))
         await there.process.wait()
         with pytest.raises(WorkerLost, match="a worker starts once, before all else"):
+            await there.worker.call(m.Ping(), CALL_S)
+
+
+async def test_a_worker_that_closes_its_pipe_is_ended() -> None:
+    async with puppet() as there:
+        await there.send(STARTED)
+        call = asyncio.create_task(there.worker.call(m.Ping(), CALL_S))
+        await asyncio.sleep(0)
+        there.pipe.shutdown(socket.SHUT_WR)
+        with pytest.raises(WorkerLost, match="the worker was killed: it closed its pipe"):
+            await call
+
+
+async def test_a_worker_that_never_reads_is_ended_before_much_waits_for_it() -> None:
+    async with puppet() as there:
+        await there.send(STARTED)
+        slots, sent = m.Release([1] * 2**18), 0
+        while there.worker.alive:
+            there.worker.send(slots)
+            sent += 1
+        assert 10 < sent < 20, "of half a megabyte"
+        with pytest.raises(WorkerLost, match="it does not read what it is sent"):
             await there.worker.call(m.Ping(), CALL_S)
 
 
