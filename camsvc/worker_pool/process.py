@@ -33,7 +33,7 @@ _STACK_DUMP_S = 0.05
 _DRAIN_S = 0.5
 """How long the pipe of an ended process is read on: a child of its own may hold it open."""
 
-_CLOSED_S = 0.1
+_CLOSED_S = 1.0
 """How long a worker whose pipe has ended has to end itself: then its exit code says why."""
 
 _MAX_UNREAD_BYTES = 8 << 20

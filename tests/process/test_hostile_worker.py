@@ -207,21 +207,21 @@ ITEMS = st.one_of(
             )
         )
     ),
-    st.sampled_from([framed(attack) for attack in ATTACKS.values()]),
+    st.sampled_from(sorted(ATTACKS)),
     st.binary(max_size=50).map(framed),
     st.binary(max_size=50),
 )
 
 
-async def converse(items: Sequence[bytes]) -> None:
+async def converse(items: Sequence[bytes | str]) -> None:
     async with puppet() as there:
         there.worker.attach("ill", Counting(there.worker))
         await there.send(STARTED)
         call = asyncio.create_task(there.worker.call(m.Open({}, {}, b""), CALL_S))
         await asyncio.sleep(0)
         for item in items:
-            await there.send(item)
-        await there.close()
+            await there.send(framed(ATTACKS[item]) if isinstance(item, str) else item)
+        await there.finish()
         there.worker.kill("it has said all")
         with contextlib.suppress(CameraLost, DriverFault, CameraServiceError):
             assert isinstance(await call, m.Opened)
@@ -229,7 +229,7 @@ async def converse(items: Sequence[bytes]) -> None:
 
 @settings(max_examples=FUZZED, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(ITEMS, max_size=8))
-def test_any_conversation_ends_in_order(items: list[bytes]) -> None:
+def test_any_conversation_ends_in_order(items: list[bytes | str]) -> None:
     """The call ends, nothing unforeseen happens, nothing is left."""
     with capture_logs() as logs:
         asyncio.run(converse(items))

@@ -13,6 +13,7 @@ from camsvc.system import posix
 from camsvc.worker_pool.process import WorkerProcess
 from camsvc.worker_pool.spawn import Spawned
 from camsvc.worker_pool.stderr import LINE_BYTES
+from tests.support.waiting import until
 
 _LIVENESS_S = 60.0
 
@@ -24,18 +25,22 @@ class Puppet(NamedTuple):
     process: asyncio.subprocess.Process
     pipe: socket.socket
     """Its end."""
+    hearing: asyncio.StreamReader
+    """The other one."""
 
     async def send(self, data: bytes) -> None:
         """Send all, or as much as the service takes before it is done with the worker."""
         with contextlib.suppress(ConnectionError):
             await asyncio.get_running_loop().sock_sendall(self.pipe, data)
 
-    async def close(self) -> None:
-        """Say no more, and wait until all was heard."""
-        self.pipe.close()
-        name = f"receive {self.worker.pid}"
-        if hearing := [task for task in asyncio.all_tasks() if task.get_name() == name]:
-            await asyncio.wait(hearing)
+    async def finish(self) -> None:
+        """Say no more, and wait until all was heard, or the worker was killed for it."""
+        self.pipe.shutdown(socket.SHUT_WR)
+
+        async def heard() -> bool:
+            return self.hearing.at_eof() or not self.worker.alive
+
+        await until(heard, "all was heard")
 
 
 @contextlib.asynccontextmanager
@@ -46,15 +51,16 @@ async def puppet() -> AsyncIterator[Puppet]:
     stderr, their_stderr = socket.socketpair()
     with theirs, their_stderr:
         theirs.setblocking(False)
+        stream = await asyncio.open_connection(sock=pipe)
         spawned = Spawned(
             process,
-            pipe=await asyncio.open_connection(sock=pipe),
+            pipe=stream,
             stderr=await asyncio.open_connection(sock=stderr, limit=LINE_BYTES),
             block=SharedBlock.create(),
         )
         worker = WorkerProcess(spawned, "puppet", _LIVENESS_S)
         try:
-            yield Puppet(worker, process, theirs)
+            yield Puppet(worker, process, theirs, stream[0])
         finally:
             worker.kill("the test is over")
             theirs.close()
