@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from camsvc.drivers.base import Driver, DriverState
-from camsvc.ipc import codec
 from camsvc.ipc import messages as m
+from camsvc.ipc.codec import FROM_WORKER
 from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support.misdeeds import TINY_JPEG
@@ -63,27 +63,31 @@ class Liar(Driver):
 
     def say(self, **wrong: object) -> None:
         """Say something else of the next picture."""
-        really = codec.encode
 
-        def encode(envelope: m.Envelope) -> bytes:
-            message = envelope.message
-            if isinstance(message, m.Captured):
-                image: Any = replace(message.image, **wrong)  # type: ignore[arg-type]
-                envelope = replace(envelope, message=replace(message, image=image))
-            return really(envelope)
+        def lying(picture: m.Captured) -> m.Captured:
+            image: Any = replace(picture.image, **wrong)  # type: ignore[arg-type]
+            return replace(picture, image=image)
 
-        codec.encode = encode
+        self._on_its_way(lying)
 
     def before_it_is_said(self, deed: Callable[[], object]) -> None:
         """Do something when the picture has been handed over."""
-        really = codec.encode
 
-        def encode(envelope: m.Envelope) -> bytes:
-            if isinstance(envelope.message, m.Captured):
-                deed()
-            return really(envelope)
+        def doing(picture: m.Captured) -> m.Captured:
+            deed()
+            return picture
 
-        codec.encode = encode
+        self._on_its_way(doing)
+
+    def _on_its_way(self, change: Callable[[m.Captured], m.Captured]) -> None:
+        really = FROM_WORKER.encode
+
+        def encode(message_id: int, message: Any) -> bytes:
+            if isinstance(message, m.Captured):
+                message = change(message)
+            return really(message_id, message)
+
+        FROM_WORKER.encode = encode  # type: ignore[method-assign]
 
 
 def _memory() -> SharedBlock:

@@ -21,7 +21,7 @@ from camsvc.drivers.base import Driver, DriverState
 from camsvc.ipc import messages as m
 from camsvc.ipc.codec import FROM_WORKER, HEADER_BYTES, PROTOCOL
 from camsvc.ipc.messages import ImageInfo
-from camsvc.ipc.shared_memory import LIVE_BYTES, SharedBlock
+from camsvc.ipc.shared_memory import LIVE_BYTES
 from camsvc.model.values import DeviceInfo, Frame, Shot
 
 EXIT_CODE = 7
