@@ -17,12 +17,15 @@ from camsvc.grpc_server.health import Health
 from camsvc.grpc_server.server import Server
 from camsvc.logs import LogWriter
 from camsvc.metrics import serve_metrics
+from camsvc.model.options import Launch
+from camsvc.model.registry import NO_CAMERA
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
 from camsvc.storage.trusted_clock import TrustedClock
 from camsvc.system import posix
 from camsvc.tasks import keep_running
 from camsvc.worker_pool.pool import WorkerPool
+from camsvc.worker_pool.thumbnailer import Thumbnailer
 
 _log = structlog.get_logger()
 
@@ -71,7 +74,10 @@ class Service:
             for camera in settings.cameras
         }
         self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
-        service = CameraService(self._fleet, archive, settings.service.inline_limit_bytes)
+        self._thumbnailer = Thumbnailer(Launch(NO_CAMERA))
+        service = CameraService(
+            self._fleet, archive, self._thumbnailer, settings.service.inline_limit_bytes
+        )
         self._server = Server(
             service, health, settings.service.listen, settings.service.max_calls_per_s
         )
@@ -124,6 +130,7 @@ class Service:
         asyncio.get_running_loop().call_later(grace_s + _STOP_S, self._give_up)
         await self._server.stop(grace_s)
         await self._fleet.close()
+        await self._thumbnailer.close()
         await self._pool.close()
 
     def _give_up(self) -> None:

@@ -17,6 +17,7 @@ from camsvc.fleet import Fleet
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.errors import CameraNotFound, InvalidRequest
 from camsvc.storage.archive import Archive
+from camsvc.storage.ports import Thumbnailer
 from camsvc.storage.thumbnails import MIME_TYPE, Thumbnails
 
 DESCRIPTOR = api.DESCRIPTOR.services_by_name["CameraService"]
@@ -36,11 +37,13 @@ class CameraService:
     the work. Errors are raised as `CameraServiceError`; `errors` makes statuses of them.
     """
 
-    def __init__(self, fleet: Fleet, archive: Archive, inline_limit_bytes: int) -> None:
+    def __init__(
+        self, fleet: Fleet, archive: Archive, thumbnailer: Thumbnailer, inline_limit_bytes: int
+    ) -> None:
         self._fleet = fleet
         self._archive = archive
         self._inline_limit_bytes = inline_limit_bytes
-        self._thumbnails = Thumbnails(archive)
+        self._thumbnails = Thumbnails(archive, thumbnailer)
         self._events = history_convert.SerializedEvents()
 
     async def list_cameras(self, request: api.ListCamerasRequest, timeout_s: float | None) -> Reply:

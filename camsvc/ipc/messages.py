@@ -40,6 +40,9 @@ _MAX_COMMENT = 1 << 19
 MAX_VIOLATIONS = 64
 """In one refusal."""
 
+MAX_THUMBNAIL_BYTES = 4 << 20
+"""With a large colour profile: its pixels take some 10 KB."""
+
 _InSlot = Annotated[int, Range(0, SLOT_BYTES)]
 _Frames = Annotated[int, Range(0, 1 << 32)]
 _LiveSlot = Annotated[int, Range(LIVE_SLOTS[0], LIVE_SLOTS[-1])]
@@ -131,6 +134,13 @@ class Diagnosed:
     """What a diagnosis found."""
 
     findings: list[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnailed:
+    """A thumbnail of `size_bytes` is in `THUMBNAIL_SLOT`: a JPEG."""
+
+    size_bytes: Annotated[int, Range(1, MAX_THUMBNAIL_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,13 @@ class Diagnose(Command[Diagnosed]):
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail(Command[Thumbnailed]):
+    """Make a thumbnail of the picture in `PICTURE_SLOT`. No camera is needed for it."""
+
+    size_bytes: _InSlot
+
+
+@dataclass(frozen=True, slots=True)
 class Ping(Command[Done]):
     """Answered even during a driver call, unless that holds the GIL."""
 
@@ -302,7 +319,7 @@ class Release(Notice):
 
 LiveEvent = SharedFrame | Lost
 Event = LiveEvent | Changed | Progress
-Answer = Opened | Captured | Controls | Discovered | Diagnosed | Done | Failed
+Answer = Opened | Captured | Controls | Discovered | Diagnosed | Thumbnailed | Done | Failed
 FromWorker = Started | Event | Answer
 FromService = (
     Open
@@ -315,6 +332,7 @@ FromService = (
     | SetControls
     | Discover
     | Diagnose
+    | Thumbnail
     | Ping
     | SetLive
     | Release

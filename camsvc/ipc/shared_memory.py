@@ -32,6 +32,8 @@ LIVE_SLOTS = range(16)
 STILL_SLOT = 16
 """For the files of a still, one behind the other. It is the last one: the memory ends where they
 do, and can be given back."""
+PICTURE_SLOT, THUMBNAIL_SLOT = 0, 1
+"""Of a worker without a camera: a picture for it, and what it makes of that."""
 
 
 class SharedBlock:
@@ -60,9 +62,9 @@ class SharedBlock:
             raise WorkerLost("the worker ended before its camera was asked for a picture")
         return SharedBlock(os.dup(self.fd))
 
-    def write(self, slot: int, data: bytes | memoryview) -> None:
-        """Fill a slot (worker side)."""
-        posix.write_at(self.fd, data, self._offset(slot))
+    def write(self, slot: int, data: bytes | memoryview, offset: int = 0) -> None:
+        """Fill a slot, or a part of it from `offset` on."""
+        posix.write_at(self.fd, data, self._offset(slot) + offset)
 
     def write_still(self, pieces: Iterable[bytes | memoryview]) -> None:
         """Fill the slot of a still, up to the end of the memory (worker side)."""
@@ -78,10 +80,10 @@ class SharedBlock:
         return posix.written_bytes(self.fd, self._offset(STILL_SLOT))
 
     def read(self, slot: int, size_bytes: int, offset: int = 0) -> bytes:
-        """Copy a slot's picture out, or a part of it (service side).
+        """Copy a slot's picture out, or a part of it.
 
         Raises:
-            WorkerLost: the worker announced more than it wrote.
+            WorkerLost: less was written than was announced.
         """
         data = posix.read_at(self.fd, size_bytes, self._offset(slot) + offset)
         if len(data) != size_bytes:
@@ -107,6 +109,10 @@ class SharedBlock:
         end = self._offset(STILL_SLOT) + _KEPT_BYTES
         if os.fstat(self.fd).st_size > end:
             os.ftruncate(self.fd, end)
+
+    def clear(self) -> None:
+        """Give all memory back to the system."""
+        os.ftruncate(self.fd, 0)
 
     def close(self) -> None:
         """Close this side's descriptor; the memory goes with the last one."""

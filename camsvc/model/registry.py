@@ -15,6 +15,9 @@ class BuiltIn:
     python: str | None = None
 
 
+NO_CAMERA = "none"
+"""In place of a driver, for a worker that makes thumbnails."""
+
 BUILTIN = {
     "simulated": BuiltIn(
         "camsvc.drivers.simulated.camera:SimulatedCamera",

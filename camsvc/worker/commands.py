@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
-from camsvc.images import exif
+from camsvc.images import exif, thumbnail
 from camsvc.ipc import messages as m
-from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.ipc.shared_memory import PICTURE_SLOT, THUMBNAIL_SLOT, SharedBlock
 from camsvc.model import clock, errors
 from camsvc.model.values import MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker import description, gate
@@ -62,6 +62,7 @@ class Commands:
             m.SetControls: self._set_controls,
             m.Discover: self._discover,
             m.Diagnose: self._diagnose,
+            m.Thumbnail: self._thumbnail,
         }
 
     @property
@@ -260,6 +261,13 @@ class Commands:
 
     def _diagnose(self, command: m.Diagnose) -> m.Answer:
         return m.Diagnosed(description.legible(self._driver_class.diagnose(command.settings)))
+
+    def _thumbnail(self, command: m.Thumbnail) -> m.Answer:
+        made = thumbnail.thumbnail_of(self._block.read(PICTURE_SLOT, command.size_bytes))
+        if made is None or len(made) > m.MAX_THUMBNAIL_BYTES:
+            raise errors.Unsupported("no thumbnail can be made of it")
+        self._block.write(THUMBNAIL_SLOT, made)
+        return m.Thumbnailed(len(made))
 
     @property
     def _driver_class(self) -> type[Driver]:

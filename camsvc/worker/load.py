@@ -7,14 +7,17 @@ from typing import cast
 from camsvc.drivers.base import Driver
 from camsvc.images import exif
 from camsvc.model import errors
-from camsvc.model.registry import BUILTIN
+from camsvc.model.registry import BUILTIN, NO_CAMERA
 
 
 def load_driver(path: str) -> type[Driver] | errors.DriverFault:
     """Return the class at "package.module:Class", or why there is none, for each command to raise.
 
-    What encodes its pictures is imported too, so that the first one does not wait for it.
+    For a worker without a camera it is the abstract one. What encodes a camera's pictures is
+    imported too, so that the first one does not wait for it.
     """
+    if path == NO_CAMERA:
+        return Driver
     known = next((name for name, builtin in BUILTIN.items() if builtin.driver == path), path)
     module, _, name = path.partition(":")
     try:

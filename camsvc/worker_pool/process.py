@@ -18,7 +18,7 @@ from camsvc.ipc import messages as m
 from camsvc.ipc.messages import AnswerT
 from camsvc.ipc.observer import WorkerObserver
 from camsvc.ipc.packing import ProtocolViolation
-from camsvc.ipc.shared_memory import SharedBlock
+from camsvc.ipc.shared_memory import PICTURE_SLOT, THUMBNAIL_SLOT, SharedBlock
 from camsvc.model.errors import WorkerLost, WorkerTimeout
 from camsvc.model.options import Launch
 from camsvc.system import posix
@@ -141,6 +141,25 @@ class WorkerProcess:
         finally:
             if released := self._live_slots.give_back(image.slot for image in images):
                 self.send(m.Release(released))
+
+    def give_picture(self, data: bytes, offset: int) -> None:
+        """Copy a part of the picture that `Thumbnail` is about into the shared memory.
+
+        Raises:
+            OSError: there is no memory for it.
+        """
+        self._block.write(PICTURE_SLOT, data, offset)
+
+    def take_thumbnail(self, made: m.Thumbnailed) -> bytes:
+        """Copy a thumbnail out of the shared memory, and give all of that back to the system.
+
+        Raises:
+            WorkerLost: the worker announced what it did not write.
+        """
+        try:
+            return self._block.read(THUMBNAIL_SLOT, made.size_bytes)
+        finally:
+            self._block.clear()
 
     def kill(self, why: str, *, dump_stack: bool = False) -> None:
         """End the process, whatever it does. Returns at once; see `wait_ended`.

@@ -4,6 +4,7 @@ The tests share a service, which sends pictures inline only up to 1,000 bytes.
 """
 
 import random
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -107,6 +108,7 @@ async def test_a_thumbnail_is_a_jpeg_of_at_most_320_px(service: Service, name: s
         capture = (await service.capture(name, delivery=REFERENCE, image=options)).capture
         thumbnail = await download(service, capture.capture_id, variant=THUMBNAIL)
         assert thumbnail.mime_type == "image/jpeg"
+        assert not decoders(service), "they run in a process of their own"
         assert sha256(thumbnail.data) == thumbnail.sha256 != capture.image.sha256
         assert len(thumbnail.data) == thumbnail.size_bytes
         pixels = cv2.imdecode(np.frombuffer(thumbnail.data, np.uint8), cv2.IMREAD_COLOR)
@@ -118,6 +120,12 @@ async def test_a_thumbnail_is_a_jpeg_of_at_most_320_px(service: Service, name: s
         await deleted(service, capture.capture_id)
         gone = await refusal(download(service, capture.capture_id, variant=THUMBNAIL))
         assert gone.reason == "CAPTURE_NOT_FOUND", "also the one that was made before"
+
+
+def decoders(service: Service) -> set[str]:
+    """Return the libraries for pictures that the service itself has loaded."""
+    paths = {mapped.path for mapped in service.ps.memory_maps()}
+    return {path for path in paths if re.search(r"/PIL/|/pillow|/cv2/|libjpeg|libpng", path)}
 
 
 async def test_what_cannot_be_decoded_has_no_thumbnail_and_is_downloaded_all_the_same(

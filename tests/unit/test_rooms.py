@@ -25,6 +25,7 @@ PLANTED = [
     ("The service never imports", "camsvc/camera/supervisor.py", "camsvc.drivers.opencv.camera"),
     ("The service never imports", "camsvc/metrics.py", "camsvc.worker.loop"),
     ("The service never imports", "camsvc/storage/thumbnails.py", "cv2"),
+    ("The service never imports", "camsvc/storage/thumbnails.py", "PIL.Image"),
     ("A worker imports the standard library", "camsvc/worker/loop.py", "structlog"),
     ("A worker imports the standard library", "camsvc/drivers/v4l2/camera.py", "gphoto2"),
     ("A worker imports the standard library", "camsvc/model/errors.py", "camsvc.config.settings"),

@@ -11,9 +11,9 @@ from camapi.v1 import camera_service_pb2 as api
 from PIL import Image
 
 from camsvc.images import codec, completed, jpeg
+from camsvc.images.thumbnail import thumbnail_of
 from camsvc.model.errors import DriverError
 from camsvc.model.values import Frame, LiveVariant, Shot
-from camsvc.storage.thumbnails import thumbnail_of
 from tests.conftest import StartService
 from tests.rigs.pictures.rig import fetched, pictures
 from tests.rigs.running import needed

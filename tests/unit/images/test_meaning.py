@@ -9,8 +9,8 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
 
 from camsvc.images import codec, exif, jpeg
+from camsvc.images.thumbnail import thumbnail_of
 from camsvc.model.values import DeviceInfo, Frame, LiveVariant, Shot
-from camsvc.storage.thumbnails import thumbnail_of
 from tests.support import jpegs
 from tests.support.jpegs import HEIGHT, SRGB, WIDTH
 from tests.support.likeness import likeness, upright
