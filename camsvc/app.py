@@ -17,15 +17,13 @@ from camsvc.grpc_server.health import Health
 from camsvc.grpc_server.server import Server
 from camsvc.logs import LogWriter
 from camsvc.metrics import serve_metrics
-from camsvc.model.options import Launch
-from camsvc.model.registry import NO_CAMERA
 from camsvc.storage.archive import Archive
 from camsvc.storage.retention import Retention
 from camsvc.storage.trusted_clock import TrustedClock
 from camsvc.system import posix
 from camsvc.tasks import keep_running
 from camsvc.worker_pool.pool import WorkerPool
-from camsvc.worker_pool.thumbnailer import Thumbnailer
+from camsvc.worker_pool.thumbnailer import Thumbnailer, thumbnails_launch
 
 _log = structlog.get_logger()
 
@@ -63,18 +61,19 @@ class Service:
         self._archive = archive
         self._cameras = settings.cameras
         self._pool = WorkerPool()
+        self._sandbox = settings.service.sandboxed
         self._health = health = Health(camera.id for camera in settings.cameras)
         cameras = {
             camera.id: Camera(
                 camera.camera_options,
-                partial(self._pool.take, camera.launch),
+                partial(self._pool.take, camera.launch(self._sandbox)),
                 archive.captures,
                 [health],
             )
             for camera in settings.cameras
         }
-        self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._pool))
-        self._thumbnailer = Thumbnailer(Launch(NO_CAMERA))
+        self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._sandbox, self._pool))
+        self._thumbnailer = Thumbnailer(thumbnails_launch(self._sandbox))
         service = CameraService(
             self._fleet, archive, self._thumbnailer, settings.service.inline_limit_bytes
         )
@@ -120,7 +119,7 @@ class Service:
         host = self._settings.listen.rpartition(":")[0]
         _log.info("serving", listen=f"{host}:{self._server.port}", cameras=self._fleet.ids)
         for camera in self._cameras:
-            self._pool.warm(camera.launch)
+            self._pool.warm(camera.launch(self._sandbox))
             if camera.open_at_start:
                 self._fleet.camera(camera.id).open()
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from camsvc import __version__, logs
 from camsvc.config.errors import SettingsError
 from camsvc.config.settings import Settings, load
-from camsvc.system import posix
+from camsvc.system import posix, sandbox
 
 app = typer.Typer(
     help="A gRPC camera service whose cameras cannot hang it.",
@@ -89,6 +89,8 @@ def check_config(config: ConfigOption = None) -> None:
     _say(f"[green]ok[/]: {escape(str(config or 'no file, the defaults'))}")
     _say(escape(f"  listen {settings.service.listen}"))
     _say(escape(f"  data {settings.service.data_dir}"))
+    kept = sandbox.available() or "files cannot be kept from cameras' processes here"
+    _say(escape(f"  sandbox {settings.service.sandbox}: {kept}"))
     for options in (camera.camera_options for camera in settings.cameras):
         _say(
             f"  camera {options.id}: driver {escape(options.driver)}, a capture "
@@ -122,7 +124,7 @@ def doctor_command(
     if camera is not None and camera not in known:
         _fail(f"camera {camera!r} is not configured; configured are: {', '.join(known)}")
     chosen = [c for c in settings.cameras if camera in (None, c.id)]
-    if not asyncio.run(doctor.examine(chosen, _out)):
+    if not asyncio.run(doctor.examine(settings.service, chosen, _out)):
         raise typer.Exit(_PROBLEMS)
 
 

@@ -8,7 +8,7 @@ from camsvc.config.cameras import CameraSettings, PluginSettings
 from camsvc.ipc import messages as m
 from camsvc.model.discovery import Discovery, FoundDevice
 from camsvc.model.errors import CameraLost, DriverFault
-from camsvc.model.options import Launch
+from camsvc.model.options import Launch, Sandbox
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import Device
 from camsvc.worker_pool.pool import WorkerPool
@@ -19,19 +19,21 @@ _Question = tuple[str, Launch]
 """A driver's name, and the worker that is asked."""
 
 
-async def discover(cameras: Sequence[CameraSettings], pool: WorkerPool) -> Discovery:
+async def discover(
+    cameras: Sequence[CameraSettings], sandbox: Sandbox, pool: WorkerPool
+) -> Discovery:
     """Ask every driver what is attached, each in a worker of its own and in bounded time.
 
     A device that several drivers list belongs to the one that it is configured for, or else to the
     first.
     """
     configured: dict[_Question, dict[str, dict[str, object]]] = {
-        (name, Launch.of(known.driver, known.python, {})): {}
+        (name, Launch.of(known.driver, known.python, {}, sandbox)): {}
         for name, known in BUILTIN.items()
         if all(camera.driver != name for camera in cameras)
     }
     for camera in cameras:
-        question = camera.driver, camera.launch
+        question = camera.driver, camera.launch(sandbox)
         configured.setdefault(question, {})[camera.id] = camera.driver_settings()
     questions = sorted(configured, key=_rank)
     answers = await asyncio.gather(

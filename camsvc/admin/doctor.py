@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from camsvc.admin import discovery
 from camsvc.config.cameras import CameraSettings
-from camsvc.config.settings import Settings
+from camsvc.config.settings import ServiceSettings, Settings
 from camsvc.ipc import messages as m
 from camsvc.ipc.observer import WorkerObserver
 from camsvc.model.errors import (
@@ -22,6 +22,7 @@ from camsvc.model.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from camsvc.model.options import Launch
 from camsvc.model.values import DeviceInfo, Shot
 from camsvc.worker_pool.pool import WorkerPool
 from camsvc.worker_pool.process import WorkerProcess
@@ -35,7 +36,7 @@ async def discover(settings: Settings, out: Console) -> None:
     """Print the devices that the drivers find."""
     pool = WorkerPool()
     try:
-        found = await discovery.discover(settings.cameras, pool)
+        found = await discovery.discover(settings.cameras, settings.service.sandboxed, pool)
     finally:
         await pool.close()
     for item in found.devices:
@@ -47,17 +48,23 @@ async def discover(settings: Settings, out: Console) -> None:
         out.print(f"[yellow]{driver}[/]: discovery failed: {escape(reason)}", highlight=False)
 
 
-async def examine(cameras: Iterable[CameraSettings], out: Console) -> bool:
+async def examine(
+    service: ServiceSettings, cameras: Iterable[CameraSettings], out: Console
+) -> bool:
     """Examine cameras one after the other; print what was found; return whether all is in order."""
-    results = [await _Examination(settings, out).run() for settings in cameras]
+    results = [
+        await _Examination(settings, settings.launch(service.sandboxed), out).run()
+        for settings in cameras
+    ]
     return all(results)
 
 
 class _Examination:
     """One camera's. Every step is bounded by the time-outs of its settings."""
 
-    def __init__(self, settings: CameraSettings, out: Console) -> None:
+    def __init__(self, settings: CameraSettings, launch: Launch, out: Console) -> None:
         self._settings = settings
+        self._launch = launch
         self._out = out
         self._well = True
         self._said: set[str] = set()
@@ -65,7 +72,7 @@ class _Examination:
     async def run(self) -> bool:
         settings = self._settings
         self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
-        launch = settings.launch
+        launch = self._launch
         if shutil.which(launch.python) is None:
             self._bad(
                 f"the settings' python = {launch.python!r} is not a program that this user can run",

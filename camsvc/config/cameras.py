@@ -9,6 +9,8 @@ import importlib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
@@ -16,9 +18,10 @@ from pydantic_core import PydanticCustomError
 
 from camsvc.drivers.settings import Count, DriverSettings, Flag, Seconds, SecondsOrZero, Table
 from camsvc.model.limits import LINE_CHARACTERS
-from camsvc.model.options import CameraOptions, Launch
+from camsvc.model.options import CameraOptions, Launch, Sandbox, SandboxMode
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue
+from camsvc.system import sandbox
 
 _PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 """Of a class: "package.module:Class"."""
@@ -58,6 +61,15 @@ def _variable(name: str) -> str:
     if not name or "=" in name or "\0" in name:
         raise ValueError("allowed: names of environment variables, without '='")
     return name
+
+
+def _available(mode: SandboxMode) -> SandboxMode:
+    if mode == "require" and not sandbox.available():
+        raise ValueError("this system has no Landlock; allowed here: 'auto', 'off'")
+    return mode
+
+
+Confinement = Annotated[SandboxMode, AfterValidator(_available)]
 
 
 class CameraSettings(Table):
@@ -102,6 +114,12 @@ class CameraSettings(Table):
     env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
         default_factory=dict, description="environment variables of the driver's process"
     )
+    sandbox: Confinement | None = Field(
+        None, description="what its process is kept from, where that is not as in [service]"
+    )
+    writable: list[Path] = Field(
+        default_factory=list, description="folders that its driver may write, such as a cache"
+    )
     controls: dict[str, Annotated[ControlValue, BeforeValidator(_control)]] = Field(
         default_factory=dict, description="control values that are set after every open"
     )
@@ -112,10 +130,11 @@ class CameraSettings(Table):
         known = BUILTIN.get(self.driver)
         return known.driver if known else self.driver
 
-    @property
-    def launch(self) -> Launch:
-        """What the camera's worker is started with."""
-        return Launch.of(self.driver_path, self.python, self.env)
+    def launch(self, shared: Sandbox) -> Launch:
+        """Return what the camera's worker is started with; `shared` is the service's sandbox."""
+        writable = (*shared.writable, *(str(path.expanduser()) for path in self.writable))
+        own = replace(shared, mode=self.sandbox or shared.mode, writable=writable)
+        return Launch.of(self.driver_path, self.python, self.env, own)
 
     @property
     def camera_options(self) -> CameraOptions:

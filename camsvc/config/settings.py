@@ -23,9 +23,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
-from camsvc.config.cameras import CameraSettings, parse_camera
+from camsvc.config.cameras import CameraSettings, Confinement, parse_camera
 from camsvc.config.errors import SettingsError, explain
 from camsvc.drivers.settings import Count, Number, SecondsOrZero, Table
+from camsvc.model.options import Sandbox
 
 _ENV_PREFIX = "CAMSVC_"
 
@@ -82,11 +83,26 @@ class ServiceSettings(Table):
         description="calls that may begin in a second from one address; beyond, they are refused "
         "with the time to come back; 0: any number",
     )
+    sandbox: Confinement = Field(
+        "auto",
+        description="what a camera's process is kept from: auto is what the system has for it, "
+        "off nothing; require refuses to start where files cannot be kept from it",
+    )
+    # Eight copies of 64 megapixels at 16 bits and three channels, and what 64 threads reserve.
+    worker_memory_bytes: Annotated[Count, Field(ge=256 * 2**20)] = Field(
+        4 * 2**30, description="memory in bytes that each camera's process may have of its own"
+    )
     # Most gRPC clients accept messages of 4 MiB; 64 KiB are for the rest of the response.
     inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
         4 * 2**20 - 64 * 2**10,
         description="largest picture in bytes in a response, where the request does not say",
     )
+
+    @property
+    def sandboxed(self) -> Sandbox:
+        """What workers are confined to."""
+        hidden = os.path.abspath(self.data_dir)
+        return Sandbox(self.sandbox, hidden, memory_bytes=self.worker_memory_bytes)
 
 
 class RetentionSettings(Table):
@@ -138,6 +154,31 @@ class Settings(Table):
             names = ", ".join(map(repr, twice))
             raise ValueError(f"cameras, key 'id': {names} is used twice; every camera has its own")
         return self
+
+    @model_validator(mode="after")
+    def _hides_nothing_that_a_camera_reads(self) -> Self:
+        for camera in self.cameras:
+            read = {"python": camera.python, **camera.driver_settings()}
+            for key, value in read.items() if self._confines(camera) else ():
+                if isinstance(value, str) and _lies_in(value, self.service.data_dir):
+                    raise ValueError(
+                        f"camera {camera.id!r}, key {key!r}: {value!r} lies in the data folder, "
+                        "which the camera's process may not read; move it out of there, or set "
+                        'sandbox = "off" for this camera'
+                    )
+        return self
+
+    def _confines(self, camera: CameraSettings) -> bool:
+        return (camera.sandbox or self.service.sandbox) != "off"
+
+
+def _lies_in(name: str, folder: Path) -> bool:
+    """Whether it is the name of a file that is there, in a folder."""
+    if not os.path.exists(name):
+        return False
+    root = os.path.realpath(folder)
+    ways = (os.path.abspath(name), os.path.realpath(name))
+    return any(os.path.commonpath([root, way]) == root for way in ways)
 
 
 class _Environment(BaseSettings):

@@ -14,6 +14,11 @@ _MAX_TEXT = 2000
 _FRAMES_LOGGED = 4
 _UNSAID = "the driver failed, and did not say why"
 
+_NO_MEMORY = (
+    "the driver needs more memory than there is, or than `worker_memory_bytes` in [service] allows"
+)
+"""What has taken it is not given back but by the process's end."""
+
 _PLAIN: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
@@ -54,6 +59,8 @@ def failure(error: Exception) -> Failed:
             return Failed("InvalidRequest", _text(error), wrong)
         case ProtocolViolation():
             return Failed("DriverError", f"the driver returned what cannot be sent: {error}")
+        case _ if isinstance(error, MemoryError) or "Insufficient memory" in _text(error):
+            return Failed("WorkerLost", _NO_MEMORY)
     for name, kind in _PLAIN.items():
         if isinstance(error, kind):
             return Failed(name, _text(error) or _UNSAID)
@@ -67,8 +74,6 @@ def _in_words(error: Exception) -> str:
     """Return what an unforeseen exception says, without its program's insides."""
     if isinstance(error, _MISTAKES):
         return "the driver failed by a mistake in its program, which the service's log shows"
-    if isinstance(error, MemoryError):
-        return "the driver failed: there is not enough memory"
     text = _text(error.strerror if isinstance(error, OSError) and error.strerror else error)
     for pattern, instead in _INSIDES:
         text = pattern.sub(instead, text)

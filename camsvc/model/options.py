@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from camsvc.model.values import ControlValue
 
@@ -25,6 +26,23 @@ class CameraOptions:
     max_viewers: int
 
 
+SandboxMode = Literal["auto", "off", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a worker is confined to."""
+
+    mode: SandboxMode = "off"
+    """What the system has for it; nothing; or no worker where files cannot be kept from it."""
+    hidden: str = ""
+    """A folder: nothing in it can be read or written."""
+    writable: tuple[str, ...] = ()
+    """Folders that can be written, beside those for temporary files."""
+    memory_bytes: int = 0
+    """What it may have of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What makes one worker process differ from another; workers of one launch are alike."""
@@ -33,8 +51,15 @@ class Launch:
     """The dotted path "package.module:Class"."""
     python: str = sys.executable
     env: tuple[tuple[str, str], ...] = ()
+    sandbox: Sandbox = Sandbox()
 
     @classmethod
-    def of(cls, driver: str, python: str | None, env: Mapping[str, str]) -> "Launch":
+    def of(
+        cls,
+        driver: str,
+        python: str | None,
+        env: Mapping[str, str],
+        sandbox: Sandbox = Sandbox(),
+    ) -> "Launch":
         """Return the launch for a driver, an interpreter (None: this one) and variables."""
-        return cls(driver, python or sys.executable, tuple(sorted(env.items())))
+        return cls(driver, python or sys.executable, tuple(sorted(env.items())), sandbox)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.controls import checked
@@ -17,7 +18,7 @@ from camsvc.images import exif, thumbnail
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import PICTURE_SLOT, THUMBNAIL_SLOT, SharedBlock
 from camsvc.model import clock, errors
-from camsvc.model.values import MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
+from camsvc.model.values import MAX_DETAILS, MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker import description, gate
 from camsvc.worker.live import LiveReader
 from camsvc.worker.still import hand_over
@@ -31,12 +32,14 @@ class Commands:
         block: SharedBlock,
         driver_class: type[Driver] | errors.DriverFault,
         *,
+        kept_from: str,
         live: LiveReader,
         interrupt: threading.Event,
         on_progress: Callable[[int], None],
     ) -> None:
         self._block = block
         self._loaded = driver_class
+        self._kept_from = kept_from
         self._live = live
         self._interrupt = interrupt
         self._on_progress = on_progress
@@ -160,7 +163,9 @@ class Commands:
         device = description.described(given)
         live_view = device.live_view and self._driver_class.read is not Driver.read
         warnings = [*device.warnings, *exif.warnings()][:MAX_WARNINGS]
-        return replace(device, live_view=live_view, warnings=warnings)
+        own = {"sandbox": self._kept_from}
+        details = dict(islice((own | device.details | own).items(), MAX_DETAILS))
+        return replace(device, live_view=live_view, warnings=warnings, details=details)
 
     def _recover(self, _: m.Recover) -> m.Answer:
         self._live.stop(self.driver)

@@ -5,10 +5,12 @@ service has gone. Only the standard library and the driver's own library are imp
 """
 
 import contextlib
+import json
 import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -19,7 +21,8 @@ from camsvc.ipc import messages as m
 from camsvc.ipc.errors import failure
 from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model import errors
-from camsvc.system import posix
+from camsvc.model.options import Sandbox
+from camsvc.system import posix, sandbox
 from camsvc.worker.commands import Commands
 from camsvc.worker.live import LiveReader
 from camsvc.worker.load import load_driver
@@ -29,14 +32,28 @@ _HEALTH_CHECK_S = 1.0
 
 
 def main(arguments: list[str]) -> None:
-    """Run a worker: its pipe's and its memory's descriptors, the parent's pid, the driver."""
-    pipe_fd, block_fd, parent_pid, driver = arguments
+    """Run a worker: its pipe's and its memory's descriptors, the parent's pid, driver, sandbox."""
+    pipe_fd, block_fd, parent_pid, driver, confinement = arguments
     posix.die_with(int(parent_pid))
     # Ctrl-C reaches the whole group of processes; only the service acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     posix.report_crashes()
+    kept_from = _confine(Sandbox(**json.loads(confinement)))
     pipe, block = socket.socket(fileno=int(pipe_fd)), SharedBlock(int(block_fd))
-    WorkerLoop(pipe, block, load_driver(driver)).run()
+    WorkerLoop(pipe, block, load_driver(driver), kept_from).run()
+
+
+def _confine(wanted: Sandbox) -> str:
+    """Enter the sandbox before the driver is imported; return what the worker is kept from."""
+    if wanted.mode == "off":
+        return "off"
+    try:
+        return sandbox.enter(wanted.hidden, wanted.writable, wanted.memory_bytes)
+    except OSError as error:
+        why = f"files cannot be kept from it: {posix.reason(error)}"
+        if wanted.mode == "require":
+            sys.exit(f"the worker's sandbox is incomplete: {why}")
+        return f"incomplete: {why}"
 
 
 class WorkerLoop:
@@ -47,6 +64,7 @@ class WorkerLoop:
         pipe: socket.socket,
         block: SharedBlock,
         driver_class: type[Driver] | errors.DriverFault,
+        kept_from: str,
     ) -> None:
         self._pipe = pipe
         self._queue: queue.SimpleQueue[tuple[int, m.FromService]] = queue.SimpleQueue()
@@ -57,6 +75,7 @@ class WorkerLoop:
         self._commands = Commands(
             block,
             driver_class,
+            kept_from=kept_from,
             live=self._live,
             interrupt=self._interrupt,
             on_progress=lambda percent: self._send_event(m.Progress(percent)),

@@ -296,7 +296,10 @@ class WorkerProcess:
     def _end_text(self) -> str:
         if self._killed_for:
             return f"the worker was killed: {self._killed_for}"
-        return _exit_text(self._process.returncode)
+        how = _exit_text(self._process.returncode)
+        if any("std::bad_alloc" in line for line in self._last_words):
+            how += ": there was not enough memory for it (`worker_memory_bytes` in [service])"
+        return how
 
 
 def _exit_text(code: int | None) -> str:

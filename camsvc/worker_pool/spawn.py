@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from camsvc.ipc.shared_memory import SharedBlock
 from camsvc.model.errors import WorkerLost
 from camsvc.model.options import Launch
-from camsvc.system import posix
+from camsvc.system import posix, sandbox
 from camsvc.worker_pool.pipe import Stream
 from camsvc.worker_pool.stderr import LINE_BYTES
 
@@ -48,12 +49,13 @@ async def spawn(launch: Launch) -> Spawned:
                 str(block.fd),
                 str(os.getpid()),
                 launch.driver,
+                json.dumps(asdict(launch.sandbox)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 # Not asyncio's own PIPE: the process would count as running for as long as
                 # any child of its own holds that open.
                 stderr=their_stderr.fileno(),
-                env={**os.environ, **dict(launch.env)},
+                env=_environment(launch),
                 **posix.child_options(their_pipe.fileno(), block.fd),
             )
         except (OSError, RuntimeError) as error:
@@ -68,6 +70,13 @@ async def spawn(launch: Launch) -> Spawned:
         # No await from here on: a process that nobody is given would be nobody's.
         unless_started.pop_all()
         return Spawned(process, pipe, stderr, block)
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    given = dict(os.environ)
+    if launch.sandbox.mode != "off":
+        given = sandbox.environment(given)
+    return given | dict(launch.env)
 
 
 async def _stream(

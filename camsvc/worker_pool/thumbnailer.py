@@ -8,11 +8,13 @@ nothing else.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import SLOT_BYTES
 from camsvc.model.errors import CameraLost, Unsupported, WorkerLost
-from camsvc.model.options import Launch
+from camsvc.model.options import Launch, Sandbox
+from camsvc.model.registry import NO_CAMERA
 from camsvc.system import posix
 from camsvc.worker_pool.process import WorkerProcess
 
@@ -22,8 +24,17 @@ MAKING_S = 20.0
 IDLE_S = 60.0
 """After so long without a thumbnail the worker is ended."""
 
+_MEMORY_BYTES = 1 << 30
+"""Pillow takes as much for 100 megapixels that are to be turned, and refuses more than 179."""
+
 _PIECE_BYTES = 1 << 20
 _END_S = 5.0
+
+
+def thumbnails_launch(sandbox: Sandbox) -> Launch:
+    """Return what its worker is started with, in the sandbox of the service's workers."""
+    memory_bytes = min(sandbox.memory_bytes, _MEMORY_BYTES)
+    return Launch(NO_CAMERA, sandbox=replace(sandbox, memory_bytes=memory_bytes))
 
 
 class Thumbnailer:

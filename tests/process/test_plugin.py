@@ -14,6 +14,7 @@ from camsvc.config.errors import SettingsError
 from camsvc.config.settings import Settings, load
 from camsvc.ipc import messages as m
 from camsvc.model.discovery import FoundDevice
+from camsvc.model.options import Sandbox
 from camsvc.model.registry import BUILTIN, BuiltIn
 from camsvc.model.values import Device, Shot
 from camsvc.worker_pool.process import WorkerProcess
@@ -115,7 +116,7 @@ async def test_one_registration_makes_a_driver_one_of_the_services_own(
     text = '[[cameras]]\nid = "card"\ndriver = "card"\n'
     (camera,) = settings(tmp_path, text).cameras
     assert camera.python == sys.executable
-    worker = await WorkerProcess.start(camera.launch)
+    worker = await WorkerProcess.start(camera.launch(Sandbox()))
     try:
         await worker.call(m.Open(camera.driver_settings(), {}, b""), CALL_S)
         answer = await worker.call(m.Capture(Shot(format="PNG")), CALL_S)

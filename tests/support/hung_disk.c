@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 static void wait_for_disk(void) {
-    const char *path = getenv("HUNG_DISK");
+    const char *path = getenv("LD_HUNG_DISK");
     while (path && access(path, F_OK) == 0)
         usleep(10000);
 }

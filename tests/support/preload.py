@@ -15,6 +15,8 @@ from tests.support.once import made_once
 def entering(factory: pytest.TempPathFactory, name: str, file: Path) -> Sequence[str]:
     """Return the command that runs what follows it with `name`, whose variable has a file's path.
 
+    It begins as those of the loader do, which a worker is given, too.
+
     Leave the test out where that cannot be.
     """
     if sys.platform != "linux":
@@ -28,4 +30,4 @@ def entering(factory: pytest.TempPathFactory, name: str, file: Path) -> Sequence
         subprocess.run(command, check=True)
 
     library = made_once(factory, name, build) / "library.so"
-    return ("env", f"LD_PRELOAD={library}", f"{name.upper()}={file}")
+    return ("env", f"LD_PRELOAD={library}", f"LD_{name.upper()}={file}")

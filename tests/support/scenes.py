@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 Table = Mapping[str, object]
@@ -22,9 +23,16 @@ def camera(
     faults: Sequence[Table] = (),
     **keys: Any,
 ) -> str:
-    """Return a camera's table; a simulated one is small and quick unless `keys` say otherwise."""
-    simulated: Table = {**SMALL, "capture_duration_s": 0.05} if driver == "simulated" else {}
-    values = {"id": camera_id, "driver": driver, **simulated, **keys}
+    """Return a camera's table; a simulated one is small and quick unless `keys` say otherwise.
+
+    A plug-in may read what its test writes, beside the data folder, while it runs.
+    """
+    usual: Table = {**SMALL, "capture_duration_s": 0.05} if driver == "simulated" else {}
+    if ":" in driver:
+        paths = [Path(str(value)) for value in keys.get("options", {}).values()]
+        folders = [path if path.is_dir() else path.parent for path in paths if path.is_absolute()]
+        usual = {"writable": [str(folder) for folder in folders]}
+    values = {"id": camera_id, "driver": driver, **usual, **keys}
     lines = ["[[cameras]]", *_lines(values)]
     for fault in faults:
         lines += ["[[cameras.faults]]", *_lines(fault)]

@@ -14,7 +14,7 @@
 static const volatile int64_t *ahead_ns;
 
 __attribute__((constructor)) static void map(void) {
-    const char *path = getenv("WALL_CLOCK");
+    const char *path = getenv("LD_WALL_CLOCK");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0) {
         void *at = mmap(NULL, sizeof *ahead_ns, PROT_READ, MAP_SHARED, fd, 0);

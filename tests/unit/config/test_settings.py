@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from camsvc.config.cameras import CameraSettings
 from camsvc.config.errors import SettingsError
 from camsvc.config.settings import Settings, load
+from camsvc.model.options import Sandbox
 from camsvc.model.registry import BUILTIN
+from camsvc.system import landlock
 
 SIM = '[[cameras]]\nid = "top"\ndriver = "simulated"\n'
 CV = '[[cameras]]\nid = "top"\ndriver = "opencv"\n'
@@ -69,8 +71,54 @@ def test_the_defaults_of_every_camera(rig: Path) -> None:
         "idle_close_s": 0,
         "python": None,
         "env": {},
+        "sandbox": None,
+        "writable": [],
         "controls": {},
     }
+
+
+def test_what_a_camera_reads_may_not_lie_in_the_folder_that_is_hidden_from_it(
+    rig: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    film = data / "film.mp4"
+    film.touch()
+    (tmp_path / "link.mp4").symlink_to(film)
+    service = f'[service]\ndata_dir = "{data}"\n'
+    for source in (film, tmp_path / "link.mp4"):
+        table = f'[[cameras]]\nid = "film"\ndriver = "opencv"\nsource = "{source}"\n'
+        with pytest.raises(SettingsError, match="camera 'film', key 'source': .* data folder"):
+            read(rig, service + table)
+        assert read(rig, service + table + 'sandbox = "off"\n')
+    elsewhere = tmp_path / "film.mp4"
+    elsewhere.touch()
+    assert read(rig, service + table.replace(str(source), str(elsewhere)))
+
+
+def test_a_camera_has_its_own_sandbox_or_the_services(rig: Path) -> None:
+    text = (
+        '[service]\nsandbox = "off"\nworker_memory_bytes = 1_000_000_000\ndata_dir = "/data"\n'
+        + SIM
+        + 'sandbox = "auto"\nwritable = ["/var/cache/vendor"]\n'
+        + SIM.replace("top", "side")
+    )
+    settings = read(rig, text)
+    shared = settings.service.sandboxed
+    own, other = (camera.launch(shared).sandbox for camera in settings.cameras)
+    assert own == Sandbox("auto", "/data", ("/var/cache/vendor",), 10**9)
+    assert other == shared == Sandbox("off", "/data", (), 10**9)
+
+
+def test_what_the_system_lacks_cannot_be_required(
+    rig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[service]\nsandbox = "require"\n' + SIM
+    monkeypatch.setattr(landlock, "version", lambda: 1)
+    assert read(rig, text).service.sandbox == "require"
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    with pytest.raises(SettingsError, match="'sandbox': 'require': this system has no Landlock"):
+        read(rig, text)
 
 
 @pytest.mark.parametrize(

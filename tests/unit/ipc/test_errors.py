@@ -67,7 +67,6 @@ class Speechless(Exception):
         (ValueError(), "the driver failed, and did not say why"),
         (Speechless(), "the driver failed, and did not say why"),
         (DriverError(""), "the driver failed, and did not say why"),
-        (MemoryError(), "the driver failed: there is not enough memory"),
         (TypeError("'NoneType' object is not iterable"), MISTAKE),
         (AttributeError("'Foo' object has no attribute 'x'"), MISTAKE),
         (KeyError("gain"), MISTAKE),
@@ -84,6 +83,21 @@ def test_what_nobody_foresaw_is_a_drivers_error_in_plain_words(
     assert str(back) == text
     if not isinstance(error, DriverError):
         assert f"unforeseen: {type(error).__name__}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        # OpenCV's words.
+        RuntimeError("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"),
+    ],
+    ids=["Python", "OpenCV"],
+)
+def test_a_worker_that_has_no_memory_left_is_lost(error: Exception) -> None:
+    back = error_of(failure(error))
+    assert type(back) is WorkerLost
+    assert "memory" in str(back)
 
 
 def test_a_text_without_end_is_cut() -> None:
