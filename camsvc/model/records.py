@@ -146,7 +146,11 @@ class CaptureRecord:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the record of a stored form; fields it does not have keep their defaults."""
-        raw: dict[str, Any] = json.loads(text)
+        return cls.from_plain(json.loads(text))
+
+    @classmethod
+    def from_plain(cls, raw: dict[str, Any]) -> Self:
+        """Return the record of a stored form that was parsed, which is used up."""
         raw["state"] = CaptureState(raw["state"])
         raw["image"] = StoredImage(**raw["image"]) if raw.get("image") else None
         raw["others"] = tuple(StoredImage(**other) for other in raw.get("others", ()))
@@ -184,7 +188,7 @@ class EventRecord:
         raw: dict[str, Any] = json.loads(text)
         raw["type"] = EventType(raw["type"])
         capture = raw.get("capture")
-        raw["capture"] = CaptureRecord.from_json(json.dumps(capture)) if capture else None
+        raw["capture"] = CaptureRecord.from_plain(capture) if capture else None
         raw["failure"] = Failure(**raw["failure"]) if raw.get("failure") else None
         return cls(**raw, sequence=sequence, camera=camera)
 

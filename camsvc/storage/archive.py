@@ -5,6 +5,7 @@ Nothing here blocks the event loop.
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -147,11 +148,16 @@ class Archive:
         return record
 
     async def page(
-        self, filters: Filter, *, before: tuple[int, int] | None, limit: int
-    ) -> list[tuple[tuple[int, int], CaptureRecord]]:
+        self,
+        filters: Filter,
+        *,
+        before: tuple[int, int] | None,
+        limit: int,
+        max_bytes: float = math.inf,
+    ) -> tuple[list[tuple[tuple[int, int], CaptureRecord]], bool]:
         """Return captures, newest first, each with its position; see `queries.page`."""
         return await self._database.read(
-            lambda db: rows.page(db, filters, before=before, limit=limit)
+            lambda db: rows.page(db, filters, before=before, limit=limit, max_bytes=max_bytes)
         )
 
     async def delete(self, capture_id: str) -> None:

@@ -23,8 +23,8 @@ HEARTBEAT_S = 10.0
 _RECENT = 256
 """Newest events kept in memory: readers that are up to date need not read the database."""
 
-_PAGE = 50
-"""Events that a reader takes from the database at once."""
+_PAGE, _PAGE_BYTES = 50, 1 << 20
+"""Events that a reader takes from the database at once, and what they may take there together."""
 
 _CATCHING_UP = 2
 """Readers that may replay history at the same time, each for a page, then the next one's turn. A
@@ -186,9 +186,8 @@ class EventFeed:
 
 def _read_page(db: Connection, place: int, camera: str) -> tuple[_Batch, bool]:
     """Return what comes next after a place, and whether it is as much as fits, and has no gap."""
-    found = rows.events(db, after=place, camera=camera, limit=_PAGE)
+    found, full = rows.events(db, after=place, camera=camera, limit=_PAGE, max_bytes=_PAGE_BYTES)
     first, last = rows.event_span(db)
-    full = len(found) == _PAGE
     # A short page has everything that there is.
     reached = found[-1].sequence if full else last
     gaps = [Gap(first)] if first > place + 1 else []

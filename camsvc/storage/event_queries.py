@@ -1,23 +1,29 @@
 """The SQL of events; each function belongs into a job or a query, as those of `queries` do.
 
+The labels of a capture that has ended are those of its row, which do not change; when that is
+deleted, its event gets them.
+
 Invariant: an event's sequence is one more than that of the event before, but for the gaps that
 `add_gap` has noted. A transaction that is rolled back gives its sequences back, and events are
 deleted only from the front.
 """
 
 import dataclasses
+import math
 from sqlite3 import Connection
 
 from camsvc.model.records import EventRecord
+from camsvc.storage import labels
 
 _LARGEST = 2**63 - 1
 """The largest number that SQLite has."""
 
-_OF_ALL = "SELECT sequence, camera, event FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
-_OF_ONE = (
-    "SELECT sequence, camera, event FROM events WHERE sequence > ? AND camera = ?"
-    " ORDER BY sequence LIMIT ?"
+_SELECT = (
+    "SELECT sequence, events.camera, event, coalesce(events.labels, captures.labels)"
+    " FROM events LEFT JOIN captures ON captures.number = events.capture WHERE sequence > ?"
 )
+_OF_ALL = f"{_SELECT} ORDER BY sequence LIMIT ?"
+_OF_ONE = f"{_SELECT} AND events.camera = ? ORDER BY sequence LIMIT ?"
 _FIRST_YOUNG = (
     "SELECT min(sequence) FROM (SELECT sequence, time_ns FROM events ORDER BY sequence LIMIT ?)"
     " WHERE time_ns >= ?"
@@ -27,8 +33,18 @@ _FIRST_YOUNG = (
 def add_event(db: Connection, event: EventRecord) -> EventRecord:
     """Add an event, and return it with its sequence."""
     event = dataclasses.replace(event, sequence=event_span(db)[1] + 1)
-    sql = "INSERT INTO events (sequence, camera, time_ns, event) VALUES (?, ?, ?, ?)"
-    db.execute(sql, (event.sequence, event.camera, event.time_ns, event.to_json()))
+    text, number, packed = event.to_json(), None, None
+    if event.capture is not None:
+        sql = "SELECT number FROM captures WHERE capture_id = ?"
+        (number,) = db.execute(sql, (event.capture.capture_id,)).fetchone() or (None,)
+        packed = None if number else labels.pack(event.capture.labels)
+        bare = dataclasses.replace(event.capture, labels={})
+        text = dataclasses.replace(event, capture=bare).to_json()
+    sql = (
+        "INSERT INTO events (sequence, camera, time_ns, event, capture, labels)"
+        " VALUES (?, ?, ?, ?, ?, ?)"
+    )
+    db.execute(sql, (event.sequence, event.camera, event.time_ns, text, number, packed))
     return event
 
 
@@ -42,14 +58,31 @@ def add_gap(db: Connection, missing: int) -> int:
     return last
 
 
-def events(db: Connection, *, after: int, camera: str, limit: int) -> list[EventRecord]:
-    """Return the first `limit` events later than sequence `after`; of all cameras with ""."""
+def events(
+    db: Connection, *, after: int, camera: str, limit: int, max_bytes: float = math.inf
+) -> tuple[list[EventRecord], bool]:
+    """Return the first events later than sequence `after`; of all cameras with "".
+
+    They are `limit` at most, and no more than take `max_bytes` here, but one at least. Also return
+    whether there may be more.
+    """
     after = min(after, _LARGEST)
-    if camera:
-        found = db.execute(_OF_ONE, (after, camera, limit))
-    else:
-        found = db.execute(_OF_ALL, (after, limit))
-    return [EventRecord.from_json(*row) for row in found]
+    which = (after, camera, limit) if camera else (after, limit)
+    found: list[EventRecord] = []
+    for sequence, of_camera, text, packed in db.execute(_OF_ONE if camera else _OF_ALL, which):
+        max_bytes -= len(text) + len(packed or b"")
+        if found and max_bytes < 0:
+            return found, True
+        found.append(_event(sequence, of_camera, text, packed))
+    return found, len(found) == limit
+
+
+def _event(sequence: int, camera: str, text: str, packed: bytes | None) -> EventRecord:
+    event = EventRecord.from_json(sequence, camera, text)
+    if event.capture is None or not packed:
+        return event
+    capture = dataclasses.replace(event.capture, labels=labels.unpack(packed))
+    return dataclasses.replace(event, capture=capture)
 
 
 def gaps(db: Connection, *, after: int, until: int) -> list[int]:

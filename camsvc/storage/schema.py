@@ -1,10 +1,15 @@
 """The database's tables, and how a database is opened and brought up to them."""
 
 import contextlib
+import json
 import secrets
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from sqlite3 import Connection
+from typing import Any
+
+from camsvc.storage import labels
 
 _LOCKED_S = 2.0
 """How long another program's write is waited for."""
@@ -76,8 +81,60 @@ MIGRATIONS = (
     """
     CREATE TABLE event_gaps (last_missing INTEGER PRIMARY KEY);
     """,
+    """
+    ALTER TABLE captures ADD COLUMN labels BLOB NOT NULL DEFAULT x'';
+    UPDATE captures SET labels = packed_labels(record), record = without_labels(record);
+
+    CREATE TABLE label_tags (
+        tag BLOB NOT NULL,
+        state TEXT NOT NULL,
+        create_time_ns INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (tag, state, create_time_ns, number)
+    ) WITHOUT ROWID;
+    INSERT INTO label_tags
+        SELECT label_tag(key), state, create_time_ns, number FROM labels UNION ALL
+        SELECT label_tag(key, value), state, create_time_ns, number FROM labels UNION ALL
+        SELECT label_tag(key, value, camera), state, create_time_ns, number FROM labels;
+    DELETE FROM label_tags WHERE state = 'RUNNING';
+    DROP TABLE labels;
+
+    ALTER TABLE events ADD COLUMN capture INTEGER;
+    ALTER TABLE events ADD COLUMN labels BLOB;
+    UPDATE events SET
+        capture = (
+            SELECT number FROM captures WHERE capture_id = capture_id_of(event)
+        ),
+        labels = packed_labels(event),
+        event = without_labels(event)
+        WHERE event LIKE '%"capture":{%';
+    UPDATE events SET labels = NULL WHERE capture IS NOT NULL;
+    CREATE INDEX events_by_capture ON events (capture) WHERE capture IS NOT NULL;
+    """,
 )
 """The script at index n makes version n + 1 of version n. A script that was released stays."""
+
+
+def _record_in(text: str) -> dict[str, Any]:
+    """Return the capture's record that a record's or an event's stored form is or has."""
+    plain: dict[str, Any] = json.loads(text)
+    record: dict[str, Any] = plain.get("capture", plain)
+    return record
+
+
+def _without_labels(text: str) -> str:
+    plain = json.loads(text)
+    plain.get("capture", plain).pop("labels", None)
+    return json.dumps(plain, separators=(",", ":"))
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "capture_id_of": lambda text: _record_in(text)["capture_id"],
+    "packed_labels": lambda text: labels.pack(_record_in(text).get("labels", {})),
+    "without_labels": _without_labels,
+    "label_tag": labels.tag,
+}
+"""What the scripts use. Not SQLite's JSON: what a driver has called a number may be none there."""
 
 
 class UnusableDatabase(Exception):
@@ -133,6 +190,8 @@ def prepare(db: Connection) -> None:
             " use a newer camsvc, or another folder"
         )
     db.execute("PRAGMA journal_mode = WAL")
+    for name, function in _FUNCTIONS.items():
+        db.create_function(name, -1, function, deterministic=True)
     # Begun also where there is nothing to do: a database that cannot be written to fails here.
     scripts = "".join(MIGRATIONS[version:])
     db.executescript(f"BEGIN IMMEDIATE; {scripts} PRAGMA user_version = {known}")

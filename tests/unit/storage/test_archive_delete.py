@@ -55,7 +55,7 @@ async def test_a_deleted_capture_is_unknown_and_its_events_stay(
         with pytest.raises(CaptureNotFound) as unknown:
             await asked
         assert unknown.value.metadata["capture_id"] == "a"
-    assert await archive.page(Filter(), before=None, limit=10) == []
+    assert (await archive.page(Filter(), before=None, limit=10))[0] == []
     assert await archive.captures.find_by_request_id("cam", "one") is None, (
         "its request id is forgotten"
     )
@@ -117,7 +117,7 @@ async def kept_days(archive: Archive, *labels: str) -> None:
 
 
 async def left(archive: Archive) -> list[str]:
-    found = await archive.page(Filter(), before=None, limit=100)
+    found, _ = await archive.page(Filter(), before=None, limit=100)
     return [record.capture_id for _, record in reversed(found)]
 
 

@@ -211,7 +211,7 @@ async def test_when_the_repair_is_interrupted_the_next_start_does_it(
         assert folder.states() == {"a": "CANCELLED", "b": "CANCELLED", "c": "FAILED"}
         assert folder.files() == ["orphans/stray.jpg"]
         assert folder.events() == ["SUCCEEDED c", "CANCELLED a", "CANCELLED b"]
-        assert len(await archive.page(Filter(), before=None, limit=10)) == 3
+        assert len((await archive.page(Filter(), before=None, limit=10))[0]) == 3
 
 
 @pytest.mark.parametrize("size_bytes", [0, 100, 5000])

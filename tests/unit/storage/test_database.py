@@ -53,7 +53,7 @@ class Rig:
         self.journal = self.open()
 
     async def sequences(self) -> list[int]:
-        events = await self.journal.read(
+        events, _ = await self.journal.read(
             lambda db: event_queries.events(db, after=0, camera="", limit=100_000)
         )
         return [event.sequence for event in events]
@@ -367,7 +367,7 @@ async def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(rig: Ri
         db.execute("PRAGMA user_version = 7")
     before = rig.path.read_bytes()
     assert refusal(rig.path).startswith(
-        "the journal is of version 7, and this camsvc knows up to 3; "
+        "the journal is of version 7, and this camsvc knows up to 4; "
     )
     assert rig.path.read_bytes() == before
 

@@ -5,6 +5,8 @@ Hypothesis drives the tables against plain lists.
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from camsvc.model.records import (
     Filter,
     StoredImage,
 )
-from camsvc.storage import event_queries, schema
+from camsvc.storage import event_queries, labels, schema
 from camsvc.storage import queries as rows
 
 ENDED = [CaptureState.SUCCEEDED, CaptureState.FAILED, CaptureState.CANCELLED]
@@ -82,38 +84,62 @@ FILTERS = st.builds(
 
 @given(
     history=st.lists(CAPTURES, min_size=5, max_size=30),
-    arrivals=st.lists(st.lists(CAPTURES, max_size=3), max_size=3),
+    changes=st.lists(st.tuples(st.lists(CAPTURES, max_size=3), st.sets(st.integers(0, 30)))),
     asked=FILTERS,
     limit=st.integers(1, 6),
+    max_bytes=st.just(math.inf) | st.integers(0, 2000),
 )
 @settings(max_examples=300, deadline=None)
-def test_pages_stay_right_while_captures_arrive(
+def test_pages_stay_right_while_captures_come_and_go(
     history: list[tuple[str, int, dict[str, str], CaptureState]],
-    arrivals: list[list[tuple[str, int, dict[str, str], CaptureState]]],
+    changes: list[tuple[list[tuple[str, int, dict[str, str], CaptureState]], set[int]]],
     asked: Filter,
     limit: int,
+    max_bytes: float,
 ) -> None:
-    """Each page has what is older than the last one's end, whatever came in between."""
+    """Each page has what is older than the last one's end, whatever came or went in between.
+
+    It is not longer than was asked for, neither in captures nor in bytes, but for a single one.
+    """
     records: list[CaptureRecord] = []
+    gone: set[int] = set()
     before: tuple[int, int] | None = None
     with contextlib.closing(tables()) as db:
-        for captures in (history, *arrivals, *([()] * len(history))):
-            for camera, time_ns, labels, state in captures:
-                record = CaptureRecord(f"id {len(records)}", camera, time_ns, labels=labels)
+        for captures, deleted in ((history, ()), *changes, *([([], ())] * len(history))):
+            for camera, time_ns, given_labels, state in captures:
+                about = (f"id {len(records)}", camera, time_ns)
+                record = CaptureRecord(*about, labels=given_labels)
                 records.append(ended(record, state))
                 rows.add_capture(db, records[-1])
+            for number in deleted:
+                rows.delete_capture(db, f"id {number}")
+                gone.add(number)
+            gone &= set(range(len(records)))  # who was not there yet is still to come
             expected = [
                 ((record.create_time_ns, number), record)
                 for number, record in enumerate(records, 1)
                 if passes(record, asked)
+                and number - 1 not in gone
                 and (before is None or (record.create_time_ns, number) < before)
             ]
             expected.sort(key=lambda each: each[0], reverse=True)
-            page = rows.page(db, asked, before=before, limit=limit)
-            assert page == expected[:limit]
+            page, more = rows.page(db, asked, before=before, limit=limit, max_bytes=max_bytes)
+            assert page == expected[: len(page)]
+            assert more == (len(expected) > len(page))
             if not page:
+                assert not expected
                 break
             before = page[-1][0]
+            fits = sum(map(stored_bytes, [record for _, record in page])) <= max_bytes
+            assert fits or len(page) == 1
+            if more and len(page) < limit:
+                one_more = [record for _, record in expected[: len(page) + 1]]
+                assert sum(map(stored_bytes, one_more)) > max_bytes, "as many as fit"
+
+
+def stored_bytes(record: CaptureRecord) -> int:
+    bare = dataclasses.replace(record, labels={})
+    return len(bare.to_json()) + len(labels.pack(record.labels))
 
 
 @given(
@@ -217,9 +243,19 @@ class Captures(RuleBasedStateMachine):
         assert rows.running(self.db) == running
 
     @invariant()
+    def no_tag_is_left_of_what_is_gone(self) -> None:
+        ended = [record for record in self.records if record.state in ENDED]
+        tags = sum(3 * len(record.labels) for record in ended)
+        assert self.db.execute("SELECT count(*) FROM label_tags").fetchone() == (tags,)
+
+    @invariant()
     def each_is_found_by_its_id_and_by_its_request_once_it_has_succeeded(self) -> None:
         for record in self.records:
             assert rows.capture(self.db, record.capture_id) == record
+            for label in record.labels.items():
+                asked = Filter(record.camera, dict([label]), states=[record.state])
+                page, _ = rows.page(self.db, asked, before=None, limit=100)
+                assert record in [each for _, each in page]
             succeeded = record.request_id and record.state is CaptureState.SUCCEEDED
             found = rows.by_request(self.db, record.camera, record.request_id)
             assert found == (record if succeeded else None)
@@ -275,13 +311,23 @@ class Events(RuleBasedStateMachine):
         assert gone == count
         del self.kept[:count]
 
-    @rule(after=st.integers(0, 12), camera=st.sampled_from(["", *CAMERAS]), limit=st.integers(1, 4))
-    def read(self, after: int, camera: str, limit: int) -> None:
+    @rule(
+        after=st.integers(0, 12),
+        camera=st.sampled_from(["", *CAMERAS]),
+        limit=st.integers(1, 4),
+        max_bytes=st.just(math.inf) | st.integers(0, 150),
+    )
+    def read(self, after: int, camera: str, limit: int, max_bytes: float) -> None:
         expected = [
             event for event in self.kept if event.sequence > after and camera in ("", event.camera)
         ]
-        found = event_queries.events(self.db, after=after, camera=camera, limit=limit)
-        assert found == expected[:limit]
+        found, more = event_queries.events(
+            self.db, after=after, camera=camera, limit=limit, max_bytes=max_bytes
+        )
+        assert found == expected[: len(found)]
+        fit = itertools.accumulate(len(event.to_json()) for event in expected[:limit])
+        assert len(found) == max(min(1, len(expected)), sum(size <= max_bytes for size in fit))
+        assert more or len(found) == len(expected)
 
     @invariant()
     def the_span_is_that_of_the_list(self) -> None:
@@ -309,9 +355,9 @@ def test_an_event_is_kept_with_all_it_says(db: Connection) -> None:
         capture=capture,
         failure=Failure("REASON", "message", {"key": "value"}, retry_after_s=0.5),
     )
-    assert event_queries.events(db, after=0, camera="", limit=9) == []
+    assert event_queries.events(db, after=0, camera="", limit=9)[0] == []
     added = event_queries.add_event(db, event)
-    assert event_queries.events(db, after=0, camera="", limit=9) == [added]
+    assert event_queries.events(db, after=0, camera="", limit=9)[0] == [added]
     assert added == dataclasses.replace(event, sequence=1)
 
 
@@ -353,10 +399,10 @@ def test_times_far_beyond_those_that_are_kept_may_be_asked_for(db: Connection) -
     rows.add_capture(db, record)
     year_9999_ns = 253_402_300_799 * 10**9
     wide = Filter(start_ns=-year_9999_ns, end_ns=year_9999_ns)
-    assert rows.page(db, wide, before=None, limit=9) == [((1, 1), record)]
-    assert rows.page(db, Filter(start_ns=year_9999_ns), before=None, limit=9) == []
-    assert rows.page(db, Filter(end_ns=-year_9999_ns), before=None, limit=9) == []
-    assert event_queries.events(db, after=2**64 - 1, camera="", limit=9) == []
+    assert rows.page(db, wide, before=None, limit=9)[0] == [((1, 1), record)]
+    assert rows.page(db, Filter(start_ns=year_9999_ns), before=None, limit=9)[0] == []
+    assert rows.page(db, Filter(end_ns=-year_9999_ns), before=None, limit=9)[0] == []
+    assert event_queries.events(db, after=2**64 - 1, camera="", limit=9)[0] == []
     found = rows.oldest(db, **NO_REASON, limit=9)
     assert found == []
 
@@ -442,7 +488,7 @@ def steps_of(db: Connection, asked: Filter, before: tuple[int, int] | None) -> t
 
     db.set_progress_handler(count, 10)
     try:
-        return len(rows.page(db, asked, before=before, limit=PAGE)), steps
+        return len(rows.page(db, asked, before=before, limit=PAGE)[0]), steps
     finally:
         db.set_progress_handler(None, 0)
 
@@ -478,4 +524,4 @@ def test_a_page_is_found_in_the_order_of_an_index(history: Connection, asked: Fi
     for sql in ordered:
         plan = [step for *_, step in history.execute(f"EXPLAIN QUERY PLAN {sql}")]
         assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step]
-        assert re.search(r"INDEX.*\(.*create_time_ns(,number\))?<", plan[0])
+        assert re.search(r"(INDEX|PRIMARY KEY).*\(.*create_time_ns(,number\))?<", plan[0])

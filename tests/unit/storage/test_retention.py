@@ -55,7 +55,7 @@ async def keep_days(archive: Archive, *ages: float, **labels: str) -> None:
 
 async def left(archive: Archive) -> list[str]:
     """Return what is left, oldest first."""
-    found = await archive.page(Filter(), before=None, limit=1000)
+    found, _ = await archive.page(Filter(), before=None, limit=1000)
     return [record.capture_id for _, record in reversed(found)]
 
 

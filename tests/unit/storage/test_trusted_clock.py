@@ -189,7 +189,7 @@ class Past:
         await self._archive.close()
 
     async def left(self) -> set[str]:
-        found = await self._archive.page(Filter(), before=None, limit=1000)
+        found, _ = await self._archive.page(Filter(), before=None, limit=1000)
         return {record.capture_id for _, record in found}
 
 
