@@ -13,8 +13,8 @@ from camsvc.camera.group import Result
 from camsvc.model.records import CaptureRecord, CaptureState, EventRecord, StoredImage
 from camsvc.storage.event_feed import Gap, Heartbeat
 
-_MAX_KEPT = 1000
-"""Some 700 bytes each."""
+_KEPT_BYTES = 1 << 20
+"""Some 1500 events, of 700 bytes each; fewer where captures have many labels."""
 
 
 def capture(record: CaptureRecord) -> pb.Capture:
@@ -56,6 +56,7 @@ class SerializedEvents:
 
     def __init__(self) -> None:
         self._made: OrderedDict[int, bytes] = OrderedDict()
+        self._size_bytes = 0
 
     def serialize(self, item: EventRecord | Heartbeat | Gap) -> bytes:
         """Return the wire form of one message of the stream of events."""
@@ -64,8 +65,9 @@ class SerializedEvents:
         wire = self._made.get(item.sequence)
         if wire is None:
             wire = self._made[item.sequence] = event(item).SerializeToString()
-            if len(self._made) > _MAX_KEPT:
-                self._made.popitem(last=False)
+            self._size_bytes += len(wire)
+            while self._size_bytes > _KEPT_BYTES:
+                self._size_bytes -= len(self._made.popitem(last=False)[1])
         return wire
 
 

@@ -23,6 +23,7 @@ _CAMERA_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _MAX_LABELS = 64
 _MAX_LABEL_VALUE_BYTES = 1024
+_MAX_LABELS_BYTES = 16 << 10
 _MAX_CONTROLS = 64
 _MAX_CONTROL_TEXT_BYTES = 1024
 _MAX_CONTROL_NAME_BYTES = 255
@@ -66,6 +67,7 @@ def labels(values: Mapping[str, str], wrong: Violations) -> dict[str, str]:
     if len(values) > _MAX_LABELS:
         wrong.add("labels", f"{len(values)} labels; allowed: up to {_MAX_LABELS}")
         return {}
+    total = 0
     for key, value in values.items():
         if not _LABEL_KEY.fullmatch(key):
             wrong.add(
@@ -78,6 +80,11 @@ def labels(values: Mapping[str, str], wrong: Violations) -> dict[str, str]:
                 f"labels[{key}]",
                 f"the value has {size} bytes; allowed: up to {_MAX_LABEL_VALUE_BYTES}",
             )
+        else:
+            total += len(key) + size
+    if total > _MAX_LABELS_BYTES:
+        why = f"their keys and values have {total} bytes; allowed: up to {_MAX_LABELS_BYTES}"
+        wrong.add("labels", why)
     return dict(values)
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
+from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
@@ -21,6 +22,9 @@ from camsvc.storage.ports import Thumbnailer
 from camsvc.storage.thumbnails import MIME_TYPE, Thumbnails
 
 DESCRIPTOR = api.DESCRIPTOR.services_by_name["CameraService"]
+
+_PAGE_BYTES = 1 << 20
+"""What a page of captures may take: a client takes 4 MiB at once, unless it says otherwise."""
 
 Reply = Message | bytes
 """A message of the contract, or its wire form where that saves copies of a picture."""
@@ -130,16 +134,23 @@ class CameraService:
             if not wrong:  # a token goes with its filters
                 before = history_requests.position(request.page_token, captures, secret, wrong)
             size = history_requests.page_size(request, wrong)
-        # One more shows whether there is a next page.
-        found = await self._archive.page(captures, before=before, limit=size + 1)
+        found, more = await self._archive.page(
+            captures, before=before, limit=size, max_bytes=_PAGE_BYTES
+        )
         if not found and captures.camera and before is None:
             self._fleet.camera(captures.camera)
-        response = api.ListCapturesResponse(
-            captures=[history_convert.capture(record) for _, record in found[:size]]
-        )
-        if len(found) > size:
-            position, _ = found[size - 1]
-            response.next_page_token = history_requests.page_token(position, captures, secret)
+        page: list[pb.Capture] = []
+        left = _PAGE_BYTES
+        for _, record in found:
+            page.append(history_convert.capture(record))
+            left -= page[-1].ByteSize()
+            if left < 0 and len(page) > 1:
+                del page[-1]
+                break
+        response = api.ListCapturesResponse(captures=page)
+        if more or len(page) < len(found):
+            last, _ = found[len(page) - 1]
+            response.next_page_token = history_requests.page_token(last, captures, secret)
         return response
 
     async def get_capture(self, request: api.GetCaptureRequest, timeout_s: float | None) -> Reply:

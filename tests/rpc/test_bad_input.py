@@ -174,6 +174,13 @@ CASES = [
         ("65 labels", "up to 64"),
         "labels",
     ),
+    Case(
+        "labels together",
+        capture(labels={f"l{n:02}": "ü" * 511 for n in range(16)}),
+        INVALID,
+        ("16400 bytes", "up to 16384"),
+        "labels",
+    ),
     Case("UUID", capture(request_id="42"), INVALID, ("'42'", "not a UUID", "-4e9f-"), "request_id"),
     Case(
         "UUID in braces",

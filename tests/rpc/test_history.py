@@ -4,6 +4,7 @@ Where a test needs no empty history, it has a camera of its own in a service tha
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pytest_asyncio
 from camapi.v1 import camera_pb2 as pb
 from grpc_status import rpc_status
 
+from camsvc.model.records import CaptureRecord, CaptureState, Failure
+from camsvc.storage import queries as rows
+from camsvc.storage.schema import connect
 from tests.support.history import (
     QUICK,
     REFERENCE,
@@ -103,6 +107,37 @@ async def test_pages_are_newest_first_and_stay_right_while_new_captures_arrive(
             whole = await page(empty, page_size=size)
             assert len(whole.captures) == 51
             assert not whole.next_page_token, "there is no further page, not even an empty one"
+
+
+async def test_a_page_never_takes_more_than_1_mib(tmp_path: Path) -> None:
+    """However much is asked for, and whatever was noted; pages together have all of it."""
+    failure = Failure("CAMERA_UNAVAILABLE", "why" * 300, {"key": "value" * 100})
+    about: dict[str, Any] = {"state": CaptureState.FAILED, "failure": failure}
+    records = []
+    for n in range(180):
+        piece = "x\x01ü"[n // 60]
+        labels = {f"k{k:02}": piece * (1021 // len(piece.encode())) for k in range(16)}
+        records.append(CaptureRecord(f"c{n}", "sim0", n, labels=labels, **about))
+    (tmp_path / "data").mkdir()
+    db, *_ = connect(tmp_path / "data" / "journal.sqlite3", 1)
+    with contextlib.closing(db):
+        db.execute("BEGIN")
+        for record in records:
+            rows.add_capture(db, record)
+        db.execute("COMMIT")
+    async with Service(tmp_path, camera(**QUICK)) as service:
+        found: list[pb.Capture] = []
+        sizes: list[int] = []
+        token = ""
+        while token or not sizes:
+            response = await page(service, page_size=1000, page_token=token)
+            found += response.captures
+            sizes.append(response.ByteSize())
+            token = response.next_page_token
+    assert ids(found) == [record.capture_id for record in reversed(records)]
+    assert [shown.labels for shown in found] == [record.labels for record in reversed(records)]
+    assert max(sizes) <= (1 << 20) + 100, "but for its token"
+    assert len(sizes) <= 6, "nor is it much less"
 
 
 async def test_each_filter_and_all_of_them_together(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Shot:
 
     `format` by default JPEG. `quality_percent` is 1..100, for JPEG. `max_width_px` and
     `max_height_px` bound the size; the aspect is kept. `controls` are for this shot only. `labels`
-    are kept with the capture. `request_id` is a UUID that makes the request safe to repeat; there
-    is always one, by default a new one.
+    are kept with the capture: at most 64, of at most 16 KiB with their keys. `request_id` is a UUID
+    that makes the request safe to repeat; there is always one, by default a new one.
 
     Example:
         left = Shot(camera="left", controls={"focus_distance_diopters": 8.2})

@@ -222,7 +222,8 @@ class CaptureRequest(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The client's own notes, kept with the capture and usable as filters: at most 64. A key is
-        `[a-z][a-z0-9_.-]{0,62}`, a value at most 1024 bytes of UTF-8.
+        `[a-z][a-z0-9_.-]{0,62}`, a value at most 1024 bytes of UTF-8; all keys and values together have
+        at most 16384 bytes.
         """
 
     def __init__(
@@ -658,12 +659,16 @@ class ListCapturesRequest(_message.Message):
     longer configured.
     """
     page_size: _builtins.int
-    """The most captures in the response, at least 0. 0: 50. Anything over 1000 counts as 1000."""
+    """The most captures in the response, at least 0. 0: 50. Anything over 1000 counts as 1000. There
+    are fewer, but one at least, where that many would make a response of more than 1 MiB.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same filters. Empty: the first page."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Captures that have all of these labels with these values. At most 64."""
+        """Captures that have all of these labels with these values. At most 64, of at most 16384 bytes
+        of keys and values together.
+        """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:

@@ -160,7 +160,8 @@ export type CaptureRequest = Message<"camapi.v1.CaptureRequest"> & {
 
   /**
    * The client's own notes, kept with the capture and usable as filters: at most 64. A key is
-   * `[a-z][a-z0-9_.-]{0,62}`, a value at most 1024 bytes of UTF-8.
+   * `[a-z][a-z0-9_.-]{0,62}`, a value at most 1024 bytes of UTF-8; all keys and values together have
+   * at most 16384 bytes.
    *
    * @generated from field: map<string, string> labels = 8;
    */
@@ -633,7 +634,8 @@ export type ListCapturesRequest = Message<"camapi.v1.ListCapturesRequest"> & {
   camera: string;
 
   /**
-   * Captures that have all of these labels with these values. At most 64.
+   * Captures that have all of these labels with these values. At most 64, of at most 16384 bytes
+   * of keys and values together.
    *
    * @generated from field: map<string, string> labels = 2;
    */
@@ -661,7 +663,8 @@ export type ListCapturesRequest = Message<"camapi.v1.ListCapturesRequest"> & {
   states: Capture_State[];
 
   /**
-   * The most captures in the response, at least 0. 0: 50. Anything over 1000 counts as 1000.
+   * The most captures in the response, at least 0. 0: 50. Anything over 1000 counts as 1000. There
+   * are fewer, but one at least, where that many would make a response of more than 1 MiB.
    *
    * @generated from field: int32 page_size = 6;
    */
