@@ -203,7 +203,7 @@ class Archive:
                 limit=limit,
             )
         )
-        # One may have been acknowledged again, or opened, since.
+        # One may have been acknowledged again since.
         protected = set(self._protected.ids())
         chosen: list[CaptureRecord] = []
         for record in oldest:
@@ -261,7 +261,7 @@ class Archive:
     async def open_image(
         self, capture_id: str, choose: Callable[[CaptureRecord], int] = lambda record: 0
     ) -> AsyncIterator[ImageReader]:
-        """Open a picture to read; while it is open, retention leaves it alone.
+        """Open a picture to read; it is read on for a time where it is deleted meanwhile.
 
         `choose` returns which of the capture's files it is, by number.
 
@@ -275,9 +275,8 @@ class Archive:
                 metadata={"camera": record.camera, "capture_id": capture_id},
             )
         image = record.files[choose(record)]
-        with self._protected.held(capture_id):
-            async with opened(self._store, self._readers, record, image) as reader:
-                yield reader
+        async with opened(self._store, self._readers, record, image) as reader:
+            yield reader
 
     async def secret(self) -> bytes:
         """Return this database's own secret: by it, its page tokens differ from made-up ones."""

@@ -12,9 +12,15 @@ from camsvc.storage.disk_errors import unavailable
 from camsvc.storage.files import FileStore
 from camsvc.storage.threads import Threads
 from camsvc.system import posix
+from camsvc.system.event_loop import loop_time
 
 
-@dataclass(frozen=True, slots=True)
+GRACE_S = 120.0
+"""How long a picture that was deleted meanwhile is read on. An open file keeps its bytes on the
+disk; so a client that reads little of it keeps no room for ever."""
+
+
+@dataclass(slots=True)
 class ImageReader:
     """A picture that is being read; see `Archive.open_image`."""
 
@@ -22,17 +28,35 @@ class ImageReader:
     image: StoredImage
     fd: int
     threads: Threads
+    grace_s: float = GRACE_S
+    _deleted_at: float | None = None
+    """When it was first seen to be deleted, by the event loop's time."""
 
     async def read(self, offset: int, size_bytes: int) -> bytes:
         """Return bytes of it; fewer at its end.
 
         Raises:
             StorageUnavailable: they cannot be read.
+            CaptureNotFound: it was deleted, longer ago than it is read on.
         """
         try:
-            return await self.threads.start(lambda: posix.read_at(self.fd, size_bytes, offset))
+            data, deleted = await self.threads.start(lambda: self._read(offset, size_bytes))
         except OSError as error:
             raise unavailable(error) from error
+        if deleted:
+            now = loop_time()
+            self._deleted_at = now if self._deleted_at is None else self._deleted_at
+            if now >= self._deleted_at + self.grace_s:
+                capture_id = self.record.capture_id
+                raise CaptureNotFound(
+                    f"capture {capture_id!r} was deleted or has expired while it was read, and was "
+                    f"not read to its end within {self.grace_s:g} s",
+                    metadata={"camera": self.record.camera, "capture_id": capture_id},
+                )
+        return data
+
+    def _read(self, offset: int, size_bytes: int) -> tuple[bytes, bool]:
+        return posix.read_at(self.fd, size_bytes, offset), posix.is_deleted(self.fd)
 
 
 @contextlib.asynccontextmanager

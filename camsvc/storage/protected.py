@@ -1,4 +1,4 @@
-"""What retention leaves alone: captures that are being read, or were acknowledged lately.
+"""What retention leaves alone: captures that were acknowledged lately.
 
 A reply may be lost and asked for again, and a reference is fetched after it was given. So a capture
 stays for a time after its end, or after it was answered again by its request id. Times are those of
@@ -6,9 +6,6 @@ the event loop: a wall clock that jumps takes no picture.
 """
 
 import asyncio
-import collections
-import contextlib
-from collections.abc import Iterator
 
 
 class Protected:
@@ -20,24 +17,12 @@ class Protected:
         self._started = self._loop.time()
         self._acknowledged: dict[str, float] = {}
         """When, by capture id, in the order of time."""
-        self._read: collections.Counter[str] = collections.Counter()
 
     def acknowledge(self, capture_id: str) -> None:
         """Note that a capture is acknowledged to a client now."""
         self._acknowledged.pop(capture_id, None)
         self._acknowledged[capture_id] = self._loop.time()
         self._expire()
-
-    @contextlib.contextmanager
-    def held(self, capture_id: str) -> Iterator[None]:
-        """Protect a capture while it is being read."""
-        self._read[capture_id] += 1
-        try:
-            yield
-        finally:
-            self._read[capture_id] -= 1
-            if not self._read[capture_id]:
-                del self._read[capture_id]
 
     @property
     def everything(self) -> bool:
@@ -47,7 +32,7 @@ class Protected:
     def ids(self) -> list[str]:
         """Return the captures that are protected now."""
         self._expire()
-        return [*self._read, *self._acknowledged]
+        return list(self._acknowledged)
 
     def _expire(self) -> None:
         until = self._loop.time() - self._min_age_s

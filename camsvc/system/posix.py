@@ -14,6 +14,7 @@ import math
 import os
 import resource
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -124,6 +125,32 @@ def raise_limits() -> None:
 
 def _rank(limit: int) -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def make_private_file(path: str | os.PathLike[str]) -> None:
+    """Make a file that its owner alone may read and write; take what others may from one there.
+
+    Not for a file that has locks of this process. Raises OSError.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
+            os.chmod(path, stat.S_IMODE(mode) & 0o700)
+    else:
+        try:
+            os.fchmod(fd, 0o600)  # whatever the umask
+        finally:
+            os.close(fd)
+
+
+def is_deleted(fd: int) -> bool:
+    """Whether a file that is open has no name any more; there, its bytes stay until it is closed.
+
+    On Windows such a file cannot be deleted, unless it was opened so. Raises OSError.
+    """
+    return os.fstat(fd).st_nlink == 0
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:

@@ -150,14 +150,6 @@ async def test_what_carries_the_pinned_label_stays(
     assert await left(archive) == stays
 
 
-async def test_what_is_being_read_stays_until_it_has_been(archive: Archive) -> None:
-    await kept_days(archive, "", "")
-    async with archive.open_image("0"), archive.open_image("0"):
-        assert await archive.prune(excess_bytes=999) == 1
-        assert await left(archive) == ["0"]
-    assert await archive.prune(excess_bytes=999) == 1
-
-
 async def test_a_capture_under_way_is_not_pruned(archive: Archive) -> None:
     archive.captures.begin(capture("a", created_ns=1), None)
     await kept_days(archive, "")

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from camsvc.config.settings import RetentionSettings
 from camsvc.model import clock
 from camsvc.model.clock import Moment
+from camsvc.model.errors import CaptureNotFound
 from camsvc.model.records import Filter
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
@@ -130,16 +131,27 @@ async def test_what_is_pinned_stays(
     assert await left(archive) == stay
 
 
-async def test_what_is_being_read_stays_until_the_next_time(archive: Archive) -> None:
+async def test_what_is_being_read_goes_in_its_turn_and_is_read_to_its_end(
+    archive: Archive, folder: Folder
+) -> None:
+    """Nobody keeps a picture by reading it; its bytes are there until then."""
     await keep_days(archive, 3, 2, 1)
-    keeping = retention(archive, settings(max_bytes=10))
     async with archive.open_image("3") as picture:
-        await keeping.enforce()
-        assert await left(archive) == ["3"], "others go in its place"
-        assert await picture.read(0, 10) == PICTURE
-    await keep_days(archive, 0)
-    await keeping.enforce()
-    assert await left(archive) == ["0"]
+        assert await picture.read(0, 4) == PICTURE[:4]
+        await retention(archive, settings(max_bytes=10)).enforce()
+        assert await left(archive) == ["1"]
+        assert len(folder.files()) == 1
+        assert await picture.read(4, 10) == PICTURE[4:]
+
+
+async def test_who_does_not_read_to_the_end_keeps_no_room(archive: Archive) -> None:
+    await keep_days(archive, 3, 2)
+    async with archive.open_image("3") as picture:
+        picture.grace_s = 0.0
+        assert await picture.read(0, 10) == PICTURE, "however long it is open"
+        await retention(archive, settings(max_bytes=10)).enforce()
+        with pytest.raises(CaptureNotFound, match="'3' was deleted or has expired while"):
+            await picture.read(0, 10)
 
 
 async def test_old_events_go_by_number_and_by_age(archive: Archive) -> None:

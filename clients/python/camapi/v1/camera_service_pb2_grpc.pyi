@@ -169,8 +169,8 @@ class CameraServiceStub:
     Errors: CAPTURE_NOT_FOUND (NOT_FOUND).
     """
     DeleteCapture: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.DeleteCaptureRequest, _camera_service_pb2.DeleteCaptureResponse]
-    """Deletes a capture with its pictures. Its events stay. Downloads under way are completed. Its
-    `request_id` may be used again.
+    """Deletes a capture with its pictures. Its events stay. Downloads under way are completed, if that
+    takes no more than two minutes. Its `request_id` may be used again.
 
     Errors: CAMERA_BUSY (RESOURCE_EXHAUSTED), while the capture is RUNNING; CAPTURE_NOT_FOUND
     (NOT_FOUND).
@@ -180,7 +180,7 @@ class CameraServiceStub:
     describes the file; it is sent even when there are no bytes to send.
 
     Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-    FAILED or CANCELLED; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+    FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
     INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
     exist.
     """
@@ -356,8 +356,8 @@ class CameraServiceAsyncStub(CameraServiceStub):
     Errors: CAPTURE_NOT_FOUND (NOT_FOUND).
     """
     DeleteCapture: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.DeleteCaptureRequest, _camera_service_pb2.DeleteCaptureResponse]  # type: ignore[assignment]
-    """Deletes a capture with its pictures. Its events stay. Downloads under way are completed. Its
-    `request_id` may be used again.
+    """Deletes a capture with its pictures. Its events stay. Downloads under way are completed, if that
+    takes no more than two minutes. Its `request_id` may be used again.
 
     Errors: CAMERA_BUSY (RESOURCE_EXHAUSTED), while the capture is RUNNING; CAPTURE_NOT_FOUND
     (NOT_FOUND).
@@ -367,7 +367,7 @@ class CameraServiceAsyncStub(CameraServiceStub):
     describes the file; it is sent even when there are no bytes to send.
 
     Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-    FAILED or CANCELLED; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+    FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
     INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
     exist.
     """
@@ -600,8 +600,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _camera_service_pb2.DeleteCaptureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_camera_service_pb2.DeleteCaptureResponse, _abc.Awaitable[_camera_service_pb2.DeleteCaptureResponse]]:
-        """Deletes a capture with its pictures. Its events stay. Downloads under way are completed. Its
-        `request_id` may be used again.
+        """Deletes a capture with its pictures. Its events stay. Downloads under way are completed, if that
+        takes no more than two minutes. Its `request_id` may be used again.
 
         Errors: CAMERA_BUSY (RESOURCE_EXHAUSTED), while the capture is RUNNING; CAPTURE_NOT_FOUND
         (NOT_FOUND).
@@ -617,7 +617,7 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         describes the file; it is sent even when there are no bytes to send.
 
         Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-        FAILED or CANCELLED; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+        FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
         INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
         exist.
         """

@@ -1306,8 +1306,8 @@ export const CameraService: GenService<{
     output: typeof GetCaptureResponseSchema;
   },
   /**
-   * Deletes a capture with its pictures. Its events stay. Downloads under way are completed. Its
-   * `request_id` may be used again.
+   * Deletes a capture with its pictures. Its events stay. Downloads under way are completed, if that
+   * takes no more than two minutes. Its `request_id` may be used again.
    *
    * Errors: CAMERA_BUSY (RESOURCE_EXHAUSTED), while the capture is RUNNING; CAPTURE_NOT_FOUND
    * (NOT_FOUND).
@@ -1324,7 +1324,7 @@ export const CameraService: GenService<{
    * describes the file; it is sent even when there are no bytes to send.
    *
    * Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-   * FAILED or CANCELLED; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+   * FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
    * INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
    * exist.
    *
