@@ -52,6 +52,10 @@ _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
 
 _STORAGE: dict[str, tuple[str, Callable[[Archive], float]]] = {
     "camsvc_storage_bytes": ("Bytes that the pictures kept take.", lambda a: a.space.total_bytes),
+    "camsvc_journal_bytes": (
+        "Bytes that the journal takes at most, with its log.",
+        lambda a: a.space.journal_bytes,
+    ),
     "camsvc_storage_available": (
         "Whether the disk can keep pictures: 1, or 0.",
         lambda a: not a.disk.fault,

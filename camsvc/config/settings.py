@@ -112,7 +112,9 @@ class RetentionSettings(Table):
         0.0, description="days after which a capture is deleted, with its events; 0: never"
     )
     max_bytes: Annotated[Count, Field(ge=0)] = Field(
-        0, description="bytes that pictures may take; beyond, the oldest go; 0: no limit"
+        0,
+        description="bytes that pictures may take, with what the journal has beyond 16 MiB; "
+        "beyond, the oldest go; 0: no limit",
     )
     # A reply may be lost and asked for again, and a reference is fetched after it was given.
     min_age_s: Annotated[Number, Field(ge=0, le=86_400)] = Field(
@@ -125,7 +127,7 @@ class RetentionSettings(Table):
     )
     # About 500 bytes each, and some 4 of a capture: a year of a scan a day.
     max_events: Annotated[Count, Field(ge=1000)] = Field(
-        400_000, description="events to keep; beyond, the oldest go"
+        400_000, description="events to keep, of 1 KiB on average; beyond, the oldest go"
     )
 
 

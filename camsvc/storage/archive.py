@@ -231,16 +231,27 @@ class Archive:
         await self._database.write(lambda db: age_queries.keep_ages(db, known))
 
     async def trim_events(
-        self, *, before_time_ns: int | None, keep: int, young: int, limit: int = 1000
+        self,
+        *,
+        before_time_ns: int | None,
+        keep: int,
+        young: int,
+        keep_bytes: float = math.inf,
+        limit: int = 1000,
     ) -> int:
-        """Delete up to `limit` of the oldest events; return how many went.
+        """Delete up to `limit` of the oldest events; return how many went; see the query.
 
         Those from the sequence `young` on are not old, whatever their times say.
         """
 
         def job(db: sqlite3.Connection) -> tuple[int, int]:
             gone = event_queries.trim_events(
-                db, before_time_ns=before_time_ns, keep=keep, limit=limit, young=young
+                db,
+                before_time_ns=before_time_ns,
+                keep=keep,
+                limit=limit,
+                young=young,
+                keep_bytes=keep_bytes,
             )
             return gone, event_queries.event_span(db)[0]
 

@@ -37,9 +37,11 @@ Job = Callable[[Connection], T]
 _BATCH = 256
 """Writes that are committed together at most: more would make the first of them wait."""
 _READERS = 3
-_LOG_BYTES = 8 << 20
+LOG_BYTES = 8 << 20
 """Twice what SQLite itself lets the log grow to before it moves it into the database. It cannot
 start the log over while any query is under way, which may be always."""
+_PAGES_BACK = 256
+"""Of 4 KiB each."""
 _AWAY_S = 5.0
 """How long a query waits where the journal is being put back."""
 _QUERY_S = 0.5
@@ -115,7 +117,7 @@ class Database:
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._connect()
         self._log = path.with_name(f"{path.name}-wal")
-        self._log_limit = _LOG_BYTES
+        self._log_limit = LOG_BYTES
         self._before_batch = before_batch
         self._before_commit = before_commit
         self._waiting: SimpleQueue[_Write[Any] | None] = SimpleQueue()
@@ -188,6 +190,7 @@ class Database:
         while self._work_batch():
             try:
                 self._bound_log()
+                self._give_back()
             except Exception:  # it is tried again with the next batch
                 _log.exception("unhandled exception", task="journal")
 
@@ -256,6 +259,7 @@ class Database:
                 raise OSError(errno.ESTALE, "the journal was replaced; start the service again")
             copy = self._path.with_name(f"{self._path.name}.copy")
             copy.unlink(missing_ok=True)
+            posix.make_private_file(copy)
             with contextlib.closing(sqlite3.connect(copy)) as db:
                 self._writer.backup(db)
             copy.replace(self._path)
@@ -288,7 +292,19 @@ class Database:
         finally:
             for reader in held:
                 self._idle.put(reader)
-        self._log_limit = self._log_bytes() + _LOG_BYTES
+        self._log_limit = self._log_bytes() + LOG_BYTES
+
+    def _give_back(self) -> None:
+        """Shorten the file by some of its free pages, where there are many.
+
+        Not by all at once, which would keep the next batch waiting: with each batch, and there is
+        one a second at least.
+        """
+        with contextlib.suppress(sqlite3.Error):  # a full disk, for one; the next batch tries again
+            (free,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+            if free > 2 * _PAGES_BACK:
+                # By `execute`, it would be one page.
+                self._writer.executescript(f"PRAGMA incremental_vacuum({_PAGES_BACK})")
 
     def _log_bytes(self) -> int:
         with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 import asyncio
 
 from camsvc.storage import queries as rows
-from camsvc.storage.database import Database
+from camsvc.storage.database import LOG_BYTES, Database
 from camsvc.storage.disk_errors import storage_full
 from camsvc.storage.files import FileStore
 
@@ -12,6 +12,9 @@ _FIRST_PICTURE_BYTES = 8 << 20
 
 _ROOM_FACTOR = 2
 """Times the largest picture so far: the next one may be larger."""
+
+JOURNAL_FREE_BYTES = 16 << 20
+"""What the journal may take, whatever pictures take: half of it is its log's."""
 
 
 class DiskSpace:
@@ -25,10 +28,19 @@ class DiskSpace:
         self._added = asyncio.Event()
         self.total_bytes = 0
         """What all pictures kept take; see `refresh`."""
+        self.journal_bytes = 0
+        """What the journal takes at most, with its log; see `refresh`."""
+
+    @property
+    def counted_bytes(self) -> int:
+        """What retention counts: all pictures, and what the journal takes beyond 16 MiB."""
+        return self.total_bytes + max(0, self.journal_bytes - JOURNAL_FREE_BYTES)
 
     async def refresh(self) -> None:
-        """Bring `total_bytes` up to date."""
-        self.total_bytes = await self._database.read(rows.total_bytes)
+        """Bring `total_bytes` and `journal_bytes` up to date."""
+        self.total_bytes, self.journal_bytes = await self._database.read(
+            lambda db: (rows.total_bytes(db), rows.journal_bytes(db) + LOG_BYTES)
+        )
 
     def add(self, camera: str, size_bytes: int, total_bytes: int) -> None:
         """Note that a picture was kept, and what all take now."""
@@ -41,7 +53,7 @@ class DiskSpace:
         """Wait for a picture that is kept while all of them take more than that."""
         while True:
             await self._added.wait()
-            if self.total_bytes > max_bytes:
+            if self.counted_bytes > max_bytes:
                 return
 
     def check(self, camera: str, free_bytes: int) -> None:

@@ -30,6 +30,14 @@ _FIRST_YOUNG = (
 )
 
 
+_TOTAL_BYTES = "SELECT value FROM meta WHERE key = 'event_bytes'"
+"""Kept by triggers."""
+_OLDEST_SIZES = (
+    "SELECT sequence, length(event) + coalesce(length(labels), 0) FROM events"
+    " ORDER BY sequence LIMIT ?"
+)
+
+
 def add_event(db: Connection, event: EventRecord) -> EventRecord:
     """Add an event, and return it with its sequence."""
     event = dataclasses.replace(event, sequence=event_span(db)[1] + 1)
@@ -109,18 +117,25 @@ def trim_events(
     keep: int | None,
     limit: int,
     young: int = _LARGEST,
+    keep_bytes: float = math.inf,
 ) -> int:
     """Delete the oldest events, `limit` at most, and return how many.
 
-    An event goes when more than `keep` are left, or when it and all before it are older than
-    `before_time_ns`. None stands for no bound. Those from the sequence `young` on are not old,
-    whatever their times say.
+    An event goes when more than `keep` are left, when all together take more than `keep_bytes`, or
+    when it and all before it are older than `before_time_ns`. None stands for no bound. Those from
+    the sequence `young` on are not old, whatever their times say.
     """
     first, last = event_span(db)
     until = first - 1 if keep is None else last - keep
     if before_time_ns is not None:
         (first_young,) = db.execute(_FIRST_YOUNG, (limit, before_time_ns)).fetchone()
         until = max(until, min(last if first_young is None else first_young - 1, young - 1))
+    (total_bytes,) = db.execute(_TOTAL_BYTES).fetchone()
+    for sequence, size_bytes in db.execute(_OLDEST_SIZES, (limit,)):
+        if total_bytes <= keep_bytes:
+            break
+        total_bytes -= size_bytes
+        until = max(until, sequence)
     until = min(until, first + limit - 1)
     db.execute("DELETE FROM event_gaps WHERE last_missing <= ?", (until,))
     return db.execute("DELETE FROM events WHERE sequence <= ?", (until,)).rowcount

@@ -139,6 +139,13 @@ def total_bytes(db: Connection) -> int:
     return int(_meta(db, "total_bytes"))
 
 
+def journal_bytes(db: Connection) -> int:
+    """Return how many bytes the database takes, without its log and what is free in it."""
+    pragmas = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
+    return int((pages - free) * size)
+
+
 def oldest(
     db: Connection,
     *,

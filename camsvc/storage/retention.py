@@ -1,7 +1,8 @@
 """What is kept for how long: captures by age and by size, events by age and by number.
 
 The oldest go first, which are those that came first. What is protected stays (see `protected`), and
-so do captures with the pinned label.
+so do captures with the pinned label. The journal counts, too, so that neither events nor captures
+without a picture take the disk.
 
 Age is a matter of labels from a clock that may have been wrong then, and of one that may be wrong
 now. So what is kept goes by age only when its label is too old by the `TrustedClock`, and it came
@@ -31,6 +32,11 @@ _AGAIN_S = 1.0
 """While there is too much, and all of it is to stay: the least time until the next check."""
 
 _LOOKS_PER_MIN_AGE = 10
+
+_EVENT_BYTES = 1024
+"""What events may take each, on average: twice what they take. Some have many labels."""
+_LEAST_EVENT_BYTES = 4 << 20
+"""What all of them may take, however little pictures may; else a tenth of that."""
 
 _DAY_NS = 86_400 * 10**9
 _NO_NUMBER = 2**63 - 1
@@ -72,6 +78,9 @@ class Retention:
         """When what is known of ages was written down, in seconds of the monotonic clock."""
         self._settings = settings
         self._max_bytes = settings.max_bytes or math.inf
+        self._max_event_bytes = min(
+            settings.max_events * _EVENT_BYTES, max(_LEAST_EVENT_BYTES, self._max_bytes / 10)
+        )
         self._interval_s = interval_s
         key, _, value = settings.pinned_label.partition("=")
         self._pinned = (key, value) if key else None
@@ -84,7 +93,7 @@ class Retention:
                 await self.enforce()
             except (OSError, sqlite3.Error, StorageFull, StorageUnavailable) as error:
                 _log.error("retention failed", error=str(error))  # it is tried again
-            if self._archive.space.total_bytes > self._max_bytes:
+            if self._archive.space.counted_bytes > self._max_bytes:
                 again_s = max(_AGAIN_S, self._settings.min_age_s / _LOOKS_PER_MIN_AGE)
                 await asyncio.sleep(min(again_s, self._interval_s))
             else:
@@ -95,7 +104,6 @@ class Retention:
     async def enforce(self) -> None:
         """Delete what is not to be kept any more."""
         archive, settings = self._archive, self._settings
-        await archive.space.refresh()
         oldest_ns, young_event = None, _NO_NUMBER
         if settings.max_age_days:
             now = self._clock.now()
@@ -103,14 +111,21 @@ class Retention:
             young, young_event = await self._first_young(now, oldest_ns)
             while await archive.prune(before=(oldest_ns, young), without_label=self._pinned):
                 pass
-        while (excess := archive.space.total_bytes - self._max_bytes) > 0 and await archive.prune(
+        await self._trim_events(oldest_ns, young_event)
+        while (excess := archive.space.counted_bytes - self._max_bytes) > 0 and await archive.prune(
             excess_bytes=excess, without_label=self._pinned
         ):
-            pass
-        while await archive.trim_events(
-            before_time_ns=oldest_ns, keep=settings.max_events, young=young_event
+            await self._trim_events(oldest_ns, young_event)  # theirs have grown by their labels
+
+    async def _trim_events(self, oldest_ns: int | None, young: int) -> None:
+        while await self._archive.trim_events(
+            before_time_ns=oldest_ns,
+            keep=self._settings.max_events,
+            young=young,
+            keep_bytes=self._max_event_bytes,
         ):
             pass
+        await self._archive.space.refresh()
 
     async def _first_young(self, now: Moment, oldest_ns: int) -> tuple[int, int]:
         """Return from which capture and event on none is too old; keep what is known of ages."""

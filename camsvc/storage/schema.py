@@ -9,10 +9,15 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+import structlog
+
 from camsvc.storage import labels
+from camsvc.system import posix
 
 _LOCKED_S = 2.0
 """How long another program's write is waited for."""
+
+_NO_VACUUM = 0
 
 _HINTS = {
     sqlite3.SQLITE_NOTADB: "is not a database; move it away to begin with an empty journal",
@@ -22,6 +27,8 @@ _HINTS = {
     sqlite3.SQLITE_FULL: "has no room; free some on its disk",
     sqlite3.SQLITE_BUSY: "is locked by another program",
 }
+
+_log = structlog.get_logger()
 
 MIGRATIONS = (
     """
@@ -110,6 +117,22 @@ MIGRATIONS = (
         WHERE event LIKE '%"capture":{%';
     UPDATE events SET labels = NULL WHERE capture IS NOT NULL;
     CREATE INDEX events_by_capture ON events (capture) WHERE capture IS NOT NULL;
+
+    INSERT INTO meta SELECT
+        'event_bytes', coalesce(sum(length(event) + coalesce(length(labels), 0)), 0) FROM events;
+    CREATE TRIGGER events_inserted AFTER INSERT ON events BEGIN
+        UPDATE meta SET value = value + length(new.event) + coalesce(length(new.labels), 0)
+            WHERE key = 'event_bytes';
+    END;
+    CREATE TRIGGER events_resized AFTER UPDATE OF labels ON events BEGIN
+        UPDATE meta SET
+            value = value + coalesce(length(new.labels), 0) - coalesce(length(old.labels), 0)
+            WHERE key = 'event_bytes';
+    END;
+    CREATE TRIGGER events_deleted AFTER DELETE ON events BEGIN
+        UPDATE meta SET value = value - length(old.event) - coalesce(length(old.labels), 0)
+            WHERE key = 'event_bytes';
+    END;
     """,
 )
 """The script at index n makes version n + 1 of version n. A script that was released stays."""
@@ -150,6 +173,7 @@ def connect(path: Path, count: int) -> list[Connection]:
     with contextlib.ExitStack() as opened:
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_private(path)
             connections = [
                 opened.enter_context(contextlib.closing(_connect(path))) for _ in range(count)
             ]
@@ -167,6 +191,18 @@ def connect(path: Path, count: int) -> list[Connection]:
             raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
         opened.pop_all()
     return connections
+
+
+def _make_private(path: Path) -> None:
+    """Have the database's files be its owner's alone; the others get the mode of the first."""
+    try:
+        posix.make_private_file(path)
+    except OSError:
+        if path.exists():  # else SQLite says why it cannot be made
+            raise
+    for log in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if log.exists():
+            posix.make_private_file(log)
 
 
 def _connect(path: Path) -> Connection:
@@ -189,6 +225,7 @@ def prepare(db: Connection) -> None:
             f"the journal is of version {version}, and this camsvc knows up to {known};"
             " use a newer camsvc, or another folder"
         )
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before there are tables
     db.execute("PRAGMA journal_mode = WAL")
     for name, function in _FUNCTIONS.items():
         db.create_function(name, -1, function, deterministic=True)
@@ -197,3 +234,14 @@ def prepare(db: Connection) -> None:
     db.executescript(f"BEGIN IMMEDIATE; {scripts} PRAGMA user_version = {known}")
     db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(16),))
     db.execute("COMMIT")
+    if db.execute("PRAGMA auto_vacuum").fetchone() == (_NO_VACUUM,):
+        _allow_vacuum(db)
+
+
+def _allow_vacuum(db: Connection) -> None:
+    """Write an old database anew, so that it can give free pages back; where there is room."""
+    try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("VACUUM")
+    except sqlite3.OperationalError as error:  # the next start tries it again
+        _log.warning("journal not compacted", error=str(error))

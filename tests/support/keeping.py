@@ -58,6 +58,10 @@ class Folder:
     def database(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path / "journal.sqlite3", isolation_level=None)
 
+    def journal_bytes(self) -> int:
+        """Return what the journal takes, with its log."""
+        return sum(path.stat().st_size for path in self.path.glob("journal.sqlite3*"))
+
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what has been committed, or change it."""
         with closing(self.database()) as db:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -24,6 +26,7 @@ from camsvc.storage import event_queries, schema
 from camsvc.storage import queries as rows
 from camsvc.storage.database import Database
 from camsvc.storage.schema import UnusableDatabase
+from tests.support.old_journal import make_old_journal
 
 LIMIT_BYTES, ONE_WRITE_BYTES = 8 << 20, 1 << 20
 BOUND_S = 20.0
@@ -395,6 +398,56 @@ async def test_a_migration_that_fails_leaves_the_journal_as_it_was(
     assert await rig.sequences() == [1]
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+async def test_the_journal_and_its_log_are_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask, also where they were not, and where it was put back."""
+    path = tmp_path / "journal.db"
+    private = dict.fromkeys(("journal.db", "journal.db-shm", "journal.db-wal"), 0o600)
+    before = os.umask(umask)
+    try:
+        rig = Rig(path)
+        assert await rig.journal.write(add) == 1
+        assert modes(tmp_path) == private
+        shutil.copytree(tmp_path, tmp_path / "copy")
+    finally:
+        os.umask(before)
+    path.unlink()
+    os.umask(umask)
+    try:
+        assert await rig.journal.write(add) == 2
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == private | {"copy": modes(tmp_path)["copy"]}
+    await rig.journal.close()
+    for file in (tmp_path / "copy").iterdir():
+        file.chmod(0o664)
+    rig = Rig(tmp_path / "copy" / "journal.db")
+    assert await rig.sequences() == [1]
+    assert modes(tmp_path / "copy") == private
+    await rig.journal.close()
+
+
+async def test_what_is_deleted_is_given_back(rig: Rig) -> None:
+    """Also in a journal that was made when that was not possible yet."""
+    await rig.journal.close()
+    rig.path.unlink()
+    make_old_journal(rig.path, [], [])
+    rig.journal = rig.open()
+    await rig.journal.write(add_much)
+    await rig.reopen()
+    full = rig.path.stat().st_size
+    await rig.journal.write(lambda db: db.execute("DELETE FROM meta WHERE key = 'much'"))
+    for _ in range(20):
+        await rig.journal.write(add)
+    await rig.reopen()
+    assert full > 10_000_000
+    assert rig.path.stat().st_size < 4_000_000
+
+
 def test_what_is_not_a_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_text("no database" * 1000)
@@ -428,6 +481,7 @@ OPENS = """
 import sys
 from pathlib import Path
 from camsvc.storage.schema import UnusableDatabase
+from tests.support.old_journal import make_old_journal
 from camsvc.storage.database import Database
 try:
     Database(Path(sys.argv[1]), before_commit=lambda: None)

@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from camsvc.config.settings import RetentionSettings
 from camsvc.model import clock
 from camsvc.model.clock import Moment
 from camsvc.model.errors import CaptureNotFound
-from camsvc.model.records import Filter
+from camsvc.model.records import CaptureState, EventRecord, EventType, Filter
+from camsvc.storage import event_queries
+from camsvc.storage import queries as rows
 from camsvc.storage.archive import Archive
 from camsvc.storage.files import FileStore
 from camsvc.storage.retention import INTERVAL_S, Retention
@@ -178,6 +182,60 @@ async def test_the_newest_event_tells_where_the_sequence_is_though_all_have_gone
     assert archive.events.last_sequence == 2
 
 
+LABELS = {f"k{n:02}": "x" * 1021 for n in range(16)}
+
+
+async def fill_journal(archive: Archive, captures: int, events: int) -> None:
+    """Leave captures without pictures, with 16 KiB of labels each, and events that have as many."""
+
+    def job(db: sqlite3.Connection) -> None:
+        for number in range(captures):
+            record = capture(f"none {number}", created_ns=ago_ns(2))
+            failed = replace(record, state=CaptureState.FAILED, labels=LABELS)
+            rows.add_capture(db, failed)
+            if number < events:
+                ended = EventRecord(EventType.FAILED, ago_ns(2), "cam", capture=failed)
+                event_queries.add_event(db, ended)
+
+    await archive.queue.write(job)
+
+
+async def test_the_journal_counts_and_what_fills_it_goes(archive: Archive, folder: Folder) -> None:
+    """Captures without a picture, and their events, also with labels that came from the captures.
+
+    Its file shrinks, and its log does not stay.
+    """
+    await fill_journal(archive, 1000, 700)
+    await keep_days(archive, 1, 0)
+    before = folder.journal_bytes()
+    assert before > 16 << 20
+    await retention(archive, settings(max_bytes=1 << 20)).enforce()
+    found = await left(archive)
+    assert found[-2:] == ["1", "0"], "what is new stays"
+    assert len(found) > 100, "no more goes than has to"
+    assert archive.space.counted_bytes <= 1 << 20
+
+    async def shrunk() -> bool:
+        await archive.queue.flush()
+        return (folder.path / "journal.sqlite3").stat().st_size < 12 << 20
+
+    await until(shrunk, "the file has shrunk", within_s=BOUND_S)
+    await retention(archive, settings(max_events=4096)).enforce()
+    first = await anext(archive.events.follow("", 0))
+    kept = 702 - getattr(first, "first_available_sequence", 0)
+    assert 4 << 20 >= kept * (16 << 10) > 3 << 20, "of 1 KiB each on average"
+
+
+async def test_a_journal_that_is_filled_and_emptied_does_not_grow(
+    archive: Archive, folder: Folder
+) -> None:
+    for _ in range(4):
+        await fill_journal(archive, 200, 200)
+        assert await archive.prune(before=(ago_ns(1), 10**9), limit=1000) == 200
+        await archive.trim_events(before_time_ns=None, keep=0, young=1)
+    assert folder.journal_bytes() < 200 * 2 * (32 << 10)
+
+
 # It runs.
 
 
@@ -194,17 +252,18 @@ async def test_it_looks_with_every_picture_whether_it_is_too_much(archive: Archi
 async def test_a_picture_that_comes_while_it_is_at_work_is_not_overlooked(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trim_events, came = Archive.trim_events, asyncio.Event()
+    prune, came = Archive.prune, asyncio.Event()
 
-    async def trimmed(archive: Archive, **about: int) -> int:
-        """The last thing it does; what there is too much of has gone already."""
+    async def pruned(archive: Archive, **about: Any) -> int:
+        """The last thing it does; more comes when there is not too much any more."""
+        gone = await prune(archive, **about)
         if not came.is_set():
             came.set()
             await keep_days(archive, 2, 1)
-        return await trim_events(archive, **about)
+        return gone
 
-    monkeypatch.setattr(Archive, "trim_events", trimmed)
-    await keep_days(archive, 3)
+    monkeypatch.setattr(Archive, "prune", pruned)
+    await keep_days(archive, 5, 4, 3)
     async with running(archive, settings(max_bytes=15)):
         await until_left(archive, "1")
 
