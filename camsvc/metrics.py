@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from camsvc.camera.view import CameraView
 from camsvc.fleet import Fleet
 from camsvc.logs import LogWriter
+from camsvc.model.errors import CameraServiceError
 from camsvc.model.health import Health
 from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
@@ -35,6 +36,8 @@ _LOOK_S = 1.0
 """How often the HTTP server's thread is checked."""
 
 Family = GaugeMetricFamily | CounterMetricFamily
+
+_REASONS = [kind.reason for kind in CameraServiceError.__subclasses__()]
 
 _GAUGES: dict[str, tuple[str, Callable[[CameraView], float]]] = {
     "camsvc_queued_captures": ("Captures that wait for the camera.", lambda v: v.queued),
@@ -120,6 +123,12 @@ _LABELLED: dict[str, tuple[type[Family], str, str, Callable[[CameraView], dict[s
             "failed": v.captures.captures_failed,
             "rejected": v.captures.captures_rejected,
         },
+    ),
+    "camsvc_refusals": (
+        CounterMetricFamily,
+        "Captures refused before the shutter.",
+        "reason",
+        lambda v: {reason: v.captures.refused[reason] for reason in _REASONS},
     ),
     "camsvc_recoveries": (
         CounterMetricFamily,

@@ -92,6 +92,7 @@ def event(item: EventRecord | Heartbeat | Gap) -> api.CaptureEventsResponse:
         queue_position=item.queue_position,
         capture=capture(item.capture) if item.capture else None,
         error=status_of(item.failure.error()) if item.failure else None,
+        refused_count=item.refused_count,
     )
     return api.CaptureEventsResponse(event=message)
 

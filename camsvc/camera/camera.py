@@ -25,6 +25,7 @@ from camsvc.camera.idle import IdleTimer
 from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker, CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
+from camsvc.camera.refusals import Refusals
 from camsvc.camera.supervisor import Supervisor
 from camsvc.camera.view import ActiveCapture, CameraView, CaptureStatistics
 from camsvc.ipc import messages as m
@@ -53,6 +54,7 @@ class Camera:
         self._options = options
         self._archive = archive
         self._statistics = CaptureStatistics()
+        self._refusals = Refusals(archive, self._statistics)
         self._times = CaptureTimes()
         self._observers = list(observers)
         self._supervisor = Supervisor(options, take_worker, self._observers)
@@ -69,7 +71,7 @@ class Camera:
         self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
         self._observers += (
             self._live,
-            CameraEvents(options.id, archive, self._statistics),
+            CameraEvents(options.id, archive, self._statistics, self._refusals),
             self._executor,
             self._idle,
         )
@@ -150,7 +152,9 @@ class Camera:
             queue=self._queue,
             attempts=self._attempts,
             archive=archive,
-            events=CaptureEvents(archive, self._statistics, camera, ticket, order.labels),
+            events=CaptureEvents(
+                archive, self._statistics, camera, ticket, order.labels, refusals=self._refusals
+            ),
             barrier=barrier,
         )
         self._executor.add(call)
@@ -217,7 +221,7 @@ class Camera:
             failures=supervisor.failures,
             health=Health.of(supervisor.failures),
             worker_pid=supervisor.worker_pid,
-            captures=dataclasses.replace(self._statistics),
+            captures=dataclasses.replace(self._statistics, refused=self._statistics.refused.copy()),
             recoveries={s: dataclasses.replace(c) for s, c in supervisor.steps.statistics.items()},
             worker_starts=supervisor.worker_starts,
             live=self._live.statistics.snapshot(),
@@ -232,6 +236,7 @@ class Camera:
         """End everything; for the end of the service. A picture that is there is still saved."""
         self._idle.cancel()
         await self._executor.close()
+        self._refusals.close()
         await self._live.close()
         await self._supervisor.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 from camsvc.camera.call import Call, CallCancelled
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import Ticket
+from camsvc.camera.refusals import Refusals
 from camsvc.camera.view import CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.model.errors import CameraBusy, CameraServiceError, InvalidRequest, Unsupported
@@ -37,8 +38,11 @@ class CaptureEvents:
         camera: str,
         ticket: Ticket,
         labels: Mapping[str, str],
+        *,
+        refusals: Refusals,
     ) -> None:
         self._archive = archive
+        self._refusals = refusals
         self._statistics = statistics
         self._ticket = ticket
         self._record = CaptureRecord(
@@ -54,6 +58,7 @@ class CaptureEvents:
         self._timer: asyncio.TimerHandle | None = None
         self._last_percent, self._last_reported = 0, 0.0
         self._last_failure: Failure | None = None
+        self._has_events = bool(ticket.position)
         archive.begin(self._record, self._queued() if ticket.position else None)
 
     def moved_up(self) -> None:
@@ -63,7 +68,7 @@ class CaptureEvents:
     def started(self) -> None:
         """Its camera can do what is asked for, and does; a request that is refused never starts."""
         if not self._started:
-            self._started = True
+            self._started = self._has_events = True
             self._archive.note(self._event(EventType.STARTED))
 
     def attempt_began(self, number: int) -> None:
@@ -144,7 +149,13 @@ class CaptureEvents:
         error.metadata.setdefault("camera", self._record.camera)
         if isinstance(error, InvalidRequest | Unsupported):
             rejected = replace(self._event(EventType.REJECTED), failure=Failure.of(error))
-            return self._archive.withdraw(rejected)
+            if self._has_events:  # which have an end, whatever others were refused
+                self._refusals.count(rejected)
+                return self._archive.withdraw(
+                    self._record.capture_id, replace(rejected, refused_count=1)
+                )
+            self._refusals.note(replace(rejected, capture_id=""))
+            return self._archive.withdraw(self._record.capture_id)
         error.metadata.setdefault("capture_id", self._record.capture_id)
         in_queue = isinstance(error, CallCancelled | CameraBusy)
         state = CaptureState.CANCELLED if in_queue else CaptureState.FAILED

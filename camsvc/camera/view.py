@@ -1,7 +1,8 @@
 """What a camera shows of itself: one frozen value, for the contract and the metrics."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from camsvc.camera.recovery import Step, StepStatistics
 from camsvc.live.statistics import LiveStatistics
@@ -22,6 +23,8 @@ class CaptureStatistics:
     captures_busy: int = 0
     """Those of the rejected that found the camera busy, or its queue full."""
     capture_s_total: float = 0.0
+    refused: Counter[str] = field(default_factory=Counter)
+    """All that were refused, at once or in their turn, by reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,8 @@ class EventRecord:
     queue_position: int | None = None
     capture: CaptureRecord | None = None
     failure: Failure | None = None
+    refused_count: int | None = None
+    """Of REJECTED: the refusals that it stands for."""
     sequence: int = 0
 
     def to_json(self) -> str:

@@ -191,14 +191,16 @@ class CaptureStore:
             self.disk.doubt()
         return self.queue.post(lambda db: end_if_running(db, record))
 
-    def withdraw(self, rejected: EventRecord) -> "asyncio.Future[None]":
-        """Forget a capture that its camera has refused, and keep the event of that.
+    def withdraw(
+        self, capture_id: str, rejected: EventRecord | None = None
+    ) -> "asyncio.Future[None]":
+        """Forget a capture that its camera has refused; keep the event of that, if there is one.
 
         The future is as that of `end`.
         """
 
-        def job(db: sqlite3.Connection) -> EventRecord:
-            rows.delete_capture(db, rejected.capture_id)
-            return event_queries.add_event(db, rejected)
+        def job(db: sqlite3.Connection) -> EventRecord | None:
+            rows.delete_capture(db, capture_id)
+            return event_queries.add_event(db, rejected) if rejected else None
 
         return self.queue.post(job)

@@ -11,11 +11,14 @@ from camapi.v1 import camera_pb2 as pb
 from camapi.v1 import camera_service_pb2 as api
 from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 
+from camsvc.model.records import EventRecord, EventType
+from camsvc.storage import event_queries
+from camsvc.storage.schema import connect
 from tests.conftest import StartService
 from tests.support import endurance
 from tests.support.events import Event, EventReader, steps
-from tests.support.history import QUICK, REFERENCE, refusal
-from tests.support.scenes import camera, fault
+from tests.support.history import QUICK, REFERENCE
+from tests.support.scenes import camera
 from tests.support.service import CALL_S, Service
 from tests.support.waiting import until
 
@@ -27,9 +30,6 @@ LONGEST_VISIT_S = 0.05
 HEARTBEAT_S = 10.0
 LEAST_KEPT = 1000
 """The least that the settings' `max_events` may be."""
-
-FAULTED = camera(faults=[fault("permanent")], **QUICK)
-"""Each of its captures but the first is one event: a refusal, without a picture."""
 
 
 async def taken(service: Service, name: str = "sim0") -> pb.Capture:
@@ -89,22 +89,18 @@ async def test_the_numbers_go_on_in_the_next_service(tmp_path: Path) -> None:
     assert resumed.events == after.events[1:]
 
 
-async def rejected(service: Service, count: int) -> None:
-    """Leave that many events."""
-    for _ in range(0, count, 50):
-        await asyncio.gather(*(refusal(service.capture()) for _ in range(50)))
-
-
 async def test_a_gap_says_where_the_kept_history_begins(tmp_path: Path) -> None:
     """The oldest events go when there are too many; retention looks at that when it starts."""
-    settings = f"[retention]\nmax_events = {LEAST_KEPT}\n{FAULTED}" + camera("sim1", **QUICK)
-    async with Service(tmp_path, settings) as service:
-        await taken(service, "sim1")
-        await refusal(service.capture())
-        await rejected(service, LEAST_KEPT)
-        async with EventReader(service, after_sequence=0) as reader:
-            last = (await reader.until_type(Event.TYPE_REJECTED, LEAST_KEPT))[-1].sequence
-    first = last - LEAST_KEPT + 1
+    settings = f"[retention]\nmax_events = {LEAST_KEPT}\n{camera()}" + camera("sim1", **QUICK)
+    first, last = 4, LEAST_KEPT + 3
+    (tmp_path / "data").mkdir()
+    db, *_ = connect(tmp_path / "data" / "journal.sqlite3", 1)
+    with contextlib.closing(db):
+        db.execute("BEGIN")
+        for number in range(last):
+            kept = EventRecord(EventType.STARTED, number, "sim0" if number >= first else "sim1")
+            event_queries.add_event(db, kept)
+        db.execute("COMMIT")
     async with Service(tmp_path, settings) as service:
 
         async def gap(**fields: int | str) -> int:

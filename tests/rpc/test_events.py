@@ -3,6 +3,7 @@
 The tests share a service; each has a camera of its own there.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from camsvc_client import RpcErrorInfo, error_info
 
 from tests.support.events import Event, EventReader, steps
 from tests.support.history import QUICK, WAIT, deleted, described, listed, refusal
+from tests.support.metrics import metric
 from tests.support.scenes import camera, fault
 from tests.support.service import CALL_S, Service
 from tests.support.waiters import held, waits
@@ -23,6 +25,7 @@ from tests.support.waiters import held, waits
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ID = "3f2a8c1e-5b7d-4e9f-8a6b-0c1d2e3f4a5b"
+REFUSALS = 400
 LONG = [pb.ControlSetting(name="exposure_duration_us", value=pb.ControlValue(int_value=1_600_000))]
 
 _SLOW_AT_FIRST = [{**fault("slow"), "seconds": 1.0}]
@@ -166,6 +169,28 @@ async def test_a_refusal_is_told_and_is_no_capture(service: Service) -> None:
     assert [event.request_id for event in refused] == [ID, ""]
     assert (busy.reason, full.reason) == ("CAMERA_BUSY", "QUEUE_FULL")
     assert len(await listed(service, camera="busy")) == 1
+
+
+async def test_however_much_is_refused_the_history_stays(tmp_path: Path) -> None:
+    """All of it is counted, in a few events, which are there also when the service has stopped."""
+    settings = camera("broken", faults=[fault("permanent")], **QUICK)
+    async with Service(tmp_path, settings) as service:
+        await refusal(service.capture("broken"))  # which fails
+        for _ in range(REFUSALS // 50):
+            await asyncio.gather(*(refusal(service.capture("broken")) for _ in range(50)))
+        info = await refusal(service.capture("broken", request_id=ID))
+        counted = await metric(service, "camsvc_refusals_total", reason=str(info.reason))
+    assert counted == REFUSALS + 1
+    async with (
+        Service(tmp_path, settings) as service,
+        EventReader(service, after_sequence=0) as reader,
+    ):
+        events = await reader.until_type(Event.TYPE_REJECTED, 2)
+    assert len(events) <= 5, steps(events)
+    first, others = [event for event in events if event.type == Event.TYPE_REJECTED]
+    assert (first.refused_count, others.refused_count) == (1, REFUSALS)
+    assert others.request_id == ID, "as the last of them"
+    assert not any(e.HasField("refused_count") for e in events if e not in (first, others))
 
 
 async def test_progress_goes_by_time_where_the_driver_does_not_tell(service: Service) -> None:

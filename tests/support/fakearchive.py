@@ -112,9 +112,12 @@ class FakeArchive:
         self._end(kept)
         return kept
 
-    def withdraw(self, rejected: EventRecord) -> "asyncio.Future[None]":
-        self.note(rejected)
-        del self.records[rejected.capture_id]
+    def withdraw(
+        self, capture_id: str, rejected: EventRecord | None = None
+    ) -> "asyncio.Future[None]":
+        if rejected is not None:
+            self.note(rejected)
+        del self.records[capture_id]
         kept = asyncio.get_running_loop().create_future()
         kept.set_result(None)
         return kept

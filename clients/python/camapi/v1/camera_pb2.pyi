@@ -1265,7 +1265,8 @@ class CaptureEvent(_message.Message):
         """The capture has failed. `error` says why."""
         TYPE_REJECTED: CaptureEvent._Type.ValueType  # 8
         """A request was refused before the shutter, at once or, where only the camera could tell, in
-        its turn; ListCaptures does not have it. `error` says why.
+        its turn; ListCaptures does not have it. `error` says why. Many in a minute are one event: see
+        `refused_count`.
         """
         TYPE_CANCELLED: CaptureEvent._Type.ValueType  # 9
         """The capture ended before there was a picture. `error` says why."""
@@ -1299,7 +1300,8 @@ class CaptureEvent(_message.Message):
     """The capture has failed. `error` says why."""
     TYPE_REJECTED: CaptureEvent.Type.ValueType  # 8
     """A request was refused before the shutter, at once or, where only the camera could tell, in
-    its turn; ListCaptures does not have it. `error` says why.
+    its turn; ListCaptures does not have it. `error` says why. Many in a minute are one event: see
+    `refused_count`.
     """
     TYPE_CANCELLED: CaptureEvent.Type.ValueType  # 9
     """The capture ended before there was a picture. `error` says why."""
@@ -1321,13 +1323,14 @@ class CaptureEvent(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     CAPTURE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The event's number: 1 for the first one, then one more each time, also across restarts."""
     camera: _builtins.str
     """The camera's id."""
     capture_id: _builtins.str
-    """The capture's id. Empty for the camera's own events, and for REJECTED unless the request was
-    in its turn already.
+    """The capture's id. Empty for the camera's own events, and for REJECTED unless the request had
+    events before, such as QUEUED.
     """
     request_id: _builtins.str
     """The request id the client gave. Empty: none."""
@@ -1341,6 +1344,12 @@ class CaptureEvent(_message.Message):
     """
     queue_position: _builtins.int
     """The place in the queue, 1 for the next to be taken. Set in QUEUED."""
+    refused_count: _builtins.int
+    """How many refusals of the camera, all for the reason of `error`, this event stands for, at least
+    1; the other fields are those of the last of them. The first refusal for a reason is an event at
+    once; those that follow within a minute are one event when that is over, or when the service
+    stops. Set in REJECTED.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -1369,19 +1378,24 @@ class CaptureEvent(_message.Message):
         queue_position: _builtins.int | None = ...,
         capture: Global___Capture | None = ...,
         error: _status_pb2.Status | None = ...,
+        refused_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "_queue_position", b"_queue_position", "capture", b"capture", "error", b"error", "event_time", b"event_time", "progress_percent", b"progress_percent", "queue_position", b"queue_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "_queue_position", b"_queue_position", "_refused_count", b"_refused_count", "capture", b"capture", "error", b"error", "event_time", b"event_time", "progress_percent", b"progress_percent", "queue_position", b"queue_position", "refused_count", b"refused_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "_queue_position", b"_queue_position", "attempt", b"attempt", "camera", b"camera", "capture", b"capture", "capture_id", b"capture_id", "error", b"error", "event_time", b"event_time", "progress_percent", b"progress_percent", "queue_position", b"queue_position", "request_id", b"request_id", "sequence", b"sequence", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent", "_queue_position", b"_queue_position", "_refused_count", b"_refused_count", "attempt", b"attempt", "camera", b"camera", "capture", b"capture", "capture_id", b"capture_id", "error", b"error", "event_time", b"event_time", "progress_percent", b"progress_percent", "queue_position", b"queue_position", "refused_count", b"refused_count", "request_id", b"request_id", "sequence", b"sequence", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__progress_percent: _TypeAlias = _typing.Literal["progress_percent"]  # noqa: Y015
     _WhichOneofArgType__progress_percent: _TypeAlias = _typing.Literal["_progress_percent", b"_progress_percent"]  # noqa: Y015
     _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
     _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015
+    _WhichOneofReturnType__refused_count: _TypeAlias = _typing.Literal["refused_count"]  # noqa: Y015
+    _WhichOneofArgType__refused_count: _TypeAlias = _typing.Literal["_refused_count", b"_refused_count"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_percent) -> _WhichOneofReturnType__progress_percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_position) -> _WhichOneofReturnType__queue_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refused_count) -> _WhichOneofReturnType__refused_count | None: ...
 
 Global___CaptureEvent: _TypeAlias = CaptureEvent  # noqa: Y015
 

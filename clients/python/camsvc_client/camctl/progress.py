@@ -61,4 +61,7 @@ def words(event: pb.CaptureEvent) -> str:
         kinds.TYPE_SUCCEEDED: "taken",
         kinds.TYPE_CAMERA_AVAILABLE: "the camera is back",
     }
-    return f"{event.camera}: {said.get(event.type, event.error.message)}"
+    text = said.get(event.type, event.error.message)
+    if event.refused_count > 1:
+        text = f"{event.refused_count} requests were refused, the last: {text}"
+    return f"{event.camera}: {text}"
