@@ -28,6 +28,9 @@ from camsvc.worker_pool.thumbnailer import Thumbnailer, thumbnails_launch
 _log = structlog.get_logger()
 
 _FORCED_EXIT_CODE = 130
+_MEMORY_S = 30.0
+"""How often what is free is given back, as after many clients have left at once."""
+
 _STOP_S = 20.0
 """How long a stop may take beyond the grace. systemd waits 90 s in all."""
 
@@ -75,17 +78,21 @@ class Service:
         self._fleet = Fleet(cameras, partial(discover, settings.cameras, self._sandbox, self._pool))
         self._thumbnailer = Thumbnailer(thumbnails_launch(self._sandbox))
         service = CameraService(
-            self._fleet, archive, self._thumbnailer, settings.service.inline_limit_bytes
+            self._fleet,
+            archive,
+            self._thumbnailer,
+            inline_limit_bytes=settings.service.inline_limit_bytes,
+            max_downloads=settings.service.max_downloads,
         )
-        self._server = Server(
-            service, health, settings.service.listen, settings.service.max_calls_per_s
-        )
+        self._server = Server(service, health, settings.service, len(cameras))
         clock = TrustedClock(archive.known_ages.time_ns)
         retention = Retention(archive, settings.retention, clock)
         self._background: dict[str, Callable[[], Awaitable[None]]] = {
             "clock": clock.watch,
             "retention": retention.run,
             "disk": self._watch_disk,
+            "memory": self._give_back_memory,
+            "connections": self._server.watch_connections,
         }
         if listen := settings.service.metrics_listen:
             metrics = partial(serve_metrics, self._fleet, archive, log, listen)
@@ -109,6 +116,11 @@ class Service:
             for task in tasks:
                 task.cancel()
         _log.info("stopped")
+
+    async def _give_back_memory(self) -> None:
+        while True:
+            await asyncio.sleep(_MEMORY_S)
+            posix.give_back_memory()
 
     async def _watch_disk(self) -> None:
         async for available in self._archive.disk.changes():

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from camsvc.api.violations import Violations, out_of_range
 from camsvc.camera.capture import Order
 from camsvc.live.variants import LiveSpec
+from camsvc.model.caller import Caller
 from camsvc.model.errors import short
 from camsvc.model.values import ControlValue, Shot
 
@@ -165,6 +166,7 @@ def max_age_s(request: api.GetFrameRequest, wrong: Violations) -> float | None:
 
 def order(
     request: api.CaptureRequest,
+    caller: Caller,
     inline_limit_bytes: int,
     wrong: Violations,
     *,
@@ -189,17 +191,18 @@ def order(
         labels=labels(request.labels, wrong),
         inline_bytes=limit if inline else 0,
         wait=request.busy_policy == api.CaptureRequest.BUSY_POLICY_WAIT,
+        caller=caller,
     )
 
 
-def group(request: api.CaptureGroupRequest, wrong: Violations) -> list[Order]:
+def group(request: api.CaptureGroupRequest, caller: Caller, wrong: Violations) -> list[Order]:
     """Return what a group's requests order, in their order."""
     if not request.requests:
         wrong.add("requests", "none is given; allowed: one for each camera, from 1 on")
     orders, cameras = [], set()
     for index, member in enumerate(request.requests):
         inside = wrong.within(f"requests[{index}]")
-        orders.append(order(member, 0, inside, in_group=True))
+        orders.append(order(member, caller, 0, inside, in_group=True))
         if member.camera in cameras:
             name = short(member.camera)
             inside.add("camera", f"{name} is given twice; allowed: one request per camera")

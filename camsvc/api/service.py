@@ -16,7 +16,9 @@ from camsvc.camera.camera import Camera
 from camsvc.camera.group import GroupItem, Result, capture_group, skew_s
 from camsvc.fleet import Fleet
 from camsvc.live.viewer import LiveFrame, Viewer
+from camsvc.model.caller import Caller
 from camsvc.model.errors import CameraNotFound, InvalidRequest
+from camsvc.model.places import Places
 from camsvc.storage.archive import Archive
 from camsvc.storage.ports import Thumbnailer
 from camsvc.storage.thumbnails import MIME_TYPE, Thumbnails
@@ -35,30 +37,44 @@ Replies = AsyncIterator[Reply]
 class CameraService:
     """The contract on top of the fleet and the archive: a method for each RPC, in snake case.
 
-    A unary method takes the request and the seconds left until the caller's deadline, None without
-    one, and returns a `Reply`. A streaming method takes the request and is an async context
-    manager: once entered, the call is accepted; what it gives yields the replies; leaving it ends
-    the work. Errors are raised as `CameraServiceError`; `errors` makes statuses of them.
+    A unary method takes the request, who calls, and the seconds left until the caller's deadline,
+    None without one, and returns a `Reply`. A streaming method takes the request and who calls, and
+    is an async context manager: once entered, the call is accepted; what it gives yields the
+    replies; leaving it ends the work. Errors are raised as `CameraServiceError`; `errors` makes
+    statuses of them.
     """
 
     def __init__(
-        self, fleet: Fleet, archive: Archive, thumbnailer: Thumbnailer, inline_limit_bytes: int
+        self,
+        fleet: Fleet,
+        archive: Archive,
+        thumbnailer: Thumbnailer,
+        *,
+        inline_limit_bytes: int,
+        max_downloads: int,
     ) -> None:
         self._fleet = fleet
         self._archive = archive
         self._inline_limit_bytes = inline_limit_bytes
         self._thumbnails = Thumbnails(archive, thumbnailer)
         self._events = history_convert.SerializedEvents()
+        self._downloads = Places(max_downloads, "downloads are under way", "max_downloads")
 
-    async def list_cameras(self, request: api.ListCamerasRequest, timeout_s: float | None) -> Reply:
+    async def list_cameras(
+        self, request: api.ListCamerasRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         return api.ListCamerasResponse(cameras=map(convert.camera, self._fleet.views()))
 
-    async def get_camera(self, request: api.GetCameraRequest, timeout_s: float | None) -> Reply:
+    async def get_camera(
+        self, request: api.GetCameraRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         return api.GetCameraResponse(camera=convert.camera(self._camera(request.camera).view()))
 
-    async def capture(self, request: api.CaptureRequest, timeout_s: float | None) -> Reply:
+    async def capture(
+        self, request: api.CaptureRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         with checking() as wrong:
-            order = requests.order(request, self._inline_limit_bytes, wrong)
+            order = requests.order(request, caller, self._inline_limit_bytes, wrong)
         result = await self._fleet.camera(request.camera).capture(order, timeout_s)
         response = api.CaptureResponse(
             capture=history_convert.capture(result.record), replayed=result.replayed
@@ -71,10 +87,10 @@ class CameraService:
         return convert.with_bytes(response, response.IMAGE_DATA_FIELD_NUMBER, data)
 
     async def capture_group(
-        self, request: api.CaptureGroupRequest, timeout_s: float | None
+        self, request: api.CaptureGroupRequest, caller: Caller, timeout_s: float | None
     ) -> Reply:
         with checking() as wrong:
-            orders = requests.group(request, wrong)
+            orders = requests.group(request, caller, wrong)
         results: dict[str, Result] = {}
         items: dict[str, GroupItem] = {}
         for each, order in zip(request.requests, orders, strict=True):
@@ -96,15 +112,19 @@ class CameraService:
         return response
 
     @contextlib.asynccontextmanager
-    async def live_view(self, request: api.LiveViewRequest) -> AsyncIterator[Replies]:
+    async def live_view(
+        self, request: api.LiveViewRequest, caller: Caller
+    ) -> AsyncIterator[Replies]:
         with checking() as wrong:
             requests.camera_id(request.camera, wrong)
             spec = requests.live_spec(request, wrong)
-        with self._fleet.camera(request.camera).watch(spec) as viewer:
+        with self._fleet.camera(request.camera).watch(spec, caller) as viewer:
             async with contextlib.aclosing(_live_replies(viewer)) as replies:
                 yield replies
 
-    async def get_frame(self, request: api.GetFrameRequest, timeout_s: float | None) -> Reply:
+    async def get_frame(
+        self, request: api.GetFrameRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         with checking() as wrong:
             requests.camera_id(request.camera, wrong)
             spec = requests.live_spec(request, wrong)
@@ -113,7 +133,9 @@ class CameraService:
         return convert.live_frame(frame, dropped=0)
 
     @contextlib.asynccontextmanager
-    async def capture_events(self, request: api.CaptureEventsRequest) -> AsyncIterator[Replies]:
+    async def capture_events(
+        self, request: api.CaptureEventsRequest, caller: Caller
+    ) -> AsyncIterator[Replies]:
         with checking() as wrong:
             if request.camera:
                 requests.camera_id(request.camera, wrong)
@@ -125,7 +147,7 @@ class CameraService:
             yield (self._events.serialize(item) async for item in items)
 
     async def list_captures(
-        self, request: api.ListCapturesRequest, timeout_s: float | None
+        self, request: api.ListCapturesRequest, caller: Caller, timeout_s: float | None
     ) -> Reply:
         secret = await self._archive.secret()
         with checking() as wrong:
@@ -153,14 +175,16 @@ class CameraService:
             response.next_page_token = history_requests.page_token(last, captures, secret)
         return response
 
-    async def get_capture(self, request: api.GetCaptureRequest, timeout_s: float | None) -> Reply:
+    async def get_capture(
+        self, request: api.GetCaptureRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         with checking() as wrong:
             history_requests.capture_id(request.capture_id, wrong)
         record = await self._archive.capture(request.capture_id)
         return api.GetCaptureResponse(capture=history_convert.capture(record))
 
     async def delete_capture(
-        self, request: api.DeleteCaptureRequest, timeout_s: float | None
+        self, request: api.DeleteCaptureRequest, caller: Caller, timeout_s: float | None
     ) -> Reply:
         with checking() as wrong:
             history_requests.capture_id(request.capture_id, wrong)
@@ -168,9 +192,23 @@ class CameraService:
         return api.DeleteCaptureResponse()
 
     @contextlib.asynccontextmanager
-    async def download_image(self, request: api.DownloadImageRequest) -> AsyncIterator[Replies]:
+    async def download_image(
+        self, request: api.DownloadImageRequest, caller: Caller
+    ) -> AsyncIterator[Replies]:
         with checking() as wrong:
             history_requests.check_download(request, wrong)
+        async with (
+            self._downloads.place(caller),
+            self._opened(request) as chunks,
+            contextlib.aclosing(chunks),
+        ):
+            yield chunks
+
+    @contextlib.asynccontextmanager
+    async def _opened(
+        self, request: api.DownloadImageRequest
+    ) -> AsyncIterator[AsyncGenerator[Reply, None]]:
+        """Give the chunks of a picture, or of its thumbnail."""
         capture_id = request.capture_id
         chunk_bytes = history_requests.chunk_bytes(request)
         if history_requests.wants_thumbnail(request):
@@ -192,34 +230,35 @@ class CameraService:
                 size_bytes=image.size_bytes, sha256=image.sha256, mime_type=image.mime_type
             )
             chosen = history_requests.byte_range(request, image.size_bytes)
-            async with contextlib.aclosing(
-                _chunks(description, chosen, picture.read, chunk_bytes)
-            ) as chunks:
-                yield chunks
+            yield _chunks(description, chosen, picture.read, chunk_bytes)
 
     async def list_controls(
-        self, request: api.ListControlsRequest, timeout_s: float | None
+        self, request: api.ListControlsRequest, caller: Caller, timeout_s: float | None
     ) -> Reply:
-        controls = await self._camera(request.camera).list_controls(timeout_s)
+        controls = await self._camera(request.camera).list_controls(timeout_s, caller)
         return api.ListControlsResponse(controls=map(convert.control, controls))
 
-    async def set_controls(self, request: api.SetControlsRequest, timeout_s: float | None) -> Reply:
+    async def set_controls(
+        self, request: api.SetControlsRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         with checking() as wrong:
             requests.camera_id(request.camera, wrong)
             values = requests.controls(request.controls, wrong)
         camera = self._fleet.camera(request.camera)
         if not values:
             raise InvalidRequest("controls", "none is given; allowed: from 1 to 64")
-        controls = await camera.set_controls(values, timeout_s)
+        controls = await camera.set_controls(values, timeout_s, caller)
         return api.SetControlsResponse(controls=map(convert.control, controls))
 
-    async def reset_camera(self, request: api.ResetCameraRequest, timeout_s: float | None) -> Reply:
+    async def reset_camera(
+        self, request: api.ResetCameraRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         camera = self._camera(request.camera)
         await camera.reset()
         return api.ResetCameraResponse(camera=convert.camera(camera.view()))
 
     async def discover_cameras(
-        self, request: api.DiscoverCamerasRequest, timeout_s: float | None
+        self, request: api.DiscoverCamerasRequest, caller: Caller, timeout_s: float | None
     ) -> Reply:
         found = await self._fleet.discover()
         response = api.DiscoverCamerasResponse(devices=map(convert.device, found.devices))

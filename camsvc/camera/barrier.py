@@ -2,6 +2,7 @@
 
 import asyncio
 
+from camsvc.camera.deadline import Deadline
 from camsvc.camera.queue import Ticket
 
 
@@ -13,15 +14,20 @@ class Barrier:
     """
 
     def __init__(self) -> None:
-        self.longest_wait_s = 0.0
-        """The longest that waiting for all the others can take."""
+        self._deadlines: dict[Ticket, Deadline] = {}
         self._missing: set[Ticket] = set()
         self._complete = asyncio.Event()
 
-    def add(self, ticket: Ticket, bound_s: float) -> None:
-        """Wait for one more, which arrives or withdraws within `bound_s`."""
+    def add(self, ticket: Ticket, deadline: Deadline) -> None:
+        """Wait for one more, which arrives or withdraws by its deadline, once it has its turn."""
         self._missing.add(ticket)
-        self.longest_wait_s = max(self.longest_wait_s, bound_s)
+        self._deadlines[ticket] = deadline
+
+    @property
+    def longest_wait_s(self) -> float:
+        """The longest that waiting for all the others can take."""
+        bounds = (d.behind(ticket.taken_before).limit_s for ticket, d in self._deadlines.items())
+        return max(bounds, default=0.0)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Wait for one no longer; without effect once it has arrived."""

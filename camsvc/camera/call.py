@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+from camsvc.camera.deadline import Deadline
 from camsvc.camera.ports import CameraWorker
 from camsvc.camera.queue import Ticket
 from camsvc.ipc import messages as m
@@ -137,6 +138,10 @@ class Call(ABC, Generic[T]):
         """Whether another attempt is worth making."""
         return self.ticket.has_client or self.outlives_its_clients
 
+    def bound(self, deadline: Deadline) -> Deadline:
+        """Return a client's deadline with the time, as far as is known, that others take before."""
+        return deadline
+
     def set_patience(self, seconds: float | None) -> None:
         """Limit the driver call under way, and those to come, to `seconds`."""
         self.patience_s = seconds
@@ -150,8 +155,8 @@ class Call(ABC, Generic[T]):
 
     # Hooks.
 
-    def on_moved_up(self) -> None:
-        """Fewer captures than before are ahead of it."""
+    def on_moved(self) -> None:
+        """More or fewer captures than before are ahead of it."""
 
     def on_attempt(self) -> None:
         """An attempt begins."""

@@ -32,6 +32,7 @@ from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
 from camsvc.live.variants import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
+from camsvc.model.caller import NOBODY, Caller
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.fingerprint import fingerprint
 from camsvc.model.health import Health
@@ -99,7 +100,7 @@ class Camera:
             if existing is not None:
                 return existing
             if saved == self.saved_count:
-                return await self.result(*self.enqueue(order, deadline))
+                return await self.result(self.enqueue(order, deadline), deadline)
 
     def deadline(self, order: Order, timeout_s: float | None) -> Deadline:
         """Return the one deadline of an order that arrives now."""
@@ -121,10 +122,8 @@ class Camera:
 
     def enqueue(
         self, order: Order, deadline: Deadline, barrier: Barrier | None = None
-    ) -> tuple[Call[CaptureResult], Deadline]:
+    ) -> Call[CaptureResult]:
         """Begin a capture, or join the one under way with the same request id.
-
-        Return it, and the deadline with the time of those that are ahead of it.
 
         Raises: as `capture`, what refuses it at once.
         """
@@ -132,19 +131,20 @@ class Camera:
             joined = self._request_ids.find_under_way(order)
             if joined is not None:
                 joined.ticket.deadline = max(joined.ticket.deadline, deadline.client_at)
-                return joined, deadline.behind(joined.ticket.position)
+                return joined
             self._supervisor.raise_if_unavailable()
             extra_s = exposure_s(order.shot.controls) or self._exposure_s
             ticket = Ticket(
                 order.request_id,
                 fingerprint(order.shot, order.labels) if order.request_id else "",
+                order.caller,
+                in_group=barrier is not None,
                 extra_s=extra_s,
                 deadline=deadline.client_at,
             )
-            self._queue.enter(ticket, wait=order.wait)
-        deadline = deadline.behind(ticket.position)
+            moved = self._queue.enter(ticket, wait=order.wait)
         if barrier is not None:
-            barrier.add(ticket, deadline.limit_s)
+            barrier.add(ticket, deadline)
         camera, archive = self._options.id, self._archive
         call = Capture(
             order,
@@ -157,8 +157,8 @@ class Camera:
             ),
             barrier=barrier,
         )
-        self._executor.add(call)
-        return call, deadline
+        self._executor.add(call, moved)
+        return call
 
     async def result(self, call: Call[CaptureResult], deadline: Deadline) -> CaptureResult:
         """Wait for a capture that was begun.
@@ -169,26 +169,33 @@ class Camera:
         result = await self._executor.result(call, deadline)
         return dataclasses.replace(result, replayed=replayed)
 
-    async def list_controls(self, timeout_s: float | None = None) -> list[Control]:
+    async def list_controls(
+        self, timeout_s: float | None = None, caller: Caller = NOBODY
+    ) -> list[Control]:
         """Return the controls with their present values. Errors as `capture`, but never busy."""
-        return await self._control_call(m.ListControls(), timeout_s)
+        return await self._control_call(m.ListControls(), timeout_s, caller)
 
     async def set_controls(
-        self, values: Mapping[str, ControlValue], timeout_s: float | None = None
+        self,
+        values: Mapping[str, ControlValue],
+        timeout_s: float | None = None,
+        caller: Caller = NOBODY,
     ) -> list[Control]:
         """Set controls, also again after each recovery; return all as they are then."""
-        controls = await self._control_call(m.SetControls(dict(values)), timeout_s)
+        controls = await self._control_call(m.SetControls(dict(values)), timeout_s, caller)
         self._supervisor.controls |= values
         return controls
 
-    def watch(self, spec: LiveSpec) -> contextlib.AbstractContextManager[Viewer]:
+    def watch(
+        self, spec: LiveSpec, caller: Caller = NOBODY
+    ) -> contextlib.AbstractContextManager[Viewer]:
         """Give a viewer of live view; the camera is opened if it is closed.
 
         Raises:
-            QueueFull: there are too many viewers.
+            QueueFull: there are too many viewers, and no other caller has more of them.
             Unsupported: the camera has no live view.
         """
-        return self._live.watch(spec)
+        return self._live.watch(spec, caller)
 
     async def get_frame(
         self, spec: LiveSpec, max_age_s: float | None, timeout_s: float | None
@@ -243,14 +250,14 @@ class Camera:
     # Internals.
 
     async def _control_call(
-        self, command: m.Command[m.Controls], timeout_s: float | None
+        self, command: m.Command[m.Controls], timeout_s: float | None, caller: Caller
     ) -> list[Control]:
         deadline = Deadline.after(timeout_s, self._worst_case_s())
         self._supervisor.raise_if_unavailable()
-        ticket = Ticket(is_capture=False)
-        self._queue.enter(ticket, wait=True)
+        ticket = Ticket(caller=caller, is_capture=False)
+        moved = self._queue.enter(ticket, wait=True)
         call = ControlCall(ticket, command, self._queue, self._attempts)
-        self._executor.add(call)
+        self._executor.add(call, moved)
         return await self._executor.result(call, deadline)
 
     def _active(self) -> ActiveCapture | None:

@@ -9,9 +9,11 @@ from camsvc.camera.attempts import Attempts
 from camsvc.camera.barrier import Barrier
 from camsvc.camera.call import Attempt, Call
 from camsvc.camera.capture_events import CaptureEvents
+from camsvc.camera.deadline import Deadline
 from camsvc.camera.ports import CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.ipc import messages as m
+from camsvc.model.caller import NOBODY, Caller
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
 from camsvc.model.records import CaptureRecord, TakenShot
 from camsvc.model.values import Shot
@@ -30,6 +32,7 @@ class Order:
     labels: Mapping[str, str] = field(default_factory=dict)
     inline_bytes: int = 0
     wait: bool = False
+    caller: Caller = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,14 @@ class Capture(Call[CaptureResult]):
             attempt.worker.send(m.Unprepare())
             raise
 
-    def on_moved_up(self) -> None:
-        self._events.moved_up()
+    def bound(self, deadline: Deadline) -> Deadline:
+        deadline = deadline.behind(self.ticket.taken_before)
+        if self._barrier is not None:
+            deadline = deadline.extended(self._barrier.longest_wait_s)
+        return deadline
+
+    def on_moved(self) -> None:
+        self._events.moved()
 
     def on_attempt(self) -> None:
         self._events.attempt_began(self.attempts)

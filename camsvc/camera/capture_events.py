@@ -13,7 +13,13 @@ from camsvc.camera.queue import Ticket
 from camsvc.camera.refusals import Refusals
 from camsvc.camera.view import CaptureStatistics
 from camsvc.ipc import messages as m
-from camsvc.model.errors import CameraBusy, CameraServiceError, InvalidRequest, Unsupported
+from camsvc.model.errors import (
+    CameraBusy,
+    CameraServiceError,
+    InvalidRequest,
+    QueueFull,
+    Unsupported,
+)
 from camsvc.model.records import (
     CaptureRecord,
     CaptureState,
@@ -61,8 +67,8 @@ class CaptureEvents:
         self._has_events = bool(ticket.position)
         archive.begin(self._record, self._queued() if ticket.position else None)
 
-    def moved_up(self) -> None:
-        """It waits behind fewer captures."""
+    def moved(self) -> None:
+        """It waits behind more or fewer captures."""
         self._archive.note(self._queued())
 
     def started(self) -> None:
@@ -157,7 +163,7 @@ class CaptureEvents:
             self._refusals.note(replace(rejected, capture_id=""))
             return self._archive.withdraw(self._record.capture_id)
         error.metadata.setdefault("capture_id", self._record.capture_id)
-        in_queue = isinstance(error, CallCancelled | CameraBusy)
+        in_queue = isinstance(error, CallCancelled | CameraBusy | QueueFull)
         state = CaptureState.CANCELLED if in_queue else CaptureState.FAILED
         self._record = replace(self._so_far(call), state=state, failure=Failure.of(error))
         if not in_queue:

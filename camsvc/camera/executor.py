@@ -10,7 +10,7 @@ Invariants:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -18,7 +18,7 @@ import structlog
 from camsvc.camera.call import Call, CallCancelled
 from camsvc.camera.deadline import Deadline
 from camsvc.camera.observer import CameraObserver
-from camsvc.camera.queue import CaptureQueue
+from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.model.errors import CameraServiceError, CameraUnavailable
 from camsvc.model.retry_hint import SERVICE_RESTART_S
 
@@ -47,8 +47,12 @@ class Executor(CameraObserver):
         self.stopping = False
         """Whether it is the service that ends calls from now on, and not their clients."""
 
-    def add(self, call: Call[Any]) -> None:
-        """Own a call that has just been made; it leaves the queue when it ends."""
+    def add(self, call: Call[Any], moved: Collection[Ticket] = ()) -> None:
+        """Own a call that has just been made; it leaves the queue when it ends.
+
+        `moved` are those that it was put before.
+        """
+        self._report_moved(moved)
         self._calls.add(call)
         for other in self._calls:
             self._limit(other)  # it is no longer alone
@@ -56,7 +60,7 @@ class Executor(CameraObserver):
         call.task.add_done_callback(lambda _: self._end(call))
 
     async def result(self, call: Call[T], deadline: Deadline) -> T:
-        """Wait for a call until a deadline.
+        """Wait for a call until a deadline, which is later where others are taken before it.
 
         Raises:
             CaptureTimeout: the time is over.
@@ -69,10 +73,7 @@ class Executor(CameraObserver):
         ticket.has_client = True
         call.set_patience(None)
         try:
-            async with asyncio.timeout_at(deadline.at):
-                return await asyncio.shield(call.task)
-        except TimeoutError:
-            raise deadline.exceeded(self._camera, capture_id=ticket.id) from None
+            return await self._ended(call, deadline)
         except CameraServiceError:
             if call.end_saved is not None:  # a client that has the error finds it in the history
                 await asyncio.wait([call.end_saved], timeout=min(deadline.left_s, _HISTORY_S))
@@ -91,6 +92,16 @@ class Executor(CameraObserver):
             call.clients -= 1
             if not call.clients and not call.task.done():
                 self._abandon(call)
+
+    async def _ended(self, call: Call[T], deadline: Deadline) -> T:
+        while True:
+            bound = call.bound(deadline)
+            try:
+                async with asyncio.timeout_at(bound.at):
+                    return await asyncio.shield(call.task)
+            except TimeoutError:
+                if call.bound(deadline).at <= bound.at:
+                    raise bound.exceeded(self._camera, capture_id=call.ticket.id) from None
 
     def on_progress(self, percent: int) -> None:
         for call in self._calls:
@@ -118,13 +129,15 @@ class Executor(CameraObserver):
 
     def _end(self, call: Call[Any]) -> None:
         self._calls.discard(call)
-        moved = self._queue.leave(call.ticket)
-        for other in self._calls:
-            if other.ticket in moved:
-                other.on_moved_up()
+        self._report_moved(self._queue.leave(call.ticket))
         call.on_end(self._error_of(call))
         for observer in self._observers:
             observer.on_use_ended()
+
+    def _report_moved(self, moved: Collection[Ticket]) -> None:
+        for call in self._calls:
+            if call.ticket in moved:
+                call.on_moved()
 
     def _error_of(self, call: Call[Any]) -> CameraServiceError | None:
         """Return what the history has of a call that has ended without a result."""

@@ -29,7 +29,7 @@ async def capture_group(items: Sequence[GroupItem], timeout_s: float | None) -> 
     """
     deadlines = [camera.deadline(order, timeout_s) for camera, order in items]
     barrier = Barrier()
-    begun: list[tuple[Call[CaptureResult], Deadline] | Result] = []
+    begun: list[Call[CaptureResult] | Result] = []
     existing = await _existing(items, deadlines)
     for (camera, order), deadline, found in zip(items, deadlines, existing, strict=True):
         try:
@@ -37,14 +37,13 @@ async def capture_group(items: Sequence[GroupItem], timeout_s: float | None) -> 
         except CameraServiceError as error:
             begun.append(error)
 
-    async def end(camera: Camera, begun: tuple[Call[CaptureResult], Deadline] | Result) -> Result:
-        if not isinstance(begun, tuple):
-            return begun
-        capture, limit = begun
-        return await _result(camera.result(capture, limit.extended(barrier.longest_wait_s)))
+    async def end(
+        camera: Camera, begun: Call[CaptureResult] | Result, deadline: Deadline
+    ) -> Result:
+        return await _result(camera.result(begun, deadline)) if isinstance(begun, Call) else begun
 
     cameras = [camera for camera, _ in items]
-    return await asyncio.gather(*map(end, cameras, begun))
+    return await asyncio.gather(*map(end, cameras, begun, deadlines))
 
 
 def skew_s(results: Sequence[Result]) -> float | None:

@@ -1,9 +1,16 @@
 """Who may use a camera, in which order, and when the others should come back.
 
-One queue per camera, first come, first served. A capture with REJECT enters only when no other
-capture is in the queue, with WAIT when the queue is not full; control calls wait in it too, but
-keep nobody out. A ticket whose client has left keeps its place until its work has ended, but does
-not count: the next capture enters behind it.
+One queue per camera: the callers take turns, and of one caller, who came first is first. A capture
+with REJECT enters only when no other capture is in the queue, with WAIT also when the queue is not
+full, or another caller has more than its share of it; control calls wait in it too, but keep nobody
+out. A ticket whose client has left keeps its place until its work has ended, but does not count:
+the next capture enters behind it.
+
+Invariants:
+
+- Nobody enters before the first ticket, which has the camera.
+- Tickets of groups stay in the order in which they came, in all queues: groups that share cameras
+  would else wait for each other.
 """
 
 import asyncio
@@ -11,11 +18,11 @@ import itertools
 import math
 import time
 import uuid
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from camsvc.model.errors import CameraBusy, QueueFull
+from camsvc.model.caller import NOBODY, Caller, greediest
+from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull
 from camsvc.model.retry_hint import CaptureTimes, RetryHints
 from camsvc.system.event_loop import loop_time
 
@@ -27,7 +34,9 @@ class Ticket:
     request_id: str = ""
     fingerprint: str = ""
     """Of the request under that id; see `model.fingerprint`."""
+    caller: Caller = NOBODY
     is_capture: bool = True
+    in_group: bool = False
     extra_s: float = 0.0
     """What this call is expected to take beyond the camera's usual time: a longer exposure."""
     deadline: float = math.inf
@@ -37,11 +46,16 @@ class Ticket:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     position: int = 0
     """How many captures were ahead of it when that was reported last."""
+    taken_before: int = 0
+    """How many captures in all are taken before it, as far as they have come by now."""
+    turn: float = 0.0
+    """Its place in the order: see `CaptureQueue._turn_of`."""
+    refused: CameraServiceError | None = None
+    """Why it has lost its place."""
     started: float = 0.0
     started_ns: int = 0
     entered: float = field(default_factory=loop_time)
     entered_ns: int = field(default_factory=time.time_ns)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def counts(self) -> bool:
@@ -57,7 +71,11 @@ class CaptureQueue:
         self._limit = limit
         self._times = times
         self._hints = RetryHints(times)
-        self._tickets: deque[Ticket] = deque()
+        self._tickets: list[Ticket] = []
+        """In the order of their turns."""
+        self._turn = 0.0
+        """The turn of whoever comes now, and has nothing in the queue."""
+        self._changed = asyncio.Event()
 
     @property
     def holder(self) -> Ticket | None:
@@ -83,16 +101,20 @@ class CaptureQueue:
         """Whether somebody waits in the queue for another call than this one."""
         return any(other is not ticket and other.has_client for other in self._tickets)
 
-    def enter(self, ticket: Ticket, *, wait: bool) -> None:
-        """Take the last place.
+    def enter(self, ticket: Ticket, *, wait: bool) -> Sequence[Ticket]:
+        """Take the caller's next turn.
+
+        Return the captures that were to be taken before, and are no more: they have moved back.
 
         Raises:
             CameraBusy: another capture is in the queue, and `wait` is False or would outlast the
                 ticket's deadline as far as is known.
-            QueueFull: as many captures wait already as may.
+            QueueFull: as many captures wait already as may, and no other caller has more of them.
         """
+        ticket.turn = self._turn_of(ticket)
+        index = self._index_of(ticket)
         holder = self.holder
-        ticket.position = self.captures
+        ticket.position = ticket.taken_before = sum(t.counts for t in self._tickets[:index])
         if ticket.is_capture and holder is not None:
             if not wait:
                 why = f"is busy with capture {holder.id!r} (busy_policy WAIT would wait for it)"
@@ -100,21 +122,30 @@ class CaptureQueue:
             if self._earliest_end_of(ticket, holder) > ticket.deadline:
                 raise self._too_late(holder)
             if self.captures > self._limit:
-                why = f"has {self._limit} captures waiting, which is its queue_limit"
-                raise self._refusal(QueueFull, holder, why, limit=str(self._limit))
-        self._tickets.append(ticket)
+                self._make_room(ticket.caller, holder)
+                index = self._index_of(ticket)
+        behind = self._tickets[index:]
+        self._tickets.insert(index, ticket)
+        for other in behind if ticket.counts else ():
+            other.taken_before += 1
+        return self._moved()
 
     async def wait_for_turn(self, ticket: Ticket) -> None:
         """Wait until every ticket before this one has ended.
 
         Raises:
             CameraBusy: so long that the ticket's deadline can no longer be met, as far as is known.
+            QueueFull: it has lost its place to another caller.
         """
-        while (first := self._tickets[0]) is not ticket:
+        while True:
+            if ticket.refused is not None:
+                raise ticket.refused
+            if self._tickets[0] is ticket:
+                break
             latest = self._latest_start(ticket)
             try:
                 async with asyncio.timeout_at(latest):
-                    await first.ended.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 # A client that joined this capture meanwhile may have more time. The clock is not
                 # asked: a timer may fire a little before its time, and would again and again.
@@ -124,15 +155,58 @@ class CaptureQueue:
         ticket.started, ticket.started_ns = loop_time(), time.time_ns()
 
     def leave(self, ticket: Ticket) -> Sequence[Ticket]:
-        """Give the place up, from anywhere in the queue.
+        """Give the place up, from anywhere in the queue; without effect where it was lost.
 
-        Return the captures that still wait and have moved up; `position` is their new one.
+        Return the captures that still wait and have moved; `position` is their new one.
         """
-        self._tickets.remove(ticket)
-        ticket.ended.set()
+        if ticket in self._tickets:
+            if ticket.started:
+                callers = {other.caller for other in self._tickets}
+                self._turn = max(ticket.turn, self._turn + 1 / len(callers))
+            self._tickets.remove(ticket)
+        return self._moved()
+
+    def _turn_of(self, ticket: Ticket) -> float:
+        """Return the turn of a ticket that comes now: each caller has one in every round.
+
+        A round is as long as there are callers in the queue, so that it ends however many new
+        callers come.
+        """
+        own = [t.turn for t in self._tickets if t.caller == ticket.caller]
+        groups = [t.turn for t in self._tickets if t.in_group and ticket.in_group]
+        return max([self._turn, *(turn + 1 for turn in own), *groups])
+
+    def _index_of(self, ticket: Ticket) -> int:
+        """Return where a ticket belongs that has yet to enter."""
+        later = (i for i, t in enumerate(self._tickets) if i and t.turn > ticket.turn)
+        return next(later, len(self._tickets))
+
+    def _make_room(self, newcomer: Caller, holder: Ticket) -> None:
+        """Take a place from the caller that has most of them.
+
+        Raises:
+            QueueFull: the newcomer has as many.
+        """
+        counted = [ticket for ticket in self._tickets if ticket.counts]
+        caller = greediest((ticket.caller for ticket in counted), newcomer)
+        if caller is None:
+            why = f"has {self._limit} captures waiting, which is its queue_limit"
+            raise self._refusal(QueueFull, holder, why, limit=str(self._limit))
+        last = [ticket for ticket in counted if ticket.caller == caller][-1]
+        why = (
+            f"has {self._limit} captures waiting, which is its queue_limit; most were of one "
+            "caller, whose last place was given to another"
+        )
+        last.refused = self._refusal(QueueFull, holder, why, limit=str(self._limit))
+        self._tickets.remove(last)
+
+    def _moved(self) -> Sequence[Ticket]:
+        """Wake up those that wait; return those that have another position than was reported."""
+        self._changed.set()
+        self._changed = asyncio.Event()
         moved = []
         for ahead, waiting in enumerate(other for other in self._tickets if other.counts):
-            if 0 < ahead < waiting.position:
+            if ahead and not waiting.started and ahead != waiting.position:
                 waiting.position = ahead
                 moved.append(waiting)
         return moved
@@ -157,7 +231,9 @@ class CaptureQueue:
         """
         shortest_s, now = self._times.shortest_s, loop_time()
         free = max(now, (holder.started or now) + shortest_s + holder.extra_s)
-        return free + shortest_s * (self.waiting + 1) + ticket.extra_s
+        if not ticket.position:  # the holder has not begun, and this one comes before it
+            return now + shortest_s + ticket.extra_s
+        return free + shortest_s * ticket.position + ticket.extra_s
 
     def _latest_start(self, ticket: Ticket) -> float | None:
         """Return when the first in the queue has to have ended for the deadline to be met."""

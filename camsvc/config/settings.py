@@ -92,6 +92,21 @@ class ServiceSettings(Table):
     worker_memory_bytes: Annotated[Count, Field(ge=256 * 2**20)] = Field(
         4 * 2**30, description="memory in bytes that each camera's process may have of its own"
     )
+    # A back end's browsers, each with its live view, its events and a call; some 50 KiB each.
+    max_calls: Annotated[Count, Field(ge=16, le=100_000)] = Field(
+        2_000,
+        description="calls that may be under way at once, streams included; when all are, the "
+        "caller with most of them gives way to others",
+    )
+    max_connections: Annotated[Count, Field(ge=16, le=100_000)] = Field(
+        1_000,
+        description="connections of clients that may be open at once; fewer where the system "
+        "allows too few descriptors",
+    )
+    # Each has up to 1 MiB on its way.
+    max_downloads: Annotated[Count, Field(ge=1, le=10_000)] = Field(
+        64, description="downloads that may be under way at once; shared as max_calls"
+    )
     # Most gRPC clients accept messages of 4 MiB; 64 KiB are for the rest of the response.
     inline_limit_bytes: Annotated[Count, Field(ge=1, le=2**31 - 1)] = Field(
         4 * 2**20 - 64 * 2**10,

@@ -1,15 +1,15 @@
-"""How many calls each caller may begin in a second. A caller is an address."""
+"""How many calls may begin in a second from each address."""
 
 from camsvc.model.errors import RateLimited
 
-_MOST_CALLERS = 1000
+_MOST_ADDRESSES = 1000
 """To keep, before those are forgotten whose calls were long enough ago."""
 
 _ROUNDING_S = 1e-6
 
 
 class RateLimit:
-    """The generic cell rate algorithm: each call moves the time that its caller's calls add up to.
+    """The generic cell rate algorithm: each call moves the time that its address's calls add up to.
 
     All calls of a second may come at once.
     """
@@ -19,16 +19,15 @@ class RateLimit:
         self._per_s = per_s
         self._used_until: dict[str, float] = {}
 
-    def take(self, peer: str, now: float) -> None:
-        """Count a call of `peer`, as gRPC names it: "ipv4:127.0.0.1:50000"; `now` is monotonic.
+    def take(self, address: str, now: float) -> None:
+        """Count a call from an address; `now` is monotonic.
 
         Raises:
             RateLimited: it is one too many.
         """
         if not self._per_s:
             return
-        caller = peer.rpartition(":")[0]
-        used_until = max(now, self._used_until.get(caller, now))
+        used_until = max(now, self._used_until.get(address, now))
         wait_s = used_until + 1 / self._per_s - (now + max(1.0, 1 / self._per_s))
         if wait_s > _ROUNDING_S:
             raise RateLimited(
@@ -37,6 +36,6 @@ class RateLimit:
                 retry_after_s=wait_s,
                 metadata={"limit": f"{self._per_s:g}"},
             )
-        self._used_until[caller] = used_until + 1 / self._per_s
-        if len(self._used_until) > _MOST_CALLERS:
-            self._used_until = {c: until for c, until in self._used_until.items() if until > now}
+        self._used_until[address] = used_until + 1 / self._per_s
+        if len(self._used_until) > _MOST_ADDRESSES:
+            self._used_until = {a: until for a, until in self._used_until.items() if until > now}

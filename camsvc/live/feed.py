@@ -19,6 +19,7 @@ from camsvc.live.stall import StallDetector
 from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
+from camsvc.model.caller import NOBODY, Caller, greediest
 from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -52,7 +53,8 @@ class LiveFeed:
         self._stall = StallDetector(source, stall_timeout_s)
         self._max_viewers = max_viewers
         self.statistics = LiveStatistics()
-        self._viewers: set[Viewer] = set()
+        self._viewers: dict[Viewer, None] = {}
+        """In the order in which they came."""
         self._variants = Variants()
         self._state = LiveState.STARTING
         self._sequence = 0
@@ -69,25 +71,24 @@ class LiveFeed:
         return bool(self._viewers)
 
     @contextlib.contextmanager
-    def watch(self, spec: LiveSpec, *, counted: bool = True) -> Iterator[Viewer]:
+    def watch(
+        self, spec: LiveSpec, caller: Caller = NOBODY, *, counted: bool = True
+    ) -> Iterator[Viewer]:
         """Give a viewer; the camera is opened if it is closed. Without viewers the reading ends.
 
         Raises:
-            QueueFull: there are too many viewers.
+            QueueFull: there are too many viewers, and no other caller has more of them.
             Unsupported: the camera has no live view.
         """
         if (unsupported := self._unsupported()) is not None:
             raise unsupported
         if counted and self.statistics.viewers >= self._max_viewers:
-            raise QueueFull(
-                f"camera {self._camera!r} has {self._max_viewers} viewers, which is its "
-                "max_viewers; come back when one has left",
-                retry_after_s=VIEWER_LEAVES_S,
-                metadata={"camera": self._camera, "limit": str(self._max_viewers)},
-            )
+            self._make_room(caller)
         encoding = self._variants.add(spec)
-        viewer = Viewer(spec, encoding=encoding, counted=counted, statistics=self.statistics)
-        self._viewers.add(viewer)
+        viewer = Viewer(
+            spec, caller, encoding=encoding, counted=counted, statistics=self.statistics
+        )
+        self._viewers[viewer] = None
         self.statistics.viewers += counted
         self._update_worker()
         if len(self._viewers) == 1:
@@ -96,14 +97,37 @@ class LiveFeed:
         try:
             yield viewer
         finally:
-            self._viewers.remove(viewer)
-            self.statistics.viewers -= counted
+            del self._viewers[viewer]
+            self.statistics.viewers -= viewer.counted
             self._variants.remove(encoding, spec)
             self._update_worker()
             if not self._viewers:
                 if self._watchdog is not None:
                     self._watchdog.cancel()
                 self.statistics.reset_rate()
+
+    def _make_room(self, newcomer: Caller) -> None:
+        """Take a place from the caller that has most of them.
+
+        Raises:
+            QueueFull: the newcomer has as many.
+        """
+        counted = [viewer for viewer in self._viewers if viewer.counted]
+        caller = greediest((viewer.caller for viewer in counted), newcomer)
+        if caller is None:
+            raise self._full("come back when one has left")
+        newest = [viewer for viewer in counted if viewer.caller == caller][-1]
+        newest.counted = False
+        self.statistics.viewers -= 1
+        newest.end(self._full("most were of one caller, whose newest was given to another"))
+
+    def _full(self, more: str) -> QueueFull:
+        return QueueFull(
+            f"camera {self._camera!r} has {self._max_viewers} viewers, which is its max_viewers; "
+            f"{more}",
+            retry_after_s=VIEWER_LEAVES_S,
+            metadata={"camera": self._camera, "limit": str(self._max_viewers)},
+        )
 
     def _start(self) -> None:
         self._state = LiveState.STARTING

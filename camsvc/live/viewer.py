@@ -7,6 +7,7 @@ from enum import Enum
 from camsvc.live.ports import EncodedImage
 from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import LiveSpec
+from camsvc.model.caller import Caller
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.frame_rate import FrameRateLimiter
 
@@ -51,11 +52,18 @@ class Viewer:
     """One stream's end. Made by `LiveFeed.watch`."""
 
     def __init__(
-        self, spec: LiveSpec, *, encoding: LiveSpec, counted: bool, statistics: LiveStatistics
+        self,
+        spec: LiveSpec,
+        caller: Caller,
+        *,
+        encoding: LiveSpec,
+        counted: bool,
+        statistics: LiveStatistics,
     ) -> None:
+        self.caller = caller
         self.encoding = encoding
         self.counted = counted
-        """Whether it counts as a viewer; a caller of GetFrame does not."""
+        """Whether it counts as a viewer; a call of GetFrame does not, nor one without a place."""
         self.dropped = 0
         self._statistics = statistics
         self._pacer = FrameRateLimiter(spec.max_fps)
@@ -69,6 +77,7 @@ class Viewer:
 
         Raises:
             Unsupported: the camera has turned out to have no live view.
+            QueueFull: its place is another caller's now.
             CameraUnavailable: the service stops.
         """
         while True:

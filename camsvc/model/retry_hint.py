@@ -12,6 +12,9 @@ SERVICE_RESTART_S = 1.0
 VIEWER_LEAVES_S = 1.0
 """After which a camera whose viewers are too many may have a place again."""
 
+PLACE_FREED_S = 1.0
+"""After which a service that has too many calls under way may have a place again."""
+
 RUNNING_CAPTURE_S = 1.0
 """After which a capture that is RUNNING may have ended."""
 

@@ -14,10 +14,12 @@ import math
 import os
 import resource
 import signal
+import socket
 import stat
 import sys
 import tempfile
 import time
+from collections.abc import Collection, Iterator
 from typing import TypedDict
 
 _PR_SET_PDEATHSIG = 1
@@ -105,6 +107,16 @@ def pool_pictures() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_M_MMAP_THRESHOLD, _POOLED_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back_memory() -> None:
+    """Give the memory that is free back to the system, that of pictures included.
+
+    glibc by itself gives back only what lies behind everything that is in use.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def raise_limits() -> None:
@@ -258,6 +270,45 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have; 65,536 where there is no limit."""
+    return int(min(_rank(resource.getrlimit(resource.RLIMIT_NOFILE)[0]), _DESCRIPTORS))
+
+
+def connected(port: int) -> list[tuple[str, int]]:
+    """Return the hosts and ports that are connected to a port that this process listens on."""
+    return [peer for _, peer in _accepted(port)]
+
+
+def disconnect(port: int, peers: Collection[tuple[str, int]]) -> None:
+    """End connections to a port that this process listens on, whatever owns them here."""
+    for connection, peer in _accepted(port):
+        if peer in peers:
+            with contextlib.suppress(OSError):  # it has just ended
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _accepted(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """Yield the connections to a port and their peers; each is to be used before the next."""
+    for name in os.listdir("/dev/fd"):
+        # Of a duplicate, nobody else closes the number meanwhile.
+        with contextlib.suppress(OSError), _duplicate(int(name)) as connection:
+            if connection.family in (socket.AF_INET, socket.AF_INET6):
+                here, peer = connection.getsockname(), connection.getpeername()
+                if here[1] == port:
+                    yield connection, (peer[0], peer[1])
+
+
+def _duplicate(fd: int) -> socket.socket:
+    """Return another descriptor of a socket. Raises OSError, also where it is none."""
+    duplicate = os.dup(fd)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
 
 
 def lock_file(path: str | os.PathLike[str]) -> int | None:

@@ -27,7 +27,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HUGE = "x" * 10 * 2**20
+HUGE = "x" * 900 * 2**10
 UMLAUTS = "ü" * 512  # as long as a text may be, and each character 6 bytes in a header
 PICTURES_TAKEN = 1
 """By the one case that shows only in the picture's size."""
@@ -145,7 +145,7 @@ CASES = [
     *bad_control("gain", True, ("gain", "True", "allowed: a number"), "controls[gain]"),
     *bad_control("focus_mode", "macro", ("'macro'", "manual, auto"), "controls[focus_mode]"),
     *bad_control("focus_mode", UMLAUTS, ("focus_mode", "manual, auto"), "controls[focus_mode]"),
-    *bad_control("focus_mode", HUGE, ("10485760 bytes", "1024"), "controls[0].value"),
+    *bad_control("focus_mode", HUGE, ("921600 bytes", "1024"), "controls[0].value"),
     *bad_control("zoom", 2.0, ("'zoom'", "focus_distance_diopters", "gain")),
     *bad_control(UMLAUTS[:100], 2.0, ("üüü", "focus_distance_diopters", "gain")),
     *bad_control("gain", None, ("'gain'", "missing"), "controls[0].value"),
@@ -158,10 +158,10 @@ CASES = [
         "controls[1].name",
     ),
     Case(
-        "10 MB label",
+        "900 KiB label",
         capture(labels={"order": HUGE}),
         INVALID,
-        ("labels[order]", "10485760 bytes", "up to 1024"),
+        ("labels[order]", "921600 bytes", "up to 1024"),
         "labels[order]",
     ),
     Case(
@@ -425,3 +425,12 @@ async def test_of_many_cameras_a_refusal_names_a_few(tmp_path: Path) -> None:
         assert (info.code, info.reason) == NOT_FOUND
         assert "cam7 and 56 more" in info.message
         assert "cam8" not in info.message
+
+
+async def test_a_request_beyond_every_size_is_refused_by_its_size(service: Service) -> None:
+    request = api.GetCameraRequest(camera="x" * 2**20)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.stub.GetCamera(request, timeout=CALL_S)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    details = caught.value.details() or ""
+    assert f"message larger than max ({request.ByteSize()} vs. {2**20})" in details

@@ -20,8 +20,11 @@ def test_methods_have_the_shape_that_a_face_calls() -> None:
         function = getattr(CameraService, snake_case(method.name))
         taken = list(inspect.signature(function).parameters)
         if method.server_streaming:
-            return taken == ["self", "request"] and not inspect.iscoroutinefunction(function)
-        return taken == ["self", "request", "timeout_s"] and inspect.iscoroutinefunction(function)
+            return taken == ["self", "request", "caller"] and not inspect.iscoroutinefunction(
+                function
+            )
+        shape = ["self", "request", "caller", "timeout_s"]
+        return taken == shape and inspect.iscoroutinefunction(function)
 
     assert [method.name for method in DESCRIPTOR.methods if not is_as_declared(method)] == []
 

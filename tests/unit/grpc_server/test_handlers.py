@@ -14,8 +14,11 @@ from camapi.v1.camera_service_pb2_grpc import CameraServiceStub
 from structlog.testing import capture_logs
 
 from camsvc.api.service import DESCRIPTOR, Replies, Reply
+from camsvc.grpc_server.admission import Admission
+from camsvc.grpc_server.connections import Connections
 from camsvc.grpc_server.handlers import handlers_of
-from camsvc.grpc_server.rate_limit import RateLimit
+from camsvc.grpc_server.untaken import Untaken
+from camsvc.model.caller import Caller
 from camsvc.model.errors import CameraBusy, CameraUnavailable
 
 if TYPE_CHECKING:
@@ -50,7 +53,9 @@ class Methods:
         self.go_on = asyncio.Event()
         self.left = asyncio.Event()
 
-    async def get_camera(self, request: api.GetCameraRequest, timeout_s: float | None) -> Reply:
+    async def get_camera(
+        self, request: api.GetCameraRequest, caller: Caller, timeout_s: float | None
+    ) -> Reply:
         self.timeouts.append(timeout_s)
         match request.camera:
             case "busy":
@@ -61,7 +66,9 @@ class Methods:
         return response.SerializeToString() if request.camera == "bytes" else response
 
     @contextlib.asynccontextmanager
-    async def live_view(self, request: api.LiveViewRequest) -> AsyncIterator[Replies]:
+    async def live_view(
+        self, request: api.LiveViewRequest, caller: Caller
+    ) -> AsyncIterator[Replies]:
         self.opened += 1
         if request.camera == "away" and self.opened == 1:
             raise CameraUnavailable("away", retry_after_s=0.001)
@@ -82,8 +89,13 @@ class Methods:
 
 
 def handlers(methods: Methods) -> grpc.GenericRpcHandler:
+    untaken = Untaken()
     return handlers_of(
-        methods, DESCRIPTOR, rate_limit=RateLimit(0), write_timeouts_s={"LiveView": WRITE_S}
+        methods,
+        DESCRIPTOR,
+        admission=Admission(Connections(16, untaken), max_calls=100, max_calls_per_s=0),
+        untaken=untaken,
+        write_timeouts_s={"LiveView": WRITE_S},
     )
 
 
