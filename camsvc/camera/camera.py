@@ -26,6 +26,7 @@ from camsvc.camera.observer import CameraObserver
 from camsvc.camera.ports import CameraWorker, CaptureArchive
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.camera.refusals import Refusals
+from camsvc.camera.resets import Resets
 from camsvc.camera.supervisor import Supervisor
 from camsvc.camera.view import ActiveCapture, CameraView, CaptureStatistics
 from camsvc.ipc import messages as m
@@ -68,6 +69,7 @@ class Camera:
         self._queue = CaptureQueue(options.id, options.queue_limit, self._times)
         self._executor = Executor(options.id, self._queue, self._observers)
         self._request_ids = RequestIds(options.id, archive, self._executor)
+        self._resets = Resets(options.id, self._supervisor, options.open_timeout_s)
         self._attempts = Attempts(options, self._supervisor, self._live, self._times)
         self._idle = IdleTimer(self._supervisor, self._queue, self._live, options.idle_close_s)
         self._observers += (
@@ -209,8 +211,8 @@ class Camera:
         self._supervisor.open()
 
     async def reset(self) -> None:
-        """Give the camera a new worker; see `Supervisor.reset`."""
-        await self._supervisor.reset()
+        """Give the camera a new worker; see `Resets.reset`."""
+        await self._resets.reset(self._times.expected_s + self._exposure_s)
 
     def view(self) -> CameraView:
         """Return the camera as it is now."""
@@ -242,6 +244,7 @@ class Camera:
     async def close(self) -> None:
         """End everything; for the end of the service. A picture that is there is still saved."""
         self._idle.cancel()
+        await self._resets.close()
         await self._executor.close()
         self._refusals.close()
         await self._live.close()

@@ -26,6 +26,9 @@ from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull
 from camsvc.model.retry_hint import CaptureTimes, RetryHints
 from camsvc.system.event_loop import loop_time
 
+_CONTROLS = 64
+"""Calls that may read or set a camera's controls at once. They are quick, and not joined."""
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -109,7 +112,7 @@ class CaptureQueue:
         Raises:
             CameraBusy: another capture is in the queue, and `wait` is False or would outlast the
                 ticket's deadline as far as is known.
-            QueueFull: as many captures wait already as may, and no other caller has more of them.
+            QueueFull: as many of its kind wait as may, and no other caller has more of them.
         """
         ticket.turn = self._turn_of(ticket)
         index = self._index_of(ticket)
@@ -122,8 +125,12 @@ class CaptureQueue:
             if self._earliest_end_of(ticket, holder) > ticket.deadline:
                 raise self._too_late(holder)
             if self.captures > self._limit:
-                self._make_room(ticket.caller, holder)
-                index = self._index_of(ticket)
+                why = f"has {self._limit} captures waiting, which is its queue_limit"
+                self._make_room(ticket, self._limit, why)
+        elif not ticket.is_capture and sum(not t.is_capture for t in self._tickets) >= _CONTROLS:
+            why = f"has {_CONTROLS} calls waiting that read or set its controls"
+            self._make_room(ticket, _CONTROLS, why)
+        index = self._index_of(ticket)
         behind = self._tickets[index:]
         self._tickets.insert(index, ticket)
         for other in behind if ticket.counts else ():
@@ -181,23 +188,20 @@ class CaptureQueue:
         later = (i for i, t in enumerate(self._tickets) if i and t.turn > ticket.turn)
         return next(later, len(self._tickets))
 
-    def _make_room(self, newcomer: Caller, holder: Ticket) -> None:
-        """Take a place from the caller that has most of them.
+    def _make_room(self, newcomer: Ticket, limit: int, why: str) -> None:
+        """Take a place from the caller that has most of those of a newcomer's kind.
 
         Raises:
-            QueueFull: the newcomer has as many.
+            QueueFull: the newcomer's has as many.
         """
-        counted = [ticket for ticket in self._tickets if ticket.counts]
-        caller = greediest((ticket.caller for ticket in counted), newcomer)
+        first, same = self._tickets[0], newcomer.is_capture
+        counted = [t for t in self._tickets if t.is_capture is same and t.has_client]
+        caller = greediest((ticket.caller for ticket in counted), newcomer.caller)
         if caller is None:
-            why = f"has {self._limit} captures waiting, which is its queue_limit"
-            raise self._refusal(QueueFull, holder, why, limit=str(self._limit))
+            raise self._refusal(QueueFull, first, why, limit=str(limit))
         last = [ticket for ticket in counted if ticket.caller == caller][-1]
-        why = (
-            f"has {self._limit} captures waiting, which is its queue_limit; most were of one "
-            "caller, whose last place was given to another"
-        )
-        last.refused = self._refusal(QueueFull, holder, why, limit=str(self._limit))
+        why += "; most were of one caller, whose last place was given to another"
+        last.refused = self._refusal(QueueFull, first, why, limit=str(limit))
         self._tickets.remove(last)
 
     def _moved(self) -> Sequence[Ticket]:
@@ -256,7 +260,9 @@ class CaptureQueue:
     ) -> CameraBusy | QueueFull:
         """Return the error of one kind: who holds the camera, and when to come back."""
         now, end = loop_time(), self.expected_end(holder)
-        metadata |= {"camera": self._camera, "holder_capture_id": holder.id}
+        metadata |= {"camera": self._camera}
+        if holder.is_capture:
+            metadata["holder_capture_id"] = holder.id
         if holder.request_id:
             metadata["holder_request_id"] = holder.request_id
         if holder.started_ns:
