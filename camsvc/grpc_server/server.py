@@ -10,6 +10,7 @@ from camsvc.grpc_server.admission import Admission
 from camsvc.grpc_server.connections import Connections
 from camsvc.grpc_server.handlers import MAX_REQUEST_BYTES, handlers_of
 from camsvc.grpc_server.health import Health
+from camsvc.grpc_server.other_services import OtherServices
 from camsvc.grpc_server.untaken import Untaken
 from camsvc.system import posix
 
@@ -72,7 +73,6 @@ class Server:
             _FEWEST_CONNECTIONS, min(settings.max_connections, spare - settings.max_downloads)
         )
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", most)]
-        self._server = grpc.aio.server(options=options)
         untaken = Untaken()
         self._connections = Connections(most, untaken)
         admission = Admission(
@@ -80,6 +80,7 @@ class Server:
             max_calls=settings.max_calls,
             max_calls_per_s=settings.max_calls_per_s,
         )
+        self._server = grpc.aio.server(interceptors=[OtherServices(admission)], options=options)
         handlers = handlers_of(
             service,
             DESCRIPTOR,
