@@ -1248,7 +1248,9 @@ class CaptureEvent(_message.Message):
         TYPE_UNSPECIFIED: CaptureEvent._Type.ValueType  # 0
         """Never sent."""
         TYPE_QUEUED: CaptureEvent._Type.ValueType  # 1
-        """A capture waits in the queue, or moved up in it: see `queue_position`."""
+        """A capture waits in the queue, or moved in it: see `queue_position`. It moves back when another
+        caller's turn is before.
+        """
         TYPE_STARTED: CaptureEvent._Type.ValueType  # 2
         """The camera can do what a capture asks for, and does it now, or has failed at it. A request
         that the camera refuses does not start.
@@ -1283,7 +1285,9 @@ class CaptureEvent(_message.Message):
     TYPE_UNSPECIFIED: CaptureEvent.Type.ValueType  # 0
     """Never sent."""
     TYPE_QUEUED: CaptureEvent.Type.ValueType  # 1
-    """A capture waits in the queue, or moved up in it: see `queue_position`."""
+    """A capture waits in the queue, or moved in it: see `queue_position`. It moves back when another
+    caller's turn is before.
+    """
     TYPE_STARTED: CaptureEvent.Type.ValueType  # 2
     """The camera can do what a capture asks for, and does it now, or has failed at it. A request
     that the camera refuses does not start.

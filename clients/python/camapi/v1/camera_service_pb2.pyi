@@ -127,8 +127,10 @@ class CaptureRequest(_message.Message):
         BUSY_POLICY_REJECT: CaptureRequest._BusyPolicy.ValueType  # 1
         """Answer CAMERA_BUSY at once."""
         BUSY_POLICY_WAIT: CaptureRequest._BusyPolicy.ValueType  # 2
-        """Wait in the camera's queue, first come, first served. Answers QUEUE_FULL when it is full, and
-        CAMERA_BUSY as soon as the call's deadline can no longer be met.
+        """Wait in the camera's queue. Callers take turns there; of one caller, and among groups, who
+        came first is first. Answers QUEUE_FULL when it is full, also later, when the caller has most
+        of its places and another comes; CAMERA_BUSY as soon as the call's deadline can no longer be
+        met.
         """
 
     class BusyPolicy(_BusyPolicy, metaclass=_BusyPolicyEnumTypeWrapper):
@@ -139,8 +141,10 @@ class CaptureRequest(_message.Message):
     BUSY_POLICY_REJECT: CaptureRequest.BusyPolicy.ValueType  # 1
     """Answer CAMERA_BUSY at once."""
     BUSY_POLICY_WAIT: CaptureRequest.BusyPolicy.ValueType  # 2
-    """Wait in the camera's queue, first come, first served. Answers QUEUE_FULL when it is full, and
-    CAMERA_BUSY as soon as the call's deadline can no longer be met.
+    """Wait in the camera's queue. Callers take turns there; of one caller, and among groups, who
+    came first is first. Answers QUEUE_FULL when it is full, also later, when the caller has most
+    of its places and another comes; CAMERA_BUSY as soon as the call's deadline can no longer be
+    met.
     """
 
     class _Delivery:

@@ -46,9 +46,11 @@ class CameraServiceStub(object):
     CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
     `holder_start_time`, `holder_expected_end_time`
     (RFC 3339): retry
-    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+    viewers, downloads, calls or connections
     RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-    too many, where the settings limit those
+    too many, where the settings limit those; or the camera
+    was reset a moment ago
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
     the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -69,8 +71,15 @@ class CameraServiceStub(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """
@@ -179,9 +188,11 @@ class CameraServiceServicer(object):
     CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
     `holder_start_time`, `holder_expected_end_time`
     (RFC 3339): retry
-    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+    viewers, downloads, calls or connections
     RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-    too many, where the settings limit those
+    too many, where the settings limit those; or the camera
+    was reset a moment ago
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
     the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -202,8 +213,15 @@ class CameraServiceServicer(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """
@@ -279,7 +297,7 @@ class CameraServiceServicer(object):
         since what its transport buffers for it was full.
 
         Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers, or later, when the
-        client takes nothing; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
+        client takes nothing, or has most of the places and another caller comes; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
         later, when the opened camera turns out to have no live view; INVALID_REQUEST
         (INVALID_ARGUMENT).
         """
@@ -345,10 +363,13 @@ class CameraServiceServicer(object):
 
     def DownloadImage(self, request, context):
         """Sends a picture, whole or from any offset, in chunks of at most 1 MiB. The first message also
-        describes the file; it is sent even when there are no bytes to send.
+        describes the file; it is sent even when there are no bytes to send. A download whose client has
+        taken no message for 60 s ends with QUEUE_FULL; it can be resumed by its offset.
 
-        Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-        FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when too many are under way; CAPTURE_NOT_FOUND
+        (NOT_FOUND), also when the capture has no picture (it is RUNNING, FAILED or CANCELLED), or was
+        deleted two minutes ago and has not been sent to its end yet; UNSUPPORTED
+        (FAILED_PRECONDITION), when no thumbnail can be made of it;
         INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
         exist.
         """
@@ -359,7 +380,8 @@ class CameraServiceServicer(object):
     def ListControls(self, request, context):
         """Lists a camera's controls with their values and bounds.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when 64 such calls or SetControls wait;
+        CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
         (FAILED_PRECONDITION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -370,9 +392,9 @@ class CameraServiceServicer(object):
         """Sets controls. All are checked before the first is set. They hold until set again or until the
         service stops, and are set again each time the camera is opened. Waits for a still under way.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
-        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION),
-        for a control that the camera does not have or that cannot be set; INVALID_REQUEST
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), as ListControls; CAMERA_NOT_FOUND (NOT_FOUND);
+        CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED (FAILED_PRECONDITION); CAPTURE_TIMEOUT
+        (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION), for a control that the camera does not have or that cannot be set; INVALID_REQUEST
         (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -382,9 +404,12 @@ class CameraServiceServicer(object):
     def ResetCamera(self, request, context):
         """Ends whatever the camera is doing, starts a new worker for it and opens the device; also brings
         a FAULTED camera back. A capture under way loses its attempt and continues with the next.
-        Answers once the camera is READY.
+        Answers once the camera is READY. Calls that come while a reset is under way share it; after one
+        that succeeded, the next begins when others have had four times as long, and two captures'
+        time, and waits for that, up to half the open time-out.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
+        Errors: RATE_LIMITED (RESOURCE_EXHAUSTED), when it would have to wait for longer;
+        CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
         not be opened yet; CAMERA_FAULTED (FAILED_PRECONDITION), when it cannot be opened.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -509,9 +534,11 @@ class CameraService(object):
     CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
     `holder_start_time`, `holder_expected_end_time`
     (RFC 3339): retry
-    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+    QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+    viewers, downloads, calls or connections
     RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-    too many, where the settings limit those
+    too many, where the settings limit those; or the camera
+    was reset a moment ago
     STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
     the disk or on the camera's card, as the message says
     STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -532,8 +559,15 @@ class CameraService(object):
     UNAUTHENTICATED     UNAUTHENTICATED
     PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """

@@ -47,9 +47,11 @@ class CameraServiceStub:
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+                                               viewers, downloads, calls or connections
       RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-                                               too many, where the settings limit those
+                                               too many, where the settings limit those; or the camera
+                                               was reset a moment ago
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -70,8 +72,15 @@ class CameraServiceStub:
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """
@@ -135,7 +144,7 @@ class CameraServiceStub:
     since what its transport buffers for it was full.
 
     Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers, or later, when the
-    client takes nothing; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
+    client takes nothing, or has most of the places and another caller comes; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
     later, when the opened camera turns out to have no live view; INVALID_REQUEST
     (INVALID_ARGUMENT).
     """
@@ -177,34 +186,41 @@ class CameraServiceStub:
     """
     DownloadImage: _grpc.UnaryStreamMultiCallable[_camera_service_pb2.DownloadImageRequest, _camera_service_pb2.DownloadImageResponse]
     """Sends a picture, whole or from any offset, in chunks of at most 1 MiB. The first message also
-    describes the file; it is sent even when there are no bytes to send.
+    describes the file; it is sent even when there are no bytes to send. A download whose client has
+    taken no message for 60 s ends with QUEUE_FULL; it can be resumed by its offset.
 
-    Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-    FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when too many are under way; CAPTURE_NOT_FOUND
+    (NOT_FOUND), also when the capture has no picture (it is RUNNING, FAILED or CANCELLED), or was
+    deleted two minutes ago and has not been sent to its end yet; UNSUPPORTED
+    (FAILED_PRECONDITION), when no thumbnail can be made of it;
     INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
     exist.
     """
     ListControls: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.ListControlsRequest, _camera_service_pb2.ListControlsResponse]
     """Lists a camera's controls with their values and bounds.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when 64 such calls or SetControls wait;
+    CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
     (FAILED_PRECONDITION).
     """
     SetControls: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.SetControlsRequest, _camera_service_pb2.SetControlsResponse]
     """Sets controls. All are checked before the first is set. They hold until set again or until the
     service stops, and are set again each time the camera is opened. Waits for a still under way.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
-    (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION),
-    for a control that the camera does not have or that cannot be set; INVALID_REQUEST
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), as ListControls; CAMERA_NOT_FOUND (NOT_FOUND);
+    CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED (FAILED_PRECONDITION); CAPTURE_TIMEOUT
+    (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION), for a control that the camera does not have or that cannot be set; INVALID_REQUEST
     (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
     """
     ResetCamera: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.ResetCameraRequest, _camera_service_pb2.ResetCameraResponse]
     """Ends whatever the camera is doing, starts a new worker for it and opens the device; also brings
     a FAULTED camera back. A capture under way loses its attempt and continues with the next.
-    Answers once the camera is READY.
+    Answers once the camera is READY. Calls that come while a reset is under way share it; after one
+    that succeeded, the next begins when others have had four times as long, and two captures'
+    time, and waits for that, up to half the open time-out.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
+    Errors: RATE_LIMITED (RESOURCE_EXHAUSTED), when it would have to wait for longer;
+    CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
     not be opened yet; CAMERA_FAULTED (FAILED_PRECONDITION), when it cannot be opened.
     """
     DiscoverCameras: _grpc.UnaryUnaryMultiCallable[_camera_service_pb2.DiscoverCamerasRequest, _camera_service_pb2.DiscoverCamerasResponse]
@@ -237,9 +253,11 @@ class CameraServiceAsyncStub(CameraServiceStub):
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+                                               viewers, downloads, calls or connections
       RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-                                               too many, where the settings limit those
+                                               too many, where the settings limit those; or the camera
+                                               was reset a moment ago
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -260,8 +278,15 @@ class CameraServiceAsyncStub(CameraServiceStub):
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """
@@ -322,7 +347,7 @@ class CameraServiceAsyncStub(CameraServiceStub):
     since what its transport buffers for it was full.
 
     Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers, or later, when the
-    client takes nothing; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
+    client takes nothing, or has most of the places and another caller comes; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
     later, when the opened camera turns out to have no live view; INVALID_REQUEST
     (INVALID_ARGUMENT).
     """
@@ -364,34 +389,41 @@ class CameraServiceAsyncStub(CameraServiceStub):
     """
     DownloadImage: _aio.UnaryStreamMultiCallable[_camera_service_pb2.DownloadImageRequest, _camera_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Sends a picture, whole or from any offset, in chunks of at most 1 MiB. The first message also
-    describes the file; it is sent even when there are no bytes to send.
+    describes the file; it is sent even when there are no bytes to send. A download whose client has
+    taken no message for 60 s ends with QUEUE_FULL; it can be resumed by its offset.
 
-    Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-    FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when too many are under way; CAPTURE_NOT_FOUND
+    (NOT_FOUND), also when the capture has no picture (it is RUNNING, FAILED or CANCELLED), or was
+    deleted two minutes ago and has not been sent to its end yet; UNSUPPORTED
+    (FAILED_PRECONDITION), when no thumbnail can be made of it;
     INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
     exist.
     """
     ListControls: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.ListControlsRequest, _camera_service_pb2.ListControlsResponse]  # type: ignore[assignment]
     """Lists a camera's controls with their values and bounds.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when 64 such calls or SetControls wait;
+    CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
     (FAILED_PRECONDITION).
     """
     SetControls: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.SetControlsRequest, _camera_service_pb2.SetControlsResponse]  # type: ignore[assignment]
     """Sets controls. All are checked before the first is set. They hold until set again or until the
     service stops, and are set again each time the camera is opened. Waits for a still under way.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
-    (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION),
-    for a control that the camera does not have or that cannot be set; INVALID_REQUEST
+    Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), as ListControls; CAMERA_NOT_FOUND (NOT_FOUND);
+    CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED (FAILED_PRECONDITION); CAPTURE_TIMEOUT
+    (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION), for a control that the camera does not have or that cannot be set; INVALID_REQUEST
     (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
     """
     ResetCamera: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.ResetCameraRequest, _camera_service_pb2.ResetCameraResponse]  # type: ignore[assignment]
     """Ends whatever the camera is doing, starts a new worker for it and opens the device; also brings
     a FAULTED camera back. A capture under way loses its attempt and continues with the next.
-    Answers once the camera is READY.
+    Answers once the camera is READY. Calls that come while a reset is under way share it; after one
+    that succeeded, the next begins when others have had four times as long, and two captures'
+    time, and waits for that, up to half the open time-out.
 
-    Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
+    Errors: RATE_LIMITED (RESOURCE_EXHAUSTED), when it would have to wait for longer;
+    CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
     not be opened yet; CAMERA_FAULTED (FAILED_PRECONDITION), when it cannot be opened.
     """
     DiscoverCameras: _aio.UnaryUnaryMultiCallable[_camera_service_pb2.DiscoverCamerasRequest, _camera_service_pb2.DiscoverCamerasResponse]  # type: ignore[assignment]
@@ -423,9 +455,11 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       CAMERA_BUSY         RESOURCE_EXHAUSTED   `holder_capture_id`, `holder_request_id`,
                                                `holder_start_time`, `holder_expected_end_time`
                                                (RFC 3339): retry
-      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. The queue, or the places for viewers
+      QUEUE_FULL          RESOURCE_EXHAUSTED   `limit`: retry. All places are taken: of the queue, for
+                                               viewers, downloads, calls or connections
       RATE_LIMITED        RESOURCE_EXHAUSTED   `limit`: retry. The caller's own calls in a second are
-                                               too many, where the settings limit those
+                                               too many, where the settings limit those; or the camera
+                                               was reset a moment ago
       STORAGE_FULL        RESOURCE_EXHAUSTED   do not retry (pushback -1): an operator makes room, on
                                                the disk or on the camera's card, as the message says
       STORAGE_UNAVAILABLE FAILED_PRECONDITION  do not retry: the disk is read-only, locked or broken,
@@ -446,8 +480,15 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
       UNAUTHENTICATED     UNAUTHENTICATED
       PERMISSION_DENIED   PERMISSION_DENIED
 
-    Any RPC may answer the last two, RATE_LIMITED, and INVALID_REQUEST for a malformed field; any that
-    needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
+    Callers share what there is. A caller is a connection. All places are one caller's as long as no
+    other wants some; then whoever has most of them gives its newest to one that has fewer, and that
+    call ends with QUEUE_FULL. So does one whose replies are not taken while those that are not taken
+    use up the service's memory; in the end such a connection is closed. A request has at most 1 MiB
+    (gRPC answers a larger one with RESOURCE_EXHAUSTED, without a reason), that of a stream 64 KiB, and
+    arrives within 20 s of its headers.
+
+    Any RPC may answer the last two, RATE_LIMITED, QUEUE_FULL, and INVALID_REQUEST for a malformed
+    field or request; any that needs what is kept, STORAGE_UNAVAILABLE. Where a camera is named, a malformed or empty id is
     INVALID_REQUEST and an unknown one CAMERA_NOT_FOUND. Each RPC below lists its other errors. A
     service that stops ends its streams with UNAVAILABLE.
     """
@@ -536,7 +577,7 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         since what its transport buffers for it was full.
 
         Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when there are too many viewers, or later, when the
-        client takes nothing; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
+        client takes nothing, or has most of the places and another caller comes; CAMERA_NOT_FOUND (NOT_FOUND); UNSUPPORTED (FAILED_PRECONDITION), also
         later, when the opened camera turns out to have no live view; INVALID_REQUEST
         (INVALID_ARGUMENT).
         """
@@ -614,10 +655,13 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_camera_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_camera_service_pb2.DownloadImageResponse]]:
         """Sends a picture, whole or from any offset, in chunks of at most 1 MiB. The first message also
-        describes the file; it is sent even when there are no bytes to send.
+        describes the file; it is sent even when there are no bytes to send. A download whose client has
+        taken no message for 60 s ends with QUEUE_FULL; it can be resumed by its offset.
 
-        Errors: CAPTURE_NOT_FOUND (NOT_FOUND), also when the capture has no picture: it is RUNNING,
-        FAILED or CANCELLED, and later, when it was deleted two minutes ago; UNSUPPORTED (FAILED_PRECONDITION), when no thumbnail can be made of it;
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when too many are under way; CAPTURE_NOT_FOUND
+        (NOT_FOUND), also when the capture has no picture (it is RUNNING, FAILED or CANCELLED), or was
+        deleted two minutes ago and has not been sent to its end yet; UNSUPPORTED
+        (FAILED_PRECONDITION), when no thumbnail can be made of it;
         INVALID_REQUEST (INVALID_ARGUMENT), also for an offset beyond the end or a part that does not
         exist.
         """
@@ -630,7 +674,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_camera_service_pb2.ListControlsResponse, _abc.Awaitable[_camera_service_pb2.ListControlsResponse]]:
         """Lists a camera's controls with their values and bounds.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), when 64 such calls or SetControls wait;
+        CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
         (FAILED_PRECONDITION).
         """
 
@@ -643,9 +688,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets controls. All are checked before the first is set. They hold until set again or until the
         service stops, and are set again each time the camera is opened. Waits for a still under way.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED
-        (FAILED_PRECONDITION); CAPTURE_TIMEOUT (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION),
-        for a control that the camera does not have or that cannot be set; INVALID_REQUEST
+        Errors: QUEUE_FULL (RESOURCE_EXHAUSTED), as ListControls; CAMERA_NOT_FOUND (NOT_FOUND);
+        CAMERA_UNAVAILABLE (UNAVAILABLE); CAMERA_FAULTED (FAILED_PRECONDITION); CAPTURE_TIMEOUT
+        (DEADLINE_EXCEEDED); UNSUPPORTED (FAILED_PRECONDITION), for a control that the camera does not have or that cannot be set; INVALID_REQUEST
         (INVALID_ARGUMENT), for a value of the wrong type, out of range or not allowed.
         """
 
@@ -657,9 +702,12 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_camera_service_pb2.ResetCameraResponse, _abc.Awaitable[_camera_service_pb2.ResetCameraResponse]]:
         """Ends whatever the camera is doing, starts a new worker for it and opens the device; also brings
         a FAULTED camera back. A capture under way loses its attempt and continues with the next.
-        Answers once the camera is READY.
+        Answers once the camera is READY. Calls that come while a reset is under way share it; after one
+        that succeeded, the next begins when others have had four times as long, and two captures'
+        time, and waits for that, up to half the open time-out.
 
-        Errors: CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
+        Errors: RATE_LIMITED (RESOURCE_EXHAUSTED), when it would have to wait for longer;
+        CAMERA_NOT_FOUND (NOT_FOUND); CAMERA_UNAVAILABLE (UNAVAILABLE), when the device could
         not be opened yet; CAMERA_FAULTED (FAILED_PRECONDITION), when it cannot be opened.
         """
 

@@ -1556,7 +1556,8 @@ export enum CaptureEvent_Type {
   UNSPECIFIED = 0,
 
   /**
-   * A capture waits in the queue, or moved up in it: see `queue_position`.
+   * A capture waits in the queue, or moved in it: see `queue_position`. It moves back when another
+   * caller's turn is before.
    *
    * @generated from enum value: TYPE_QUEUED = 1;
    */
