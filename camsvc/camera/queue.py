@@ -1,10 +1,11 @@
 """Who may use a camera, in which order, and when the others should come back.
 
 One queue per camera: the callers take turns, and of one caller, who came first is first. A capture
-with REJECT enters only when no other capture is in the queue, with WAIT also when the queue is not
-full, or another caller has more than its share of it; control calls wait in it too, but keep nobody
-out. A ticket whose client has left keeps its place until its work has ended, but does not count:
-the next capture enters behind it.
+with REJECT enters only when no other capture is in the queue, or when it comes back as it was told
+while others wait all the time; with WAIT also when the queue is not full, or another caller has
+more than its share of it. Control calls wait in it too, but keep nobody out. A ticket whose client
+has left keeps its place until its work has ended, but does not count: the next capture enters
+behind it.
 
 Invariants:
 
@@ -28,6 +29,9 @@ from camsvc.system.event_loop import loop_time
 
 _CONTROLS = 64
 """Calls that may read or set a camera's controls at once. They are quick, and not joined."""
+
+_PROMISE_KEPT_S = 10.0
+"""How much later than told a refused client may come back."""
 
 
 @dataclass(eq=False)
@@ -79,6 +83,8 @@ class CaptureQueue:
         self._turn = 0.0
         """The turn of whoever comes now, and has nothing in the queue."""
         self._changed = asyncio.Event()
+        self._promised: dict[Caller, float] = {}
+        """When callers that were refused may come back, in the event loop's time."""
 
     @property
     def holder(self) -> Ticket | None:
@@ -119,9 +125,11 @@ class CaptureQueue:
         holder = self.holder
         ticket.position = ticket.taken_before = sum(t.counts for t in self._tickets[:index])
         if ticket.is_capture and holder is not None:
-            if not wait:
+            if not (wait or self._was_promised(ticket.caller)):
                 why = f"is busy with capture {holder.id!r} (busy_policy WAIT would wait for it)"
-                raise self._refusal(CameraBusy, holder, why)
+                busy = self._refusal(CameraBusy, holder, why)
+                self._promised.setdefault(ticket.caller, loop_time() + (busy.retry_after_s or 0.0))
+                raise busy
             if self._earliest_end_of(ticket, holder) > ticket.deadline:
                 raise self._too_late(holder)
             if self.captures > self._limit:
@@ -172,6 +180,20 @@ class CaptureQueue:
                 self._turn = max(ticket.turn, self._turn + 1 / len(callers))
             self._tickets.remove(ticket)
         return self._moved()
+
+    def _was_promised(self, caller: Caller) -> bool:
+        """Whether a caller comes back as it was told, and others wait for the camera all the time.
+
+        It takes its turn among them then: there is never a moment at which nobody has the camera.
+        """
+        now = loop_time()
+        self._promised = {
+            each: at for each, at in self._promised.items() if now <= at + _PROMISE_KEPT_S
+        }
+        kept = bool(self.waiting) and self._promised.get(caller, math.inf) <= now
+        if kept:
+            del self._promised[caller]
+        return kept
 
     def _turn_of(self, ticket: Ticket) -> float:
         """Return the turn of a ticket that comes now: each caller has one in every round.

@@ -20,7 +20,7 @@ ImageFormat = Literal["jpeg", "png", "raw"]
 
 WhenBusy = Literal["retry", "queue", "fail"]
 """What a capture does while the camera takes another still: ask again when the service says, wait
-in the camera's queue (first come, first served), or raise `CameraBusy` at once."""
+in the camera's queue (callers take turns), or raise `CameraBusy` at once."""
 
 CaptureState = Literal["running", "succeeded", "failed", "cancelled"]
 """Where a capture is in its life."""

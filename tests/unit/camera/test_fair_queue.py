@@ -15,7 +15,7 @@ from camsvc.camera.deadline import worst_case_s
 from camsvc.camera.group import capture_group
 from camsvc.camera.queue import CaptureQueue, Ticket
 from camsvc.model.caller import Caller
-from camsvc.model.errors import CaptureTimeout, QueueFull
+from camsvc.model.errors import CameraBusy, CaptureTimeout, QueueFull
 from camsvc.model.options import CameraOptions
 from camsvc.model.records import CaptureState
 from camsvc.model.retry_hint import CaptureTimes
@@ -139,6 +139,21 @@ def test_a_control_call_waits_for_its_turn_only(rig: Rig) -> None:
     begun = rig.loop.time()
     rig.run(rig.camera.list_controls(None, HONEST))
     assert rig.loop.time() - begun < 3 * COMMAND_S
+
+
+def test_who_comes_back_as_told_gets_a_picture_though_others_always_wait(rig: Rig) -> None:
+    for _ in range(DEEP.queue_limit + 1):
+        begin(rig, GREEDY)
+    order = Order(Shot(), caller=HONEST)
+    for _ in range(3):
+        with pytest.raises(CameraBusy) as refusal:
+            rig.run(rig.camera.capture(order))
+    rig.wait((refusal.value.retry_after_s or 0) + TICK_S)
+    assert rig.view.queued
+    result = rig.run(rig.camera.capture(order))
+    assert result.record.queue_s <= 2 * COMMAND_S + TICK_S
+    with pytest.raises(CameraBusy):
+        rig.run(rig.camera.capture(order))
 
 
 @pytest.mark.parametrize("first", [GREEDY, HONEST])

@@ -125,7 +125,9 @@ class CaptureRequest(_message.Message):
         BUSY_POLICY_UNSPECIFIED: CaptureRequest._BusyPolicy.ValueType  # 0
         """Unset: the same as REJECT."""
         BUSY_POLICY_REJECT: CaptureRequest._BusyPolicy.ValueType  # 1
-        """Answer CAMERA_BUSY at once."""
+        """Answer CAMERA_BUSY at once. But who comes back when it was told to, while others wait for the
+        camera all the time, takes its turn among them.
+        """
         BUSY_POLICY_WAIT: CaptureRequest._BusyPolicy.ValueType  # 2
         """Wait in the camera's queue. Callers take turns there; of one caller, and among groups, who
         came first is first. Answers QUEUE_FULL when it is full, also later, when the caller has most
@@ -139,7 +141,9 @@ class CaptureRequest(_message.Message):
     BUSY_POLICY_UNSPECIFIED: CaptureRequest.BusyPolicy.ValueType  # 0
     """Unset: the same as REJECT."""
     BUSY_POLICY_REJECT: CaptureRequest.BusyPolicy.ValueType  # 1
-    """Answer CAMERA_BUSY at once."""
+    """Answer CAMERA_BUSY at once. But who comes back when it was told to, while others wait for the
+    camera all the time, takes its turn among them.
+    """
     BUSY_POLICY_WAIT: CaptureRequest.BusyPolicy.ValueType  # 2
     """Wait in the camera's queue. Callers take turns there; of one caller, and among groups, who
     came first is first. Answers QUEUE_FULL when it is full, also later, when the caller has most

@@ -189,7 +189,8 @@ export enum CaptureRequest_BusyPolicy {
   UNSPECIFIED = 0,
 
   /**
-   * Answer CAMERA_BUSY at once.
+   * Answer CAMERA_BUSY at once. But who comes back when it was told to, while others wait for the
+   * camera all the time, takes its turn among them.
    *
    * @generated from enum value: BUSY_POLICY_REJECT = 1;
    */
