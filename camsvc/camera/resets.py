@@ -12,7 +12,7 @@ _REST = 4.0
 _CAPTURES = 2.0
 """And so many captures: each reset costs the one under way an attempt."""
 
-_SHORTEST_REST_S, _LONGEST_REST_S = 1.0, 60.0
+_SHORTEST_REST_S, _LONGEST_REST_S = 1.0, 20.0
 
 
 class Resets:

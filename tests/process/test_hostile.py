@@ -5,6 +5,7 @@ All of them for a minute: ENDURANCE=full.
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -98,6 +99,27 @@ async def test_replies_that_take_little_room_may_wait_for_ever(service: Service)
             await client.call("DownloadImage", api.DownloadImageRequest(capture_id=capture_id))
         await service.capture()
         assert not client.closed.is_set(), "it holds too little to harm anybody"
+
+
+async def test_a_camera_that_finds_no_descriptor_is_lost_and_comes_back(service: Service) -> None:
+    await service.capture()
+    limits = resource.prlimit(service.ps.pid, resource.RLIMIT_NOFILE)
+    codes = set()
+    for spare in (1, 2, 4, 5):
+        resource.prlimit(
+            service.ps.pid, resource.RLIMIT_NOFILE, (service.ps.num_fds() + spare, limits[1])
+        )
+        os.kill((await service.camera()).camera.worker_pid, signal.SIGKILL)
+        request = api.GetFrameRequest(camera="sim0")
+        try:
+            await service.stub.GetFrame(request, timeout=CALL_S)
+        except grpc.aio.AioRpcError as error:
+            codes.add(error.code())
+        resource.prlimit(service.ps.pid, resource.RLIMIT_NOFILE, limits)
+        await service.wait_for_state(pb.Camera.STATE_READY)
+    assert codes <= {grpc.StatusCode.UNAVAILABLE}, codes
+    assert [entry for entry in service.log() if entry["event"] == "worker not started"]
+    assert (await service.capture()).capture.attempts == 1
 
 
 async def test_a_watcher_of_health_with_a_name_of_a_megabyte_is_refused(service: Service) -> None:
