@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from camsvc.api.violations import Violations, out_of_range
 from camsvc.camera.capture import Order
-from camsvc.live.variants import LiveSpec
+from camsvc.live.spec import LiveSpec
 from camsvc.model.caller import Caller
 from camsvc.model.errors import short
 from camsvc.model.values import ControlValue, Shot

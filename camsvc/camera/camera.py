@@ -31,7 +31,7 @@ from camsvc.camera.supervisor import Supervisor
 from camsvc.camera.view import ActiveCapture, CameraView, CaptureStatistics
 from camsvc.ipc import messages as m
 from camsvc.live.feed import LiveFeed
-from camsvc.live.variants import LiveSpec
+from camsvc.live.spec import LiveSpec
 from camsvc.live.viewer import LiveFrame, Viewer
 from camsvc.model.caller import NOBODY, Caller
 from camsvc.model.errors import CameraServiceError

@@ -15,9 +15,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from camsvc.live.ports import CameraFrame, LiveSource
+from camsvc.live.spec import LiveSpec
 from camsvc.live.stall import StallDetector
 from camsvc.live.statistics import LiveStatistics
-from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
+from camsvc.live.variants import MAX_VARIANTS, Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.caller import NOBODY, Caller, greediest
 from camsvc.model.errors import (

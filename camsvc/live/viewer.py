@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from camsvc.live.ports import EncodedImage
+from camsvc.live.spec import LiveSpec
 from camsvc.live.statistics import LiveStatistics
-from camsvc.live.variants import LiveSpec
 from camsvc.model.caller import Caller
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.frame_rate import FrameRateLimiter

@@ -9,7 +9,7 @@ from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
-from camsvc.live.variants import LiveSpec
+from camsvc.live.spec import LiveSpec
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.errors import DriverError, DriverFault, WorkerLost, WorkerTimeout
 from camsvc.model.values import DeviceInfo, LiveVariant

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
-from camsvc.live.variants import MAX_VARIANTS, LiveSpec
+from camsvc.live.spec import LiveSpec
+from camsvc.live.variants import MAX_VARIANTS
 from camsvc.live.viewer import LiveState, LiveStatus
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camsvc.live.variants import MAX_VARIANTS, LiveSpec, Variants
+from camsvc.live.spec import LiveSpec
+from camsvc.live.variants import MAX_VARIANTS, Variants
 
 WIDTHS = [100 * n for n in range(1, MAX_VARIANTS + 1)]
 

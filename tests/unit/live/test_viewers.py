@@ -8,7 +8,8 @@ import pytest
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
-from camsvc.live.variants import MAX_VARIANTS, LiveSpec
+from camsvc.live.spec import LiveSpec
+from camsvc.live.variants import MAX_VARIANTS
 from camsvc.live.viewer import LiveFrame
 from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
 from camsvc.model.frame_rate import FrameRateLimiter
