@@ -14,13 +14,12 @@ from camsvc.images import completed, icc, orientation
 from camsvc.images.jpeg import Jpeg
 from camsvc.images.pixels import eight_bits
 from camsvc.model.errors import DriverError, DriverFault, Unsupported
-from camsvc.model.values import Frame, LiveVariant, Shot
+from camsvc.model.values import DEFAULT_LIVE_QUALITY_PERCENT, Frame, LiveVariant, Shot
 
 if TYPE_CHECKING:
     from camsvc.images.pixels import Pixels
 
 DEFAULT_QUALITY_PERCENT = 90
-DEFAULT_LIVE_QUALITY_PERCENT = 80
 LARGEST_JPEG_PX = 65_500
 """A side of a JPEG that libjpeg reads and writes; the format itself allows 65,535."""
 JPEG, PNG = "image/jpeg", "image/png"

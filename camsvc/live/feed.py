@@ -14,11 +14,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from camsvc.live.budget import EncoderBudget
 from camsvc.live.ports import CameraFrame, LiveSource
+from camsvc.live.sharing import MAX_VARIANTS
 from camsvc.live.spec import LiveSpec
 from camsvc.live.stall import StallDetector
 from camsvc.live.statistics import LiveStatistics
-from camsvc.live.variants import MAX_VARIANTS, Variants
+from camsvc.live.variants import Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
 from camsvc.model.caller import NOBODY, Caller, greediest
 from camsvc.model.errors import (
@@ -57,6 +59,7 @@ class LiveFeed:
         self._viewers: dict[Viewer, None] = {}
         """In the order in which they came."""
         self._variants = Variants()
+        self._budget = EncoderBudget()
         self._state = LiveState.STARTING
         self._sequence = 0
         self._latest: OrderedDict[LiveSpec, LiveFrame] = OrderedDict()
@@ -85,10 +88,8 @@ class LiveFeed:
             raise unsupported
         if counted and self.statistics.viewers >= self._max_viewers:
             self._make_room(caller)
-        encoding = self._variants.add(spec)
-        viewer = Viewer(
-            spec, caller, encoding=encoding, counted=counted, statistics=self.statistics
-        )
+        wish = self._variants.add(spec)
+        viewer = Viewer(spec, caller, wish=wish, counted=counted, statistics=self.statistics)
         self._viewers[viewer] = None
         self.statistics.viewers += counted
         self._update_worker()
@@ -100,7 +101,7 @@ class LiveFeed:
         finally:
             del self._viewers[viewer]
             self.statistics.viewers -= viewer.counted
-            self._variants.remove(encoding, spec)
+            self._variants.remove(wish, spec)
             self._update_worker()
             if not self._viewers:
                 if self._watchdog is not None:
@@ -222,11 +223,12 @@ class LiveFeed:
             await asyncio.wait([self._watchdog])
 
     def _newest(self, spec: LiveSpec) -> LiveFrame | None:
-        """Return the newest frame that looks as `spec` asks, whatever it was encoded for."""
+        """Return the newest frame that looks as it would to a viewer of `spec`."""
+        serving = self._variants.serving(spec)
         fitting = (
             frame
             for encoding, frame in self._latest.items()
-            if spec.is_served_by(encoding, frame.image.width_px, frame.image.height_px)
+            if serving.is_served_by(encoding, frame.image.width_px, frame.image.height_px)
         )
         return max(fitting, key=lambda frame: frame.sequence, default=None)
 
@@ -299,20 +301,31 @@ class LiveFeed:
             self._flowing_since = loop_time()
             self._become(LiveState.LIVE)
         self._count(frame)
+        shown: dict[int, LiveFrame] = {}
         for image in frame.images:
             times = frame.acquisition_time_ns, frame.monotonic_ns
-            shown = LiveFrame(self._sequence, *times, image)
-            known = map(self._variants.encoding, image.variants)
-            served = {encoding for encoding in known if encoding is not None}
-            for encoding in served:
-                self._latest[encoding] = shown
-                self._latest.move_to_end(encoding)
-            while len(self._latest) > MAX_VARIANTS:
-                self._latest.popitem(last=False)
-            paced = {encoding for encoding in served if self._variants.rate(encoding) is not None}
-            for viewer in self._viewers:
-                if viewer.encoding in served:
-                    viewer.offer(shown, paced=viewer.encoding in paced)
+            encoded = LiveFrame(self._sequence, *times, image)
+            shown |= dict.fromkeys(image.variants, encoded)
+            for encoding in filter(None, map(self._variants.encoding, image.variants)):
+                self._keep(encoding, encoded)
+        chosen = self._variants.choose(shown)
+        paced = {id_ for id_ in chosen.values() if self._variants.paced(id_)}
+        for viewer in self._viewers:
+            if (id_ := chosen.get(viewer.wish)) is not None:
+                viewer.offer(shown[id_], paced=id_ in paced)
+        if self._budget.is_exceeded(frame.monotonic_ns, frame.encode_s):
+            self._variants.cut()
+            self._update_worker()
+
+    def _keep(self, encoding: LiveSpec, frame: LiveFrame) -> None:
+        """Keep the newest frame of an encoding, and learn by it how large the camera's are."""
+        self._latest[encoding] = frame
+        self._latest.move_to_end(encoding)
+        while len(self._latest) > MAX_VARIANTS:
+            self._latest.popitem(last=False)
+        size = frame.image.width_px, frame.image.height_px
+        if encoding.shows_whole(*size):
+            self._variants.own_px = max(size)
 
     def _count(self, frame: CameraFrame) -> None:
         self._stall.frame_came()
@@ -382,6 +395,6 @@ class LiveFeed:
         self._heartbeat_at = loop_time() + HEARTBEAT_S
 
     def _update_worker(self) -> None:
-        wanted = self._variants.wanted()
+        wanted = self._variants.wanted
         self.statistics.variants = len(wanted)
         self._source.set_live_variants(wanted)

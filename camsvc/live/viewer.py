@@ -7,6 +7,7 @@ from enum import Enum
 from camsvc.live.ports import EncodedImage
 from camsvc.live.spec import LiveSpec
 from camsvc.live.statistics import LiveStatistics
+from camsvc.live.variants import Wish
 from camsvc.model.caller import Caller
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.frame_rate import FrameRateLimiter
@@ -56,12 +57,12 @@ class Viewer:
         spec: LiveSpec,
         caller: Caller,
         *,
-        encoding: LiveSpec,
+        wish: Wish,
         counted: bool,
         statistics: LiveStatistics,
     ) -> None:
         self.caller = caller
-        self.encoding = encoding
+        self.wish = wish
         self.counted = counted
         """Whether it counts as a viewer; a call of GetFrame does not, nor one without a place."""
         self.dropped = 0

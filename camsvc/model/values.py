@@ -163,6 +163,10 @@ class Finding:
     advice: str = ""
 
 
+DEFAULT_LIVE_QUALITY_PERCENT = 80
+"""Of live frames that have to be encoded, where no quality is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveVariant:
     """One way in which live frames are wanted.

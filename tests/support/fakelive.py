@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from camsvc.camera.camera import Camera
 from camsvc.camera.view import CameraView
+from camsvc.images import codec
 from camsvc.ipc import messages as m
 from camsvc.ipc.messages import ImageInfo
 from camsvc.live.spec import LiveSpec
@@ -76,7 +77,7 @@ class Watching:
 
     def __init__(self, rig: "LiveRig", spec: LiveSpec, *, fetches: bool) -> None:
         self._rig = rig
-        self.fps, self.fetches = spec.max_fps, fetches
+        self.spec, self.fps, self.fetches = spec, spec.max_fps, fetches
         self.since = rig.loop.time()
         self.items: list[tuple[float, LiveFrame | LiveStatus]] = []
         self.error: BaseException | None = None
@@ -124,6 +125,9 @@ class Watching:
         """Whatever happened: sequences rise, frames come only while LIVE, silence is explained."""
         sequences = [frame.sequence for frame in self.frames]
         assert sequences == sorted(set(sequences)), "a frame is repeated, or older"
+        least = codec.fit(*self._rig.size_px, self.spec.max_width_px, self.spec.max_height_px)
+        for image in (frame.image for frame in self.frames):
+            assert (image.width_px, image.height_px) >= least, "smaller than asked for"
         state, last_at = None, self.since
         until = until if self.left_at is None else self.left_at
         for at, item in [*self.items, (until, None)]:
@@ -146,6 +150,7 @@ class LiveRig:
         self.loop = new_virtual_loop()
         self.script: list[str] = []
         self.command_s = COMMAND_S
+        self.size_px = 1, 1
         self.device = DeviceInfo("fake", ["JPEG"], live_view=True, expected_capture_s=COMMAND_S)
         self.worker: LiveWorker | None = None
         self.workers = 0
@@ -210,20 +215,34 @@ class LiveRig:
         """Return the monotonic clock's time, which is that of the loop."""
         return int(self.loop.time() * 1e9)
 
-    def frame(self, *, skipped: int = 0, age_s: float = 0.0) -> None:
-        """Deliver a frame, in each of the variants that the worker was told; none: nothing."""
+    def frame(
+        self,
+        *,
+        skipped: int = 0,
+        age_s: float = 0.0,
+        encode_s: float = 0.001,
+        reading: Sequence[LiveVariant] | None = None,
+    ) -> None:
+        """Deliver a frame, in each of the variants that the worker was told; none: nothing.
+
+        `reading`: those that it was told before, as it has not seen the newest yet.
+        """
         worker = self.worker
         assert worker is not None
-        if not worker.reading:
+        variants = worker.reading if reading is None else reading
+        if not variants:
             return
         self.delivered += 1
         images = [
-            m.SharedImage([variant.id], slot, 7, "image/jpeg", 1, 1)
-            for slot, variant in enumerate(worker.reading)
+            m.SharedImage([variant.id], slot, 7, "image/jpeg", *self._size(variant))
+            for slot, variant in enumerate(variants)
         ]
         age_ns = int(age_s * 1e9)
         times = self.now_ns() - age_ns, self.monotonic_ns() - age_ns
-        self.deliver(m.SharedFrame(*times, images, 0.001, skipped, 0))
+        self.deliver(m.SharedFrame(*times, images, encode_s, skipped, 0))
+
+    def _size(self, variant: LiveVariant) -> tuple[int, int]:
+        return codec.fit(*self.size_px, variant.max_width_px, variant.max_height_px)
 
     def deliver(self, event: m.LiveEvent) -> None:
         """Let the worker say something about live frames."""

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
+from camsvc.live.sharing import MAX_VARIANTS
 from camsvc.live.spec import LiveSpec
-from camsvc.live.variants import MAX_VARIANTS
 from camsvc.live.viewer import LiveState, LiveStatus
 from camsvc.model.errors import CameraServiceError
 from camsvc.model.lifecycle import State
@@ -40,6 +40,7 @@ class Viewers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.rig = LiveRig(max_viewers=MAX_VIEWERS, attempts=2)
+        self.rig.size_px = 10, 10
         self.present: list[Watching] = []
         self.frames_due: list[tuple[asyncio.Task[Any], float]] = []
 
@@ -59,6 +60,13 @@ class Viewers(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1 / 30, 0.5, 2.0]))
     def frames(self, seconds: float) -> None:
         self.rig.flow(seconds)
+
+    @precondition(lambda self: self.rig.worker is not None)
+    @rule(encode_s=st.sampled_from([0.001, 0.03]))
+    def encoding_takes(self, encode_s: float) -> None:
+        for _ in range(20):
+            self.rig.wait(1 / 30)
+            self.rig.frame(encode_s=encode_s)
 
     @rule(seconds=st.sampled_from([0.05, 0.5, 2.5, 20.0]))
     def silence(self, seconds: float) -> None:

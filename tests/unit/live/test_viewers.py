@@ -8,14 +8,24 @@ import pytest
 
 from camsvc.camera.capture import Order
 from camsvc.ipc import messages as m
+from camsvc.live.sharing import MAX_VARIANTS
 from camsvc.live.spec import LiveSpec
-from camsvc.live.variants import MAX_VARIANTS
 from camsvc.live.viewer import LiveFrame
 from camsvc.model.errors import CameraFaulted, CaptureTimeout, QueueFull, Unsupported
 from camsvc.model.frame_rate import FrameRateLimiter
 from camsvc.model.lifecycle import State
 from camsvc.model.values import DeviceInfo, Shot
 from tests.support.fakelive import FPS, LiveRig
+
+
+@pytest.fixture
+def large(rig: LiveRig) -> LiveRig:
+    """As `flowing`, with a picture that can be scaled."""
+    rig.size_px = 1280, 720
+    rig.watch()
+    rig.open()
+    rig.flow(1)
+    return rig
 
 
 def test_more_viewers_than_allowed_are_refused_until_one_leaves() -> None:
@@ -91,6 +101,69 @@ def test_viewers_of_different_rates_each_get_their_own(flowing: LiveRig) -> None
     flowing.flow(4)
     for rate, watching in rates.items():
         assert len(watching.frames) == pytest.approx(4 * rate, abs=1.5)
+
+
+def test_a_viewer_who_is_given_another_variant_misses_no_frame(large: LiveRig) -> None:
+    """Neither while the worker has not been told yet, nor as others come and go."""
+    worker, (first, *_) = large.worker, large.watching
+    assert worker is not None
+    small = [large.watch(max_width_px=width) for width in range(16, 23)]
+    large.flow(0.2)
+    sizes = {watching: watching.frames[-1].image.width_px for watching in small}
+    assert sorted(sizes.values()) == [*range(16, 23)]
+    for others in range(2):
+        told = list(worker.reading)
+        others_too = [large.watch(max_width_px=640), large.watch(max_width_px=320)]
+        large.frame(reading=told)
+        assert len(others_too[0].frames) == 0, "its own size is not made yet"
+        large.frame()
+        assert [each.frames[-1].image.width_px for each in others_too] == [640, 320]
+        assert [each.frames[-1].image.width_px for each in small[-3:]] == [20, 21, 22]
+        told = list(worker.reading)
+        for watching in others_too:
+            watching.leave()
+        large.frame(reading=told)
+        large.frame()
+        assert {each: each.frames[-1].image.width_px for each in small} == sizes, others
+    for watching in (first, *small):
+        sequences = [frame.sequence for frame in watching.frames]
+        assert sequences == [*range(sequences[0], sequences[-1] + 1)]
+        assert watching.frames[-1].sequence == FPS + 6 + 8
+
+
+def test_an_encoder_without_time_for_all_sizes_makes_fewer_until_viewers_have_left(
+    large: LiveRig,
+) -> None:
+    asked = {width: large.watch(max_width_px=width) for width in (1200, 1000, 900, 300)}
+    worker = large.worker
+    assert worker is not None
+
+    def flow(frames: int) -> list[int]:
+        """An encoding takes 8 ms of 33."""
+        for _ in range(frames):
+            large.wait(1 / FPS)
+            large.frame(encode_s=0.008 * len(worker.reading))
+        return [watching.frames[-1].image.width_px for watching in asked.values()]
+
+    assert flow(FPS // 3) == [1200, 1000, 900, 300]
+    assert flow(FPS) == [1280, 1000, 1000, 300]
+    assert flow(2 * FPS) == [1280, 1000, 1000, 300], "that is enough"
+    asked.pop(1000).leave()
+    assert flow(FPS) == [1280, 900, 300]
+    asked.pop(900).leave()
+    assert flow(2 * FPS) == [1200, 300], "nobody has to share any more, and there is time for it"
+
+
+def test_one_frame_is_given_again_in_a_size_that_others_share(
+    large: LiveRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while there are no new ones."""
+    monkeypatch.setattr("camsvc.live.feed.time.monotonic_ns", large.monotonic_ns)
+    watching = [large.watch(max_width_px=width) for width in range(100, 801, 100)]
+    large.flow(0.1)
+    large.begin(large.camera.capture(Order(Shot())))
+    task = large.begin(large.camera.get_frame(LiveSpec(max_width_px=790), 60.0, 5))
+    assert task.result() is watching[-1].frames[-1]
 
 
 def frames_in_memory(rig: LiveRig) -> int:

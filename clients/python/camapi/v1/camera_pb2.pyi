@@ -1101,9 +1101,9 @@ class LiveFrame(_message.Message):
     mime_type: _builtins.str
     """The media type of `data`: "image/jpeg"."""
     width_px: _builtins.int
-    """Width in pixels, as stored."""
+    """Width in pixels, as stored. May be larger than asked for: see LiveViewRequest."""
     height_px: _builtins.int
-    """Height in pixels, as stored."""
+    """Height in pixels, as stored. As `width_px`."""
     data: _builtins.bytes
     """The encoded picture. A JPEG that the camera made itself and nobody asked to change may say in its
     EXIF how it is to be turned; all others stand upright.

@@ -402,16 +402,20 @@ class LiveViewRequest(_message.Message):
     rate.
     """
     max_width_px: _builtins.int
-    """The widest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
-    frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+    """The widest a frame has to be, in pixels, 1..65535, as stored and as it stands. The aspect is
+    kept; a frame is never enlarged. Default: no limit but that of a JPEG, 65500. A frame is no
+    smaller than this comes to. It is larger, also from one frame to the next, where viewers want
+    more than 8 sizes and qualities, or more than there is time to encode: then those that are
+    nearest to each other share the larger. Scale what comes by its `width_px` and `height_px`.
     """
     max_height_px: _builtins.int
-    """The highest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
-    frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+    """The highest a frame has to be, in pixels, 1..65535, as stored and as it stands. Otherwise as
+    `max_width_px`.
     """
     quality_percent: _builtins.int
     """JPEG quality, 1..100. Default 80, where a frame has to be encoded: unset, a JPEG which the
-    camera made itself stays as it is, at its own size.
+    camera made itself stays as it is, at its own size. Where viewers share, it is the best of
+    theirs, never a lower one.
     """
     def __init__(
         self,
@@ -491,12 +495,13 @@ class GetFrameRequest(_message.Message):
     camera: _builtins.str
     """The camera's id, `[a-z][a-z0-9-]{0,62}`. Required."""
     max_width_px: _builtins.int
-    """The widest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
-    a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+    """The widest the frame has to be, in pixels, 1..65535, as stored and as it stands; larger, never
+    smaller, where it is shared with viewers: see `max_width_px` of LiveViewRequest. Default: no
+    limit but that of a JPEG, 65500.
     """
     max_height_px: _builtins.int
-    """The highest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
-    a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+    """The highest the frame has to be, in pixels, 1..65535, as stored and as it stands. Otherwise as
+    `max_width_px`.
     """
     quality_percent: _builtins.int
     """JPEG quality, 1..100. Default 80, where the frame has to be encoded: unset, a JPEG which the

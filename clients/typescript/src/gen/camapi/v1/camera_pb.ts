@@ -1289,14 +1289,14 @@ export type LiveFrame = Message<"camapi.v1.LiveFrame"> & {
   mimeType: string;
 
   /**
-   * Width in pixels, as stored.
+   * Width in pixels, as stored. May be larger than asked for: see LiveViewRequest.
    *
    * @generated from field: int32 width_px = 4;
    */
   widthPx: number;
 
   /**
-   * Height in pixels, as stored.
+   * Height in pixels, as stored. As `width_px`.
    *
    * @generated from field: int32 height_px = 5;
    */

@@ -405,16 +405,19 @@ export type LiveViewRequest = Message<"camapi.v1.LiveViewRequest"> & {
   maxFps?: number | undefined;
 
   /**
-   * The widest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
-   * frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+   * The widest a frame has to be, in pixels, 1..65535, as stored and as it stands. The aspect is
+   * kept; a frame is never enlarged. Default: no limit but that of a JPEG, 65500. A frame is no
+   * smaller than this comes to. It is larger, also from one frame to the next, where viewers want
+   * more than 8 sizes and qualities, or more than there is time to encode: then those that are
+   * nearest to each other share the larger. Scale what comes by its `width_px` and `height_px`.
    *
    * @generated from field: optional int32 max_width_px = 3;
    */
   maxWidthPx?: number | undefined;
 
   /**
-   * The highest a frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept; a
-   * frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+   * The highest a frame has to be, in pixels, 1..65535, as stored and as it stands. Otherwise as
+   * `max_width_px`.
    *
    * @generated from field: optional int32 max_height_px = 4;
    */
@@ -422,7 +425,8 @@ export type LiveViewRequest = Message<"camapi.v1.LiveViewRequest"> & {
 
   /**
    * JPEG quality, 1..100. Default 80, where a frame has to be encoded: unset, a JPEG which the
-   * camera made itself stays as it is, at its own size.
+   * camera made itself stays as it is, at its own size. Where viewers share, it is the best of
+   * theirs, never a lower one.
    *
    * @generated from field: optional int32 quality_percent = 5;
    */
@@ -496,16 +500,17 @@ export type GetFrameRequest = Message<"camapi.v1.GetFrameRequest"> & {
   maxAge?: Duration | undefined;
 
   /**
-   * The widest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
-   * a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+   * The widest the frame has to be, in pixels, 1..65535, as stored and as it stands; larger, never
+   * smaller, where it is shared with viewers: see `max_width_px` of LiveViewRequest. Default: no
+   * limit but that of a JPEG, 65500.
    *
    * @generated from field: optional int32 max_width_px = 3;
    */
   maxWidthPx?: number | undefined;
 
   /**
-   * The highest the frame may be, in pixels, 1..65535, as stored and as it stands. The aspect is kept;
-   * a frame is never enlarged. Default: no limit but that of a JPEG, 65500.
+   * The highest the frame has to be, in pixels, 1..65535, as stored and as it stands. Otherwise as
+   * `max_width_px`.
    *
    * @generated from field: optional int32 max_height_px = 4;
    */
