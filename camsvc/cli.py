@@ -91,11 +91,14 @@ def check_config(config: ConfigOption = None) -> None:
     _say(escape(f"  data {settings.service.data_dir}"))
     kept = sandbox.available() or "files cannot be kept from cameras' processes here"
     _say(escape(f"  sandbox {settings.service.sandbox}: {kept}"))
+    is_safe = _examine_folder(settings.service.data_dir)
     for options in (camera.camera_options for camera in settings.cameras):
         _say(
             f"  camera {options.id}: driver {escape(options.driver)}, a capture "
             f"answers within {worst_case_s(options):g} s at worst"
         )
+    if not is_safe:
+        raise typer.Exit(_BAD_DATA)
 
 
 @app.command()
@@ -115,7 +118,7 @@ def doctor_command(
         str | None, typer.Option(metavar="ID", help="Only this camera; default: all.")
     ] = None,
 ) -> None:
-    """Examine each configured camera: what is attached, who holds it, a test capture, advice."""
+    """Examine the data folder and each camera: what is attached, who holds it, a test capture."""
     from camsvc.admin import doctor  # noqa: PLC0415
 
     settings = _load(config)
@@ -124,7 +127,8 @@ def doctor_command(
     if camera is not None and camera not in known:
         _fail(f"camera {camera!r} is not configured; configured are: {', '.join(known)}")
     chosen = [c for c in settings.cameras if camera in (None, c.id)]
-    if not asyncio.run(doctor.examine(settings.service, chosen, _out)):
+    is_safe = _examine_folder(settings.service.data_dir)
+    if not asyncio.run(doctor.examine(settings.service, chosen, _out)) or not is_safe:
         raise typer.Exit(_PROBLEMS)
 
 
@@ -134,6 +138,22 @@ def _load(config: Path | None, **service: Any) -> Settings:
         return load(config, **service)
     except SettingsError as error:
         _fail(str(error))
+
+
+def _examine_folder(folder: Path) -> bool:
+    """Say what is wrong with the data folder; return whether a start by this user would use it."""
+    from camsvc.storage.data_folder import findings  # noqa: PLC0415
+
+    found = findings(folder)
+    for finding in found:
+        kind, end = (
+            ("[yellow]loose[/]", "; the next start does that")
+            if finding.ok
+            else ("[red]wrong[/]", "")
+        )
+        _say(f"  {kind} {escape(finding.text)}")
+        _say(f"        {escape(finding.advice)}{end}")
+    return all(finding.ok for finding in found)
 
 
 def _configure_logs(settings: Settings) -> logs.LogWriter:

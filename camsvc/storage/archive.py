@@ -14,7 +14,7 @@ from typing import Self
 from camsvc.model.errors import CameraBusy, CaptureNotFound, StorageUnavailable
 from camsvc.model.records import CaptureRecord, CaptureState, Filter
 from camsvc.model.retry_hint import RUNNING_CAPTURE_S
-from camsvc.storage import age_queries, event_queries
+from camsvc.storage import age_queries, data_folder, event_queries
 from camsvc.storage import queries as rows
 from camsvc.storage.age_floors import KnownAges
 from camsvc.storage.capture_store import CaptureStore
@@ -297,7 +297,13 @@ class Archive:
 def _open_folder(store: FileStore, folder: Path) -> Database:
     """Return the database of a data folder, both made when missing, and lock it. Blocks."""
     try:
+        data_folder.secure(folder)
         store.prepare()
+    except data_folder.UnsafeFolder as error:
+        raise ArchiveError(
+            f"the data folder {folder} cannot be used: {error}; or choose another with "
+            "--data-dir DIR or service.data_dir"
+        ) from error
     except BlockingIOError as error:
         raise ArchiveError(
             f"the data folder {folder} is in use by another camsvc; stop that, or choose another "
@@ -310,7 +316,7 @@ def _open_folder(store: FileStore, folder: Path) -> Database:
         ) from error
     try:
         return Database(
-            folder / "journal.sqlite3", before_batch=store.prepare, before_commit=store.sync
+            folder / data_folder.JOURNAL, before_batch=store.prepare, before_commit=store.sync
         )
     except UnusableDatabase as error:
         store.close()

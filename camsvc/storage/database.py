@@ -29,7 +29,7 @@ import structlog
 
 from camsvc.storage.disk_errors import DISK_ERRORS, is_full, is_ill, unavailable
 from camsvc.storage.schema import UnusableDatabase, connect
-from camsvc.system import posix
+from camsvc.system import posix, posix_access
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]
@@ -259,7 +259,7 @@ class Database:
                 raise OSError(errno.ESTALE, "the journal was replaced; start the service again")
             copy = self._path.with_name(f"{self._path.name}.copy")
             copy.unlink(missing_ok=True)
-            posix.make_private_file(copy)
+            posix_access.make_private_file(copy)
             with contextlib.closing(sqlite3.connect(copy)) as db:
                 self._writer.backup(db)
             copy.replace(self._path)

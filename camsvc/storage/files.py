@@ -31,13 +31,14 @@ import structlog
 
 from camsvc.model import filetype
 from camsvc.model.records import CaptureRecord
-from camsvc.system import posix
+from camsvc.storage import data_folder
+from camsvc.system import posix, posix_access
 from camsvc.system.folder import Folder
 
 _log = structlog.get_logger()
 
-_STAGING, _CAPTURES, _ORPHANS = "staging", "captures", "orphans"
-_MODE = 0o750
+_STAGING, _CAPTURES, _ORPHANS = data_folder.STAGING, data_folder.CAPTURES, data_folder.ORPHANS
+_MODE = 0o700
 _PROBE = "probe"
 _PROBE_BYTES = 4096
 _SPARE_DESCRIPTORS = 8
@@ -97,11 +98,11 @@ class FileStore:
                 except FileNotFoundError:
                     why = f"{name!r} in it is a link, or no folder"
                     raise NotADirectoryError(errno.ENOTDIR, why) from None
-        path = self._path / "lock"
+        path = self._path / data_folder.LOCK
         with contextlib.suppress(FileNotFoundError):
-            if self._held is not None and os.path.samestat(os.fstat(self._held), path.stat()):
+            if self._held is not None and os.path.samestat(os.fstat(self._held), path.lstat()):
                 return
-        lock = posix.lock_file(path)
+        lock = posix_access.lock_file(path)
         if lock is None:
             raise BlockingIOError(errno.EAGAIN, "the data folder is in use by another camsvc")
         self._unlock()

@@ -14,7 +14,6 @@ from camsvc.storage.threads import Threads
 from camsvc.system import posix
 from camsvc.system.event_loop import loop_time
 
-
 GRACE_S = 120.0
 """How long a picture that was deleted meanwhile is read on. An open file keeps its bytes on the
 disk; so a client that reads little of it keeps no room for ever."""

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from camsvc.storage import labels
-from camsvc.system import posix
+from camsvc.system import posix_access
 
 _LOCKED_S = 2.0
 """How long another program's write is waited for."""
@@ -172,8 +172,8 @@ def connect(path: Path, count: int) -> list[Connection]:
     """
     with contextlib.ExitStack() as opened:
         try:
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _make_private(path)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            posix_access.make_private_file(path)
             connections = [
                 opened.enter_context(contextlib.closing(_connect(path))) for _ in range(count)
             ]
@@ -191,18 +191,6 @@ def connect(path: Path, count: int) -> list[Connection]:
             raise UnusableDatabase(f"the journal {path} {why} ({error})") from error
         opened.pop_all()
     return connections
-
-
-def _make_private(path: Path) -> None:
-    """Have the database's files be its owner's alone; the others get the mode of the first."""
-    try:
-        posix.make_private_file(path)
-    except OSError:
-        if path.exists():  # else SQLite says why it cannot be made
-            raise
-    for log in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        if log.exists():
-            posix.make_private_file(log)
 
 
 def _connect(path: Path) -> Connection:

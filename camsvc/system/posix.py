@@ -9,13 +9,11 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
-import fcntl
 import math
 import os
 import resource
 import signal
 import socket
-import stat
 import sys
 import tempfile
 import time
@@ -137,24 +135,6 @@ def raise_limits() -> None:
 
 def _rank(limit: int) -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit
-
-
-def make_private_file(path: str | os.PathLike[str]) -> None:
-    """Make a file that its owner alone may read and write; take what others may from one there.
-
-    Not for a file that has locks of this process. Raises OSError.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode) and mode & 0o077:
-            os.chmod(path, stat.S_IMODE(mode) & 0o700)
-    else:
-        try:
-            os.fchmod(fd, 0o600)  # whatever the umask
-        finally:
-            os.close(fd)
 
 
 def is_deleted(fd: int) -> bool:
@@ -309,22 +289,3 @@ def _duplicate(fd: int) -> socket.socket:
     except OSError:
         os.close(duplicate)
         raise
-
-
-def lock_file(path: str | os.PathLike[str]) -> int | None:
-    """Take the lock on a file, made when missing, and write this process's id into it.
-
-    The lock is held until the descriptor that is returned is closed, or the process has ended.
-    None when another process holds it. Raises OSError.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    except BaseException as error:
-        os.close(fd)
-        if isinstance(error, BlockingIOError):
-            return None
-        raise
-    return fd

@@ -169,6 +169,24 @@ async def test_check_config_says_what_right_settings_mean(tmp_path: Path) -> Non
     assert "camera sim0: driver simulated, a capture answers within 20 s" in ran.out
 
 
+async def test_what_is_wrong_with_the_data_folder_is_told(tmp_path: Path) -> None:
+    config, data = tmp_path / "camsvc.toml", tmp_path / "data"
+    config.write_text(camera())
+    data.mkdir()
+    data.chmod(0o777)
+    (data / "lock").symlink_to(tmp_path / "other")
+    for command, code in (("check-config", 4), ("doctor", 1)):
+        ran = await camsvc(command, "--config", config)
+        assert ran.code == code, ran
+        assert f"loose others may write in {data} (mode 0777)" in ran.out
+        assert f"wrong {data}/lock is a link to {tmp_path}/other" in ran.out
+        assert f"rm {data}/lock" in ran.out
+    (data / "lock").unlink()
+    ran = await camsvc("check-config", "--config", config)
+    assert ran.code == 0, ran
+    assert f"chmod 0700 {data}; the next start does that" in ran.out
+
+
 async def test_version() -> None:
     ran = await camsvc("--version")
     assert (ran.code, ran.out.strip(), ran.err) == (0, f"camsvc {__version__}", "")

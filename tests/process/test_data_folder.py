@@ -124,6 +124,41 @@ def sizes(folder: Path) -> dict[str, int]:
     return {str(p): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.parametrize("place", ["captures", "lock"])
+async def test_a_link_in_the_place_of_a_part_is_told(tmp_path: Path, place: str) -> None:
+    """And what it leads to is as it was."""
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.mkdir()
+    other.write_text("precious")
+    (data / place).symlink_to(other)
+    await told(data, f"{data / place} is a link to {other}", f"rm {data / place}")
+    assert other.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+async def test_a_folder_of_another_user_is_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 65534, 65534)
+    await told(data, "belongs to the user nobody", f"chown -R root {data}", "--data-dir DIR")
+    assert list(data.iterdir()) == []
+
+
+async def test_a_folder_that_was_open_to_all_is_made_private(tmp_path: Path) -> None:
+    """Of an earlier version, or of somebody in a hurry; while the service runs, and after."""
+    await used(tmp_path)
+    data = tmp_path / "data"
+    for path in (data, *data.iterdir()):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    async with Service(tmp_path, camera()) as service:
+        await service.capture()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (data, *data.iterdir())}
+        made = {e["path"] for e in service.log() if e["event"] == "made private"}
+    assert modes.items() >= {"data": 0o700, "staging": 0o700, "captures": 0o700}.items()
+    assert {mode for name, mode in modes.items() if name.startswith("journal")} == {0o600}
+    assert made >= {str(data), str(data / JOURNAL), str(data / "lock")}
+
+
 # Put right.
 
 

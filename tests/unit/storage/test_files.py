@@ -12,7 +12,7 @@ import pytest
 
 from camsvc.model.records import CaptureRecord, StoredImage
 from camsvc.storage.files import FileStore, staged_name
-from camsvc.system import posix
+from camsvc.system import posix_access
 from camsvc.system.folder import Folder
 
 NEW_YEAR_NS = 1_767_225_600 * 10**9
@@ -57,14 +57,17 @@ def content(store: FileStore, relative: str) -> str:
         return file.read().decode()
 
 
-def test_the_folders_are_made_for_the_service_and_its_group(folder: Path) -> None:
+def test_the_folder_is_made_for_the_service_alone(
+    folder: Path,
+) -> None:
     umask = os.umask(0o022)
     store = FileStore(folder)
     try:
         store.prepare()
     finally:
         os.umask(umask)
-    for made in (folder, folder / "staging", folder / "captures"):
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for made in (folder / "staging", folder / "captures"):
         assert made.stat().st_mode & 0o777 == 0o750
     store.prepare()  # once more is fine
     store.close()
@@ -298,8 +301,8 @@ def test_the_free_space_is_what_any_user_may_take(store: FileStore, folder: Path
 
 HOLDS = """
 import sys
-from camsvc.system import posix
-print(posix.lock_file(sys.argv[1]) is not None, flush=True)
+from camsvc.system import posix, posix_access
+print(posix_access.lock_file(sys.argv[1]) is not None, flush=True)
 sys.stdin.read()
 """
 
@@ -315,15 +318,34 @@ def test_a_lock_is_held_by_one_process_and_given_back_by_its_end(tmp_path: Path)
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
         assert int(path.read_text()) == holder.pid
-        assert posix.lock_file(path) is None
+        assert posix_access.lock_file(path) is None
         assert int(path.read_text()) == holder.pid
         holder.kill()
-    fd = posix.lock_file(path)
+    fd = posix_access.lock_file(path)
     assert fd is not None
     assert int(path.read_text()) == os.getpid()
     os.close(fd)
 
 
+@pytest.mark.parametrize("kind", ["link", "second name", "fifo", "dangling link"])
+def test_a_lock_that_leads_elsewhere_changes_nothing_there(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "lock", tmp_path / "other"
+    other.write_text("precious")
+    match kind:
+        case "link":
+            path.symlink_to(other)
+        case "second name":
+            path.hardlink_to(other)
+        case "fifo":
+            os.mkfifo(path)
+        case "dangling link":
+            path.symlink_to(tmp_path / "new")
+    with pytest.raises(OSError, match=r"symbolic links|plain file"):
+        posix_access.lock_file(path)
+    assert other.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        posix.lock_file(tmp_path / "nowhere" / "lock")
+        posix_access.lock_file(tmp_path / "nowhere" / "lock")
