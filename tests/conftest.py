@@ -16,6 +16,7 @@ import pytest
 
 from tests.rigs.picamera2.rig import RigCamera, cameras
 from tests.rigs.side_by_side import pytest_xdist_make_scheduler  # noqa: F401 - a hook
+from tests.support.canary import pytest_runtest_makereport  # noqa: F401 - a hook
 from tests.support.left_out import pytest_terminal_summary  # noqa: F401 - a hook
 from tests.support.loops import close_those_left
 from tests.support.service import Service, worker_memory

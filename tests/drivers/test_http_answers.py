@@ -18,6 +18,7 @@ from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
 from camsvc.model.values import Frame, Shot
+from tests.support.canary import CANARY
 from tests.support.http_camera import (
     HttpCamera,
     Request,
@@ -33,7 +34,8 @@ from tests.support.settings import resolved
 from tests.support.timing import timing
 from tests.support.url_camera import opened
 
-USER, PASSWORD, ENCODED = "us жr", "p@ss/w%rd:#?", "us%20%D0%B6r:p%40ss%2Fw%25rd%3A%23%3F"
+USER, PASSWORD = "us жr", f"p@ss/w%rd:#?{CANARY}"
+ENCODED = f"us%20%D0%B6r:p%40ss%2Fw%25rd%3A%23%3F{CANARY}"
 
 
 class Kept(DriverState):
@@ -118,12 +120,12 @@ def test_each_answer_has_its_name(name: str) -> None:
         HttpCamera(script) as camera,
         timing(os.getpid()) as took,
         pytest.raises(kind, match=message) as caught,
-        opened(camera.url("/x?token=hidden")),
+        opened(camera.url(f"/x?token={CANARY}")),
     ):
         pass
     assert caught.type is kind
     assert "127.0.0.1" not in str(caught.value)
-    assert "hidden" not in str(caught.value)
+    assert CANARY not in str(caught.value)
     took.assert_within(1.0)
 
 
@@ -131,10 +133,10 @@ def test_each_answer_has_its_name(name: str) -> None:
 def test_what_is_not_there_has_its_name() -> None:
     with held_port() as port, timing(os.getpid()) as took:
         for scheme in ("http", "rtsp"):
-            url = f"{scheme}://user:secret@127.0.0.1:{port}/x"
+            url = f"{scheme}://user:{CANARY}@127.0.0.1:{port}/x"
             with pytest.raises(DeviceAway, match="refuses the connection") as caught, opened(url):
                 pass
-            assert "secret" not in str(caught.value)
+            assert CANARY not in str(caught.value)
             with (
                 pytest.raises(DeviceAway, match="host of the settings' `source` is unknown"),
                 opened(f"{scheme}://camera.invalid/x"),
@@ -290,11 +292,11 @@ def test_a_wrong_password_is_tried_once(name: str) -> None:
     with (
         HttpCamera(asking(challenge, knows)) as camera,
         pytest.raises(DriverFault, match="refuses the user or the password") as caught,
-        opened(camera.url("/s", login="us%20%D0%B6r:letmein")),
+        opened(camera.url("/s", login=f"us%20%D0%B6r:{CANARY}")),
     ):
         pass
     assert camera.logins == 1
-    assert "letmein" not in str(caught.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_a_server_that_always_takes_its_nonce_for_too_old_gets_two_logins() -> None:
@@ -397,7 +399,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 def test_a_certificate_of_the_cameras_own(context: ssl.SSLContext) -> None:
     """The message has what to set; with that, the camera is known from any other."""
     with HttpCamera(streaming(50), context=context) as camera:
-        url = camera.url("/x", login="user:secret")
+        url = camera.url("/x", login=f"user:{CANARY}")
         with pytest.raises(DriverFault, match="certificate is not trusted") as caught, opened(url):
             pass
         told = str(caught.value).rpartition(" ")[2]

@@ -28,6 +28,7 @@ from camsvc.model.errors import DriverError, DriverFault, InvalidRequest
 from camsvc.model.values import DeviceInfo, Frame, Shot
 from tests.support import live_stream as live_stream_of
 from tests.support import videos as videos_of
+from tests.support.canary import CANARY
 from tests.support.http_camera import HttpCamera, Request, Viewer
 from tests.support.live_stream import LiveStream
 from tests.support.once import made_once
@@ -364,7 +365,7 @@ def test_a_live_video_comes_by_the_one_connection_that_was_logged_in(
         viewer.hang()
 
     with HttpCamera(script) as server:
-        url = server.url("/x", login="user:secret")
+        url = server.url("/x", login=f"user:{CANARY}")
         with camera(source=url, read_timeout_s=0.5) as (driver, info):
             numbers = [live_stream.pictures.nearest(pixels(driver.capture(Shot())))[0]]
             with pytest.raises(DriverError, match="stream ended|no whole picture"):

@@ -11,6 +11,7 @@ import pytest
 from camsvc.drivers.base import DriverState
 from camsvc.drivers.opencv.camera import OpenCVCamera
 from camsvc.model.errors import DeviceAway, DriverError, DriverFault
+from tests.support.canary import CANARY
 from tests.support.settings import resolved
 from tests.support.timing import timing
 
@@ -76,9 +77,9 @@ def test_each_answer_has_its_name(name: str) -> None:
         timing(os.getpid()) as took,
         pytest.raises(kind, match=message) as caught,
     ):
-        open_(f"rtsp://admin:letmein@127.0.0.1:{port}/live?channel=1")
+        open_(f"rtsp://admin:{CANARY}@127.0.0.1:{port}/live?channel=1")
     assert caught.type is kind
-    assert "letmein" not in str(caught.value)
+    assert CANARY not in str(caught.value)
     assert "127.0.0.1" not in str(caught.value)
     took.assert_within(1.0)
     requests = b"".join(asked)

@@ -12,6 +12,7 @@ from camapi.v1 import camera_service_pb2 as api
 from camsvc_client import error_info
 
 from tests.conftest import StartService
+from tests.support.canary import CANARY
 from tests.support.http_camera import (
     HttpCamera,
     Request,
@@ -88,7 +89,7 @@ async def test_a_wrong_password_is_sent_once_until_somebody_resets(
         viewer.answer("401 Unauthorized", WWW_Authenticate='Digest realm="x", nonce="a"')
 
     with HttpCamera(script) as gate:
-        service = await start_service(network("gate", gate.url("/x", login="admin:letmein")))
+        service = await start_service(network("gate", gate.url("/x", login=f"admin:{CANARY}")))
         async with Watcher(service, "gate") as watcher:
             await service.wait_for_state(pb.Camera.STATE_FAULTED, "gate")
             for _ in range(5):
@@ -104,7 +105,7 @@ async def test_a_wrong_password_is_sent_once_until_somebody_resets(
             await service.stub.ResetCamera(api.ResetCameraRequest(camera="gate"), timeout=CALL_S)
         assert gate.logins == 2
         shown = str((await service.camera("gate")).camera)
-        assert "letmein" not in shown + service.log_text()
+        assert CANARY not in shown + service.log_text()
         assert "127.0.0.1" not in shown
 
 

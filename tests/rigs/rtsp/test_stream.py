@@ -12,6 +12,7 @@ from camsvc.model.errors import DeviceAway, DriverFault
 from camsvc.model.values import Frame, Shot
 from tests.rigs.rtsp import rig
 from tests.rigs.running import needed
+from tests.support.canary import CANARY
 from tests.support.ports import held_port
 from tests.support.url_camera import opened
 
@@ -66,25 +67,25 @@ def test_stills_are_of_what_was_sent_after_the_request(
 @pytest.mark.parametrize("options", [(), ("-basic",)])
 def test_logins(tmp_path: Path, port: int, options: tuple[str, ...]) -> None:
     """A wrong password is sent once, FFmpeg's requests included."""
-    login = ("-user", "ad min", "-password", "p@ss/1", *options)
+    login = ("-user", "ad min", "-password", f"p@ss/{CANARY}", *options)
     url = f"127.0.0.1:{port}/live"
     with rig.server(tmp_path, port, *login) as server, rig.camera(tmp_path, f"rtsp://{url}"):
         server.said("published /live")
-        for wrong in ("ad%20min:letmein", "admin:p%40ss%2F1"):
+        for wrong in (f"ad%20min:x{CANARY}", f"admin:p%40ss%2F{CANARY}"):
             before = len(server.lines)
             with (
                 pytest.raises(DriverFault, match="refuses the user or the password") as caught,
                 opened(f"rtsp://{wrong}@{url}"),
             ):
                 pass
-            assert "letmein" not in str(caught.value)
+            assert CANARY not in str(caught.value)
             assert [line.endswith("login") for line in server.lines[before:]].count(True) == 1
         with (
             pytest.raises(DriverFault, match=r"asks for a user and a password \(401\)"),
             opened(f"rtsp://{url}"),
         ):
             pass
-        with opened(f"rtsp://ad%20min:p%40ss%2F1@{url}") as (driver, _):
+        with opened(f"rtsp://ad%20min:p%40ss%2F{CANARY}@{url}") as (driver, _):
             number(driver.capture(Shot()))
 
 
