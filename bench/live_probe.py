@@ -40,7 +40,7 @@ def _is_worker_memory(fd: str) -> bool:
 async def main(config: str, listen: str, data_dir: str) -> None:
     """Serve, and answer on the standard streams."""
     settings = load(Path(config), listen=listen, data_dir=data_dir)
-    log = logs.configure(settings.service.log_format, settings.service.log_level)
+    log = logs.configure(settings.service.log_format, settings.service.log_level, str)
     await asyncio.gather(app.serve(settings, log), _answer())
 
 

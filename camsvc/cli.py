@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from camsvc import __version__, logs
+from camsvc.admin.report import Report
 from camsvc.config.errors import SettingsError
 from camsvc.config.settings import Settings, load
+from camsvc.model import redaction
 from camsvc.system import posix, sandbox
 
 app = typer.Typer(
@@ -86,16 +88,19 @@ def check_config(config: ConfigOption = None) -> None:
     from camsvc.camera.deadline import worst_case_s  # noqa: PLC0415
 
     settings = _load(config)
-    _say(f"[green]ok[/]: {escape(str(config or 'no file, the defaults'))}")
-    _say(escape(f"  listen {settings.service.listen}"))
-    _say(escape(f"  data {settings.service.data_dir}"))
+    report = Report(_out)
+    report.line("[green]ok[/]: {}", config or "no file, the defaults")
+    report.line("  listen {}", settings.service.listen)
+    report.line("  data {}", settings.service.data_dir)
     kept = sandbox.available() or "files cannot be kept from cameras' processes here"
-    _say(escape(f"  sandbox {settings.service.sandbox}: {kept}"))
-    is_safe = _examine_folder(settings.service.data_dir)
+    report.line("  sandbox {}: {}", settings.service.sandbox, kept)
+    is_safe = _examine_folder(settings.service.data_dir, report)
     for options in (camera.camera_options for camera in settings.cameras):
-        _say(
-            f"  camera {options.id}: driver {escape(options.driver)}, a capture "
-            f"answers within {worst_case_s(options):g} s at worst"
+        report.line(
+            "  camera {}: driver {}, a capture answers within {} s at worst",
+            options.id,
+            options.driver,
+            f"{worst_case_s(options):g}",
         )
     if not is_safe:
         raise typer.Exit(_BAD_DATA)
@@ -108,7 +113,7 @@ def discover(config: ConfigOption = None) -> None:
 
     settings = _load(config)
     _configure_logs(settings)
-    asyncio.run(doctor.discover(settings, _out))
+    asyncio.run(doctor.discover(settings, Report(_out)))
 
 
 @app.command("doctor")
@@ -127,43 +132,40 @@ def doctor_command(
     if camera is not None and camera not in known:
         _fail(f"camera {camera!r} is not configured; configured are: {', '.join(known)}")
     chosen = [c for c in settings.cameras if camera in (None, c.id)]
-    is_safe = _examine_folder(settings.service.data_dir)
-    if not asyncio.run(doctor.examine(settings.service, chosen, _out)) or not is_safe:
+    report = Report(_out)
+    is_safe = _examine_folder(settings.service.data_dir, report)
+    if not asyncio.run(doctor.examine(settings.service, chosen, report)) or not is_safe:
         raise typer.Exit(_PROBLEMS)
 
 
 def _load(config: Path | None, **service: Any) -> Settings:
     """Read the settings; end the command when they are wrong."""
     try:
-        return load(config, **service)
+        settings = load(config, **service)
     except SettingsError as error:
         _fail(str(error))
+    redaction.hide(settings.secrets())
+    return settings
 
 
-def _examine_folder(folder: Path) -> bool:
+def _examine_folder(folder: Path, report: Report) -> bool:
     """Say what is wrong with the data folder; return whether a start by this user would use it."""
     from camsvc.storage.data_folder import findings  # noqa: PLC0415
 
     found = findings(folder)
     for finding in found:
-        kind, end = (
-            ("[yellow]loose[/]", "; the next start does that")
-            if finding.ok
-            else ("[red]wrong[/]", "")
-        )
-        _say(f"  {kind} {escape(finding.text)}")
-        _say(f"        {escape(finding.advice)}{end}")
+        word = "[yellow]loose[/]" if finding.ok else "[red]wrong[/]"
+        report.line(f"  {word} {{}}", finding.text)
+        report.line("        {}{}", finding.advice, "; the next start does it" * finding.ok)
     return all(finding.ok for finding in found)
 
 
 def _configure_logs(settings: Settings) -> logs.LogWriter:
-    return logs.configure(settings.service.log_format, settings.service.log_level)
-
-
-def _say(text: str) -> None:
-    _out.print(text, highlight=False, soft_wrap=True)
+    service = settings.service
+    return logs.configure(service.log_format, service.log_level, redaction.shown)
 
 
 def _fail(message: str, code: int = _BAD_SETTINGS) -> NoReturn:
-    _err.print(f"[bold red]camsvc:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    text = escape(redaction.shown(message))
+    _err.print(f"[bold red]camsvc:[/] {text}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)

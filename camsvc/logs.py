@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -89,8 +90,11 @@ class LogWriter(io.RawIOBase):
             self.lost += 1
 
 
-def configure(log_format: str, level: str) -> LogWriter:
-    """Set structlog up; logs go to stderr. `log_format` is "auto", "console" or "json"."""
+def configure(log_format: str, level: str, shown: Callable[[str], str]) -> LogWriter:
+    """Set structlog up; logs go to stderr. `log_format` is "auto", "console" or "json".
+
+    `shown` takes out of a text what nobody may read in a log.
+    """
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     as_json = log_format == "json" or (log_format == "auto" and not on_terminal)
     shared: list[structlog.typing.Processor] = [
@@ -98,10 +102,22 @@ def configure(log_format: str, level: str) -> LogWriter:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Tracebacks without locals: there are passwords in them, and whole pictures.
     if as_json:
-        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared += [
+            structlog.processors.ExceptionRenderer(without_locals),
+            _Cleaner(shown),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
-        shared += [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        shared += [
+            structlog.processors.format_exc_info,
+            _Cleaner(shown),
+            structlog.dev.ConsoleRenderer(
+                colors=on_terminal, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     fd = _STDERR if sys.stderr is None else sys.stderr.fileno()
     writer = LogWriter(fd)
     atexit.register(writer.finish)
@@ -114,3 +130,32 @@ def configure(log_format: str, level: str) -> LogWriter:
         logger_factory=structlog.WriteLoggerFactory(text),
     )
     return writer
+
+
+class _Cleaner:
+    """Takes out of an entry's values what nobody may read.
+
+    Its event is a text of ours, in which a password that is a common word would be found.
+    """
+
+    def __init__(self, shown: Callable[[str], str]) -> None:
+        self._shown = shown
+
+    def __call__(
+        self, _: object, __: str, entry: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {
+            key: value if key == "event" else self._clean(value) for key, value in entry.items()
+        }
+
+    def _clean(self, value: object) -> object:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {str(key): self._clean(member) for key, member in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self._clean(member) for member in value]
+            case str():
+                return self._shown(value)
+        return self._shown(repr(value))

@@ -6,10 +6,8 @@ import shutil
 import time
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.markup import escape
-
 from camsvc.admin import discovery
+from camsvc.admin.report import Report
 from camsvc.config.cameras import CameraSettings
 from camsvc.config.settings import ServiceSettings, Settings
 from camsvc.ipc import messages as m
@@ -32,7 +30,7 @@ _DIAGNOSE_S = 10.0
 _CLOSE_S = 5.0
 
 
-async def discover(settings: Settings, out: Console) -> None:
+async def discover(settings: Settings, report: Report) -> None:
     """Print the devices that the drivers find."""
     pool = WorkerPool()
     try:
@@ -41,19 +39,20 @@ async def discover(settings: Settings, out: Console) -> None:
         await pool.close()
     for item in found.devices:
         state = f"configured as {item.device.camera}" if item.device.camera else "not configured"
-        out.print(f"[bold]{item.driver}[/]: {escape(item.device.name)} ({state})", highlight=False)
+        report.line("[bold]{}[/]: {} ({})", item.driver, item.device.name, state)
         if not item.device.camera:
-            out.print(escape(f"{item.settings_snippet}\n"), highlight=False)
+            for line in [*item.settings_snippet.splitlines(), ""]:
+                report.line("{}", line)
     for driver, reason in found.failures.items():
-        out.print(f"[yellow]{driver}[/]: discovery failed: {escape(reason)}", highlight=False)
+        report.line("[yellow]{}[/]: discovery failed: {}", driver, reason)
 
 
 async def examine(
-    service: ServiceSettings, cameras: Iterable[CameraSettings], out: Console
+    service: ServiceSettings, cameras: Iterable[CameraSettings], report: Report
 ) -> bool:
     """Examine cameras one after the other; print what was found; return whether all is in order."""
     results = [
-        await _Examination(settings, settings.launch(service.sandboxed), out).run()
+        await _Examination(settings, settings.launch(service.sandboxed), report).run()
         for settings in cameras
     ]
     return all(results)
@@ -62,16 +61,16 @@ async def examine(
 class _Examination:
     """One camera's. Every step is bounded by the time-outs of its settings."""
 
-    def __init__(self, settings: CameraSettings, launch: Launch, out: Console) -> None:
+    def __init__(self, settings: CameraSettings, launch: Launch, report: Report) -> None:
         self._settings = settings
         self._launch = launch
-        self._out = out
+        self._report = report
         self._well = True
         self._said: set[str] = set()
 
     async def run(self) -> bool:
         settings = self._settings
-        self._out.print(f"[bold]{settings.id}[/] (driver {settings.driver})", highlight=False)
+        self._report.line("[bold]{}[/] (driver {})", settings.id, settings.driver)
         launch = self._launch
         if shutil.which(launch.python) is None:
             self._bad(
@@ -148,16 +147,16 @@ class _Examination:
             )
 
     def _good(self, text: str, _: str = "") -> None:
-        self._out.print(f"  [green]ok[/]    {escape(text)}", highlight=False, soft_wrap=True)
+        self._report.line("  [green]ok[/]    {}", text)
 
     def _bad(self, text: str, advice: str = "") -> None:
         self._well = False
         if text in self._said:  # opening fails for the reason that the diagnosis has found
             return
         self._said.add(text)
-        self._out.print(f"  [red]wrong[/] {escape(text)}", highlight=False, soft_wrap=True)
+        self._report.line("  [red]wrong[/] {}", text)
         if advice:
-            self._out.print(f"        {escape(advice)}", highlight=False, soft_wrap=True)
+            self._report.line("        {}", advice)
 
 
 def _described(device: DeviceInfo) -> str:

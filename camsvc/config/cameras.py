@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from camsvc.drivers.settings import Count, DriverSettings, Flag, Seconds, SecondsOrZero, Table
 from camsvc.model.limits import LINE_CHARACTERS
 from camsvc.model.options import CameraOptions, Launch, Sandbox, SandboxMode
+from camsvc.model.redaction import masked
 from camsvc.model.registry import BUILTIN
 from camsvc.model.values import ControlValue
 from camsvc.system import sandbox
@@ -112,7 +113,9 @@ class CameraSettings(Table):
         None, min_length=1, description="another Python interpreter for the driver's process"
     )
     env: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
-        default_factory=dict, description="environment variables of the driver's process"
+        default_factory=dict,
+        repr=False,
+        description="environment variables of the driver's process",
     )
     sandbox: Confinement | None = Field(
         None, description="what its process is kept from, where that is not as in [service]"
@@ -152,7 +155,7 @@ class PluginSettings(CameraSettings):
 
     driver: str = Field(pattern=_PATH, description="the driver's class as package.module:Class")
     options: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(
-        default_factory=dict, description="the driver's own keys"
+        default_factory=dict, repr=False, description="the driver's own keys"
     )
     options_model: str | None = Field(
         None, pattern=_PATH, description="the model that checks them, as package.module:Class"
@@ -171,7 +174,9 @@ def camera_model(table: object) -> type[CameraSettings]:
         PydanticCustomError: it is not a table, or its driver or `options_model` is unknown.
     """
     if not isinstance(table, Mapping):
-        raise _problem(f"{table!r} is not a camera; each is a table of its own, headed [[cameras]]")
+        raise _problem(
+            f"{masked(table)!r} is not a camera; each is a table of its own, headed [[cameras]]"
+        )
     driver = table.get("driver")
     if not isinstance(driver, str):
         raise _problem(f"key 'driver' is missing, or not text; {_drivers()}")
@@ -228,7 +233,12 @@ def _plugin_model(path: object) -> type[PluginSettings]:
         __base__=PluginSettings,
         options=(
             own,
-            Field(default_factory=dict, validate_default=True, description=options.description),
+            Field(
+                default_factory=dict,
+                validate_default=True,
+                repr=False,
+                description=options.description,
+            ),
         ),
     )
 

@@ -1,13 +1,14 @@
 """What is wrong with the settings, said so that it can be fixed without reading the source."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, PydanticInvalidForJsonSchema, ValidationError
+from pydantic import BaseModel, PydanticInvalidForJsonSchema, SecretStr, ValidationError
 
 from camsvc.config.cameras import camera_model
+from camsvc.model.redaction import HIDDEN, masked
 
 _MAX_SHOWN = 80
 """Characters of a wrong value that are repeated in a message."""
@@ -46,7 +47,7 @@ def _line(  # noqa: PLR0911 - a table of problems, one return each
     problem: Mapping[str, Any], raw: Mapping[str, Any], model: type[BaseModel]
 ) -> str:
     table, place, key = _locate(problem["loc"], raw, model)
-    value = _shown(problem["input"])
+    value = HIDDEN if _is_secret(table, key) else _shown(problem["input"], key)
     match problem["type"]:
         case "extra_forbidden":
             known = list(table.model_fields)
@@ -155,6 +156,16 @@ def _bound(limit: float | str) -> str:
     return f"{int(limit):,}" if limit == int(limit) else f"{limit:g}"
 
 
-def _shown(value: object) -> str:
-    text = re.sub(r"://.*@", "://...@", repr(value))  # a URL's user and password
+def _is_secret(table: type[BaseModel], key: str) -> bool:
+    """Whether a key takes nothing but a secret."""
+    field = table.model_fields.get(key)
+    if field is None:
+        return False
+    kinds = get_args(field.annotation) or (field.annotation,)  # those of a union
+    plain = [get_args(kind)[0] if get_args(kind) else kind for kind in kinds]
+    return SecretStr in plain and all(kind in (SecretStr, NoneType) for kind in plain)
+
+
+def _shown(value: object, key: str) -> str:
+    text = repr(masked(value, key))
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

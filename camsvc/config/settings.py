@@ -7,6 +7,7 @@ that is a matter of tuning has its reason next to it.
 import contextlib
 import os
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     Field,
     PlainValidator,
+    SecretStr,
     ValidationError,
     create_model,
     model_validator,
@@ -27,6 +29,7 @@ from camsvc.config.cameras import CameraSettings, Confinement, parse_camera
 from camsvc.config.errors import SettingsError, explain
 from camsvc.drivers.settings import Count, Number, SecondsOrZero, Table
 from camsvc.model.options import Sandbox
+from camsvc.model.redaction import masked, secrets_in
 
 _ENV_PREFIX = "CAMSVC_"
 
@@ -146,6 +149,19 @@ class RetentionSettings(Table):
     )
 
 
+def _typed_secrets(value: object) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            yield from _typed_secrets([member for _, member in value])
+        case Mapping():
+            yield from _typed_secrets(list(value.values()))
+        case list() | tuple():
+            for member in value:
+                yield from _typed_secrets(member)
+
+
 class Settings(Table):
     """All settings."""
 
@@ -158,6 +174,13 @@ class Settings(Table):
     cameras: tuple[Annotated[CameraSettings, PlainValidator(parse_camera)], ...] = Field(
         description="the cameras"
     )
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what nothing may show: values of the type `Secret`, and what looks like one."""
+        for camera in self.cameras:
+            yield from _typed_secrets(camera)
+            yield from secrets_in(camera.driver_settings())
+            yield from secrets_in(camera.env)
 
     @model_validator(mode="after")
     def _has_cameras_of_different_names(self) -> Self:
@@ -265,8 +288,8 @@ def _variables(table: str, model: type[BaseModel]) -> dict[str, Any]:
     except (UnreadableVariable, ValidationError):
         name = f"{_ENV_PREFIX}{table.upper()}"
         raise SettingsError(
-            f"{name} (environment): {os.environ.get(name)!r} is not a JSON object; set single "
-            f"keys instead, such as {name}__{next(iter(model.model_fields)).upper()}"
+            f"{name} (environment): {masked(os.environ.get(name))!r} is not a JSON object; set "
+            f"single keys instead, such as {name}__{next(iter(model.model_fields)).upper()}"
         ) from None
     return {key: _typed(model, key, value) for key, value in given.items()}
 

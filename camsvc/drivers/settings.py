@@ -6,7 +6,7 @@ it gets a driver's settings as a plain table in which every key has its value.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, Strict
 
 _DAY_S = 86_400.0
 _MAX_SIDE_PX = 65_500
@@ -21,6 +21,11 @@ Pixels = Annotated[Count, Field(ge=1, le=_MAX_SIDE_PX)]
 FramesPerSecond = Annotated[Number, Field(gt=0, le=1000)]
 Frames = Annotated[Count, Field(ge=0, le=1000)]
 FourCC = Annotated[str, Field(pattern=r"^([ -~]{4})?$")]
+Secret = Annotated[
+    SecretStr, PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json")
+]
+"""A password, a token, an address that may have one: no log and no message shows it.
+The driver finds it in its table as it stands in the file."""
 
 SELECTS = "selects"
 """Marks a key that selects the device: `serial: Annotated[str | None, SELECTS]`."""

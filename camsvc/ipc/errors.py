@@ -9,6 +9,7 @@ from itertools import islice
 from camsvc.ipc.messages import MAX_VIOLATIONS, Failed
 from camsvc.ipc.packing import ProtocolViolation
 from camsvc.model import errors
+from camsvc.model.redaction import redacted
 
 _MAX_TEXT = 2000
 _FRAMES_LOGGED = 4
@@ -94,4 +95,4 @@ def error_of(failed: Failed) -> Exception:
         case "InvalidRequest" if failed.violations:
             return errors.InvalidRequest.of(failed.violations)
         case kind:
-            return _PLAIN.get(kind, errors.DriverError)(failed.message)
+            return _PLAIN.get(kind, errors.DriverError)(redacted(failed.message))

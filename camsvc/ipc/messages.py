@@ -224,7 +224,7 @@ class Notice:
 class Open(Command[Opened]):
     """Build the driver and open the device; then set `controls`."""
 
-    settings: dict[str, object]
+    settings: dict[str, object] = field(repr=False)
     controls: dict[str, ControlValue]
     driver_state: bytes
 
@@ -281,14 +281,14 @@ class Discover(Command[Discovered]):
     `configured` are the settings of the driver's cameras, by id.
     """
 
-    configured: dict[str, dict[str, object]] = field(default_factory=dict)
+    configured: dict[str, dict[str, object]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnose(Command[Diagnosed]):
     """Look at the device from outside, without opening it."""
 
-    settings: dict[str, object]
+    settings: dict[str, object] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import ClassVar, Self
 
+from camsvc.model.redaction import redacted
+
 DOMAIN = "camsvc"
 
 _SHOWN = 80
@@ -31,13 +33,13 @@ def short(value: str) -> str:
 
 
 def sendable(text: str, most: int) -> str:
-    """Return a text that can be sent, of at most so many characters."""
-    return text[:most].encode(errors="replace").decode()
+    """Return a text that can be sent, of at most so many characters, without secrets."""
+    return redacted(text[: 4 * most])[:most].encode(errors="replace").decode()
 
 
 def line(text: str, most: int) -> str:
-    """Return a text in one line, as a message has it, of at most so many characters."""
-    cut = text[: 2 * most]
+    """Return a text in one line, as a message has it, of at most so many, without secrets."""
+    cut = redacted(text[: 4 * most])[: 2 * most]
     if not cut.isprintable():
         cut = "".join(c if c.isprintable() else " " for c in cut)
     return " ".join(cut.split())[:most]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from camsvc.model.values import ControlValue
@@ -14,7 +14,8 @@ class CameraOptions:
 
     id: str
     driver: str
-    driver_settings: Mapping[str, object]
+    driver_settings: Mapping[str, object] = field(repr=False)
+    """May have passwords in it."""
     controls: Mapping[str, ControlValue]
     attempts: int
     attempt_pause_s: float
@@ -50,7 +51,7 @@ class Launch:
     driver: str
     """The dotted path "package.module:Class"."""
     python: str = sys.executable
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     sandbox: Sandbox = Sandbox()
 
     @classmethod

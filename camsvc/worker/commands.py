@@ -17,7 +17,7 @@ from camsvc.drivers.controls import checked
 from camsvc.images import exif, thumbnail
 from camsvc.ipc import messages as m
 from camsvc.ipc.shared_memory import PICTURE_SLOT, THUMBNAIL_SLOT, SharedBlock
-from camsvc.model import clock, errors
+from camsvc.model import clock, errors, redaction
 from camsvc.model.values import MAX_DETAILS, MAX_WARNINGS, ControlValue, Device, DeviceInfo, Shot
 from camsvc.worker import description, gate
 from camsvc.worker.live import LiveReader
@@ -138,6 +138,7 @@ class Commands:
                     sys.stderr.write(f"{name} was not restored after a shot: {error}\n")
 
     def _open(self, command: m.Open) -> m.Answer:
+        redaction.hide(redaction.secrets_in(command.settings))
         state = DriverState(command.driver_state, self._block.write_state)
         self._block.write_state(command.driver_state)
         self._device = None
@@ -259,12 +260,14 @@ class Commands:
             ids = command.configured.items()
             return next((i for i, s in ids if self._driver_class.selects(s, device)), "")
 
+        redaction.hide(redaction.secrets_in(command.configured))
         found = self._driver_class.discover(list(command.configured.values()))
         return m.Discovered(
             [replace(description.legible(d), camera=configured_as(d)) for d in found]
         )
 
     def _diagnose(self, command: m.Diagnose) -> m.Answer:
+        redaction.hide(redaction.secrets_in(command.settings))
         return m.Diagnosed(description.legible(self._driver_class.diagnose(command.settings)))
 
     def _thumbnail(self, command: m.Thumbnail) -> m.Answer:

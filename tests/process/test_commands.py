@@ -184,7 +184,7 @@ async def test_what_is_wrong_with_the_data_folder_is_told(tmp_path: Path) -> Non
     (data / "lock").unlink()
     ran = await camsvc("check-config", "--config", config)
     assert ran.code == 0, ran
-    assert f"chmod 0700 {data}; the next start does that" in ran.out
+    assert f"chmod 0700 {data}; the next start does it" in ran.out
 
 
 async def test_version() -> None:

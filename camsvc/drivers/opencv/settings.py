@@ -4,7 +4,7 @@ import re
 import sys
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, computed_field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, computed_field, model_validator
 
 from camsvc.drivers.opencv import address
 from camsvc.drivers.settings import (
@@ -17,6 +17,7 @@ from camsvc.drivers.settings import (
     FramesPerSecond,
     Pixels,
     Seconds,
+    Secret,
     require_both,
 )
 
@@ -38,11 +39,11 @@ def _source(value: object) -> object:
         raise ValueError(
             "allowed: a device's index, or the path or URL of a device, file or stream"
         )
-    if isinstance(value, str) and _kind_of(value) == "url":
-        scheme = value.partition(":")[0].lower()
-        if scheme in ("http", "https", "rtsp", "rtsps"):
-            address.parse(value)
-    return value
+    if not isinstance(value, str) or _kind_of(value) != "url":
+        return value
+    if value.partition(":")[0].lower() in ("http", "https", "rtsp", "rtsps"):
+        address.parse(value)
+    return SecretStr(value)
 
 
 def _fingerprint(value: object) -> object:
@@ -50,7 +51,9 @@ def _fingerprint(value: object) -> object:
     return value.replace(":", "").strip().lower() if isinstance(value, str) else value
 
 
-def _kind_of(source: int | str) -> Kind:
+def _kind_of(source: int | str | SecretStr) -> Kind:
+    if isinstance(source, SecretStr):
+        return "url"
     if isinstance(source, int) or source.startswith("/dev/"):
         return "device"
     return "url" if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) else "file"
@@ -89,7 +92,8 @@ def _read_failures(table: dict[str, Any]) -> int:
 class OpenCVSettings(DriverSettings):
     """A device, video file or stream that OpenCV reads."""
 
-    source: Annotated[int | str, BeforeValidator(_source), SELECTS] = Field(
+    # A URL is a secret as a whole: users and passwords are in front, tokens in paths and queries.
+    source: Annotated[int | str | Secret, BeforeValidator(_source), SELECTS] = Field(
         description="device index, or path or URL of a device, video file or stream"
     )
     backend: Backend = Field(
