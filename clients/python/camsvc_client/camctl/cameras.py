@@ -11,13 +11,13 @@ import typer
 from camapi.v1 import camera_pb2 as pb
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from camsvc_client import ServiceUnreachable, from_status
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit, say
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.session import Session, Timeout, interactive
 from camsvc_client.camctl.tables import Column
 
@@ -33,14 +33,14 @@ async def list_cameras(session: Session) -> None:
 def _overview(cameras: list[pb.Camera]) -> Text:
     rows = [
         (
-            escape(camera.camera),
+            plain(camera.camera),
             output.camera_state(camera),
-            escape(camera.model or camera.driver),
+            plain(camera.model or camera.driver),
             str(camera.statistics.captures_succeeded),
             str(camera.statistics.captures_failed),
             str(camera.statistics.live_viewers),
             f"{camera.statistics.fps:.1f}" if camera.statistics.fps else "",
-            escape(_remark(camera)),
+            plain(_remark(camera)),
         )
         for camera in cameras
     ]
@@ -91,7 +91,7 @@ async def _refresh(session: Session, screen: Live | None, *, first: bool) -> Non
         if first:
             raise  # a wrong address, most likely
         if screen:
-            screen.update(Text.from_markup(f"[bold red]{escape(str(error))}[/]"), refresh=True)
+            screen.update(Text.from_markup(f"[bold red]{plain(str(error))}[/]"), refresh=True)
         else:
             output.error(error, str(error), json=session.json)
         return
@@ -115,21 +115,21 @@ def _details(camera: pb.Camera) -> Text:
     active = camera.active_capture
     return output.facts(
         {
-            "camera": f"[bold]{escape(camera.camera)}[/]",
+            "camera": f"[bold]{plain(camera.camera)}[/]",
             "state": f"{output.camera_state(camera)}, since {output.clock(camera.state_time)}",
-            "fault": escape(str(from_status(camera.fault))) if camera.HasField("fault") else None,
-            "warnings": escape("; ".join(camera.warnings)),
+            "fault": plain(str(from_status(camera.fault))) if camera.HasField("fault") else None,
+            "warnings": plain("; ".join(camera.warnings)),
             "capturing": (
-                f"{active.capture_id}, until about {output.clock(active.expected_end_time)}"
+                f"{plain(active.capture_id)}, until about {output.clock(active.expected_end_time)}"
                 if camera.HasField("active_capture")
                 else None
             ),
             "waiting": str(camera.queued_captures) if camera.queued_captures else None,
             "health": _health(camera),
-            "model": escape(camera.model),
-            "driver": escape(camera.driver),
+            "model": plain(camera.model),
+            "driver": plain(camera.driver),
             "process": str(camera.worker_pid) if camera.worker_pid else None,
-            **{escape(name): escape(value) for name, value in sorted(camera.details.items())},
+            **{plain(name): plain(value) for name, value in sorted(camera.details.items())},
             "stills": ", ".join(formats),
             "sizes": ", ".join(f"{s.width_px} x {s.height_px}" for s in able.sizes),
             "live view": _live(able) if known else None,
@@ -170,7 +170,7 @@ async def reset(session: Session, camera: Camera, timeout: Timeout = None) -> No
     if session.json:
         emit(shown)
     else:
-        say(f"{escape(camera)} is {output.camera_state(shown)}")
+        say(f"{plain(camera)} is {output.camera_state(shown)}")
 
 
 async def discover(session: Session, timeout: Timeout = None) -> None:
@@ -181,11 +181,11 @@ async def discover(session: Session, timeout: Timeout = None) -> None:
         return
     rows = [
         (
-            escape(device.driver),
-            escape(device.address),
-            escape(device.camera) or "[dim]not configured[/]",
-            escape(device.serial),
-            escape(device.name),
+            plain(device.driver),
+            plain(device.address),
+            plain(device.camera) or "[dim]not configured[/]",
+            plain(device.serial),
+            plain(device.name),
         )
         for device in found.devices
     ]
@@ -201,4 +201,6 @@ async def discover(session: Session, timeout: Timeout = None) -> None:
         output.hint(f"{failure.driver}: {failure.error.message}")
     for device in found.devices:
         if not device.camera and device.settings_snippet:
-            say(f"\n[dim]# {escape(device.name)}[/]\n{escape(device.settings_snippet.strip())}")
+            say(f"\n[dim]# {plain(device.name)}[/]")
+            for line in device.settings_snippet.splitlines():
+                say(plain(line))

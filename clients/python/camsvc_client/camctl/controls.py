@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 from camapi.v1 import camera_pb2 as pb
-from rich.markup import escape
 from rich.text import Text
 
 from camsvc_client import AsyncCameraClient, ControlValue, control_value
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.session import Session, Timeout, pairs, usage
 from camsvc_client.camctl.tables import Column
 
@@ -76,10 +76,10 @@ _UNITS = {"[diop]": "dpt"}
 def _table(controls: Sequence[pb.Control]) -> Text:
     rows = [
         (
-            escape(control.name),
-            f"[bold]{escape(shown(control_value(control.value)))}[/]",
-            escape(_UNITS.get(control.unit, control.unit)),
-            escape("; ".join(filter(None, (_allowed(control), control.description)))),
+            plain(control.name),
+            f"[bold]{plain(shown(control_value(control.value)))}[/]",
+            plain(_UNITS.get(control.unit, control.unit)),
+            plain("; ".join(filter(None, (_allowed(control), control.description)))),
         )
         for control in controls
     ]

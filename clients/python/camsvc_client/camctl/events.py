@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 from camapi.v1 import camera_pb2 as pb
-from rich.markup import escape
 from rich.text import Text
 
 from camsvc_client import AsyncCameraClient, CamsvcError, EventsMissed
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
 from camsvc_client.camctl.output import hint
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.progress import words
 from camsvc_client.camctl.session import Session
 from camsvc_client.camctl.tables import Column
@@ -96,7 +96,7 @@ def _line(event: pb.CaptureEvent) -> Text:
         f"[dim]{event.sequence}[/]",
         f"[dim]{output.clock(event.event_time)}[/]",
         output.state(kind),
-        escape(words(event)),
+        plain(words(event)),
     )
     return output.table(*_COLUMNS, rows=[row])
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 from camapi.v1 import camera_pb2 as pb
-from rich.markup import escape
 
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import OnlyCamera
 from camsvc_client.camctl.output import emit
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.session import Session, moment, pairs
 from camsvc_client.camctl.tables import Column
 
@@ -86,10 +86,10 @@ def _row(capture: pb.Capture) -> tuple[str, ...]:
     labels = " ".join(f"{key}={value}" for key, value in capture.labels.items())
     return (
         output.clock(capture.create_time),
-        escape(capture.camera),
+        plain(capture.camera),
         output.state(pb.Capture.State.Name(capture.state).removeprefix("STATE_")),
         f"{image.width_px} x {image.height_px}" if there else "",
         output.size(image.size_bytes) if there else "",
-        capture.capture_id,
-        escape(capture.error.message or "; ".join(capture.warnings) or labels),
+        plain(capture.capture_id),
+        plain(capture.error.message or "; ".join(capture.warnings) or labels),
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from camsvc_client import Frame, LiveState, LiveStatus
 from camsvc_client.camctl import output
 from camsvc_client.camctl.completion import Camera
 from camsvc_client.camctl.output import emit
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.screen import Screen
 from camsvc_client.camctl.session import Session, interactive
 from camsvc_client.images import extension
@@ -118,10 +118,10 @@ class Figures:
 
     def line(self) -> str:
         """Return all of them in a line."""
-        start = f"{escape(self.camera)}: {output.state(self.status.state.value)}"
+        start = f"{plain(self.camera)}: {output.state(self.status.state.value)}"
         live = self.status.state is LiveState.LIVE
         if self.status.reason and not live:
-            start += f", {escape(self.status.reason)}"
+            start += f", {plain(self.status.reason)}"
         if not live or len(self._recent) < 2:
             return f"{start}; {self.count} frames so far"
         span_s = self._recent[-1][0] - self._recent[0][0]

@@ -13,11 +13,11 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from camsvc_client import CamsvcError
 from camsvc_client.camctl import tables
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.tables import Column
 
 out = Console(highlight=False)
@@ -38,12 +38,12 @@ def say(text: str) -> None:
 
 def complain(message: str) -> None:
     """Print an error for people."""
-    err.print(f"[bold red]camctl:[/] {escape(message)}", soft_wrap=not sys.stderr.isatty())
+    err.print(f"[bold red]camctl:[/] {plain(message)}", soft_wrap=not sys.stderr.isatty())
 
 
 def hint(text: str) -> None:
     """Print a note on stderr, apart from the output."""
-    err.print(f"[dim]{escape(text)}[/]", soft_wrap=not sys.stderr.isatty())
+    err.print(f"[dim]{plain(text)}[/]", soft_wrap=not sys.stderr.isatty())
 
 
 def error(problem: Exception, message: str, *, json: bool) -> None:
@@ -65,10 +65,13 @@ def error(problem: Exception, message: str, *, json: bool) -> None:
 
 def emit(document: object) -> None:
     """Print a JSON document, in which there may be messages, on a line of its own."""
-    print(json_module.dumps(document, ensure_ascii=False, default=_plain), flush=True)  # noqa: T201
+    text = json_module.dumps(document, ensure_ascii=False, default=_message)
+    if not text.isprintable():  # what a terminal would obey is an escape of JSON's
+        text = "".join(c if c.isprintable() else json_module.dumps(c)[1:-1] for c in text)
+    print(text, flush=True)  # noqa: T201
 
 
-def _plain(message: Message) -> dict[str, Any]:
+def _message(message: Message) -> dict[str, Any]:
     """Return a message as ProtoJSON (64-bit numbers are texts), under its own names."""
     return MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from camapi.v1 import camera_pb2 as pb
-from rich.markup import escape
 from rich.status import Status
 
 from camsvc_client import CamsvcError, EventStream, Shot
 from camsvc_client.camctl import output
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.session import Session
 
 _WAIT_S = 2.0
@@ -46,7 +46,7 @@ async def _follow(events: EventStream, ids: set[str], status: Status) -> None:
     with suppress(CamsvcError):  # the capture itself reports what is wrong
         async for event in events:
             if event.request_id in ids:
-                status.update(escape(words(event)))
+                status.update(plain(words(event)))
 
 
 def words(event: pb.CaptureEvent) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +22,7 @@ from camsvc_client import CamsvcError, Retry
 from camsvc_client.camctl import controls, exits, output
 from camsvc_client.camctl.completion import camera_ids
 from camsvc_client.camctl.output import emit, hint, say
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.progress import wanted
 from camsvc_client.camctl.session import Session, pairs, usage
 from camsvc_client.scanner import (
@@ -155,7 +155,7 @@ async def _run(
             }
         )
     else:
-        say(f"[bold]{escape(str(folder))}[/]: {result.pictures} pictures, manifest.csv and .json")
+        say(f"[bold]{plain(str(folder))}[/]: {result.pictures} pictures, manifest.csv and .json")
         if not contact_sheet.possible():
             hint("no contact sheet without Pillow: pip install 'camsvc-client[scan]'")
         for (point, camera), why in sorted(result.missing.items()):

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import typer
 from camapi.v1 import camera_pb2 as pb
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from camsvc_client import CamsvcError, DeadlineExceeded, Image, Shot, WhenBusy, utc
 from camsvc_client.camctl import controls, exits, output, progress
 from camsvc_client.camctl.completion import Cameras
 from camsvc_client.camctl.output import emit, say
+from camsvc_client.camctl.plain import plain
 from camsvc_client.camctl.session import Session, Timeout, pairs, usage
 from camsvc_client.images import extension
 
@@ -163,14 +163,14 @@ def _report(session: Session, capture: pb.Capture, file: Path | None, *, replaye
     what = pixels + output.size(image.size_bytes)
     if capture.parts:
         others = ", ".join(part.name for part in capture.parts[1:])
-        what += f", with {others} (camctl download --part)"
+        what += f", with {plain(others)} (camctl download --part)"
     took = f"in {capture.timing.total.ToNanoseconds() / 1e9:.2f} s"
     if capture.attempts > 1:
         took += f", {capture.attempts} attempts"
     if replayed:
         took = "taken before"
-    where = f"[bold]{escape(str(file))}[/]" if file else f"kept as {capture.capture_id}"
-    say(f"{where}: {escape(capture.camera)}, {what}, {took}")
+    where = f"[bold]{plain(str(file))}[/]" if file else f"kept as {plain(capture.capture_id)}"
+    say(f"{where}: {plain(capture.camera)}, {what}, {took}")
     for warning in capture.warnings:
         output.hint(f"camera {capture.camera!r}: {warning}")
 
@@ -202,7 +202,7 @@ async def download(
             size = len(image.data)
             emit({"file": str(file), "size_bytes": size, "mime_type": image.mime_type})
         else:
-            say(f"[bold]{escape(str(file))}[/]: {output.size(len(image.data))}")
+            say(f"[bold]{plain(str(file))}[/]: {output.size(len(image.data))}")
 
 
 def _path(wanted: Path | None, capture: pb.Capture, mime_type: str, *, suffix: str = "") -> Path:
@@ -226,7 +226,7 @@ async def _fetched(
     with Progress(
         *columns, console=output.err, transient=True, disable=not progress.wanted(session)
     ) as bar:
-        task = bar.add_task(capture_id, total=None)
+        task = bar.add_task(plain(capture_id), total=None)
         return await session.client.download_image(
             capture_id,
             thumbnail=thumbnail,
