@@ -30,6 +30,7 @@ interface OfCapture {
 
 const REQUEST = { type: "object", nullable: true, properties: { requestId: { type: "string" } } };
 const MOST_LISTED = 100;
+const STALLED_MS = 30_000; // a browser that takes nothing of a picture for so long has left
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png"];
 // A capture's picture never changes.
 const KEPT = "private, max-age=31536000, immutable";
@@ -81,6 +82,7 @@ export function captureRoutes(app: FastifyInstance, client: CameraClient, closin
   /** Sends a picture at the reader's pace, to be shown or to be saved. */
   async function send(wanted: DownloadInit, reply: FastifyReply, name = "picture", save = false) {
     const signal = untilGone(reply, closing);
+    reply.raw.setTimeout(STALLED_MS, () => reply.raw.destroy());
     const pieces = downloadChunks(client, wanted, { signal });
     const { value: first } = await pieces.next(); // whatever is wrong shows here
     if (!first) throw new BackendError(502, "INTERNAL", "the service sent no picture");
