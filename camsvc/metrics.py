@@ -7,6 +7,10 @@ event loop, which owns those counts; only the HTTP is on a thread of its own.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from wsgiref.simple_server import WSGIRequestHandler
 
 import structlog
 from prometheus_client import (
@@ -14,6 +18,7 @@ from prometheus_client import (
     PLATFORM_COLLECTOR,
     PROCESS_COLLECTOR,
     CollectorRegistry,
+    make_wsgi_app,
     start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -27,10 +32,16 @@ from camsvc.model.health import Health
 from camsvc.model.lifecycle import State
 from camsvc.storage.archive import Archive
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
 _log = structlog.get_logger()
 
 _SCRAPE_S = 5.0
 """How long a scrape waits for the event loop."""
+
+_REQUEST_S = 10.0
+"""How long a connection may take to send its request, and each piece of it."""
 
 _LOOK_S = 1.0
 """How often the HTTP server's thread is checked."""
@@ -211,6 +222,36 @@ class FleetCollector(Collector):
             yield family
 
 
+class _Handler(WSGIRequestHandler):
+    """Answers a request that comes soon, and logs nothing."""
+
+    timeout = _REQUEST_S
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # also a time-out
+            super().handle()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _for_local_names(app: "WSGIApplication") -> "WSGIApplication":
+    """Return an app for this machine alone: a website may have a name of its own lead to it."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
+            known = name == "localhost" or bool(ip_address(name))
+        except ValueError:
+            known = False
+        if known:
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"the host is not allowed here; allowed: localhost, or an IP address\n"]
+
+    return answer
+
+
 async def serve_metrics(fleet: Fleet, archive: Archive, log: LogWriter, listen: str) -> None:
     """Serve the metrics until the process ends; call on the event loop that owns the fleet.
 
@@ -229,6 +270,9 @@ async def serve_metrics(fleet: Fleet, archive: Archive, log: LogWriter, listen: 
     except OSError as error:
         _log.error("metrics not served", listen=listen, why=error.strerror)
         return
+    server.RequestHandlerClass = _Handler
+    if ip_address(str(server.server_address[0])).is_loopback:
+        server.set_app(_for_local_names(make_wsgi_app(registry)))
     _log.info("metrics served", listen=f"{host}:{server.server_port}")
     while thread.is_alive():  # noqa: ASYNC110 - a thread that ends sets no event
         await asyncio.sleep(_LOOK_S)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from camapi.v1 import camera_pb2 as pb
@@ -12,6 +14,7 @@ from playwright.async_api import Browser
 from tests.conftest import StartService
 from tests.e2e.backend import Backend
 from tests.e2e.conftest import OpenPage, StartBackend
+from tests.support import plugins
 from tests.support.http_camera import HttpCamera, Request, Viewer
 from tests.support.scenes import camera
 from tests.support.service import Service
@@ -19,6 +22,10 @@ from tests.support.waiting import until
 
 CONTROLS = "/api/cameras/sim0/controls"
 SOCKETS = 256
+LARGE_BYTES = 24 << 20
+"""More than the system keeps between the two."""
+CUT_OFF_S = 40.0
+"""It is looked at every 15 s, and cut off when nothing was taken since."""
 LATE_S = 15.0
 """By when the slowest request has been ended: after 10 s, which are looked at each second."""
 
@@ -155,3 +162,32 @@ async def test_sockets_have_a_bound_and_are_given_back(rig: tuple[Service, Backe
             return False
 
     await until(answers, "others are answered again", within_s=LATE_S)
+
+
+async def test_a_picture_that_nobody_takes_is_cut_off(
+    start_service: StartService, start_backend: StartBackend, tmp_path: Path
+) -> None:
+    """And what it holds in the service is given back."""
+    (tmp_path / "picture.jpg").write_bytes(plugins.encoded(0) + bytes(LARGE_BYTES))
+    options = {"picture": str(tmp_path / "picture.jpg")}
+    service = await start_service(
+        camera(driver="plugins:FileCamera", options=options, env=plugins.ENV)
+    )
+    backend = await start_backend(service.address)
+    path = (await backend.call("/api/cameras/sim0/captures", "POST", {})).headers["location"]
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        taker.connect(("127.0.0.1", backend.port))
+        taker.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        port = taker.getsockname()[1]
+
+        async def taken() -> bool:
+            return port in {c.raddr.port for c in backend.ps.net_connections("tcp") if c.raddr}
+
+        async def cut_off() -> bool:
+            return not await taken()
+
+        await until(taken, "the connection is there")
+        await until(cut_off, "the connection is closed", within_s=CUT_OFF_S)
+    answer = await backend.call(path)
+    assert len(answer.data) > LARGE_BYTES, "others get it whole"

@@ -1,6 +1,8 @@
 """Prometheus metrics, scraped from a real service."""
 
 import asyncio
+import contextlib
+import http.client
 import json
 import re
 import socket
@@ -75,6 +77,36 @@ async def test_what_happened_can_be_read_from_the_metrics(tmp_path: Path) -> Non
     assert of(samples, "camsvc_live_frames_sent_total") >= 5
     assert of(samples, "camsvc_live_encode_seconds_total") > 0
     assert samples["camsvc_worker_starts_total", frozenset({("camera", "sim1")})] == 0
+
+
+async def test_they_are_for_names_of_this_machine_alone(tmp_path: Path) -> None:
+    """A website that has its own name lead here reads nothing."""
+    async with Service(tmp_path, SETTINGS) as service:
+        host, _, port = (await service.logged("metrics served"))["listen"].rpartition(":")
+
+        def status(name: str) -> int:
+            connection = http.client.HTTPConnection(host, int(port), timeout=CALL_S)
+            with contextlib.closing(connection):
+                connection.request("GET", "/metrics", headers={"Host": name})
+                return connection.getresponse().status
+
+        for name in ("localhost", f"localhost:{port}", "127.0.0.1", f"[::1]:{port}"):
+            assert await asyncio.to_thread(status, name) == 200
+        for name in ("evil.example", f"evil.example:{port}", "localhost.evil.example", "[", ""):
+            assert await asyncio.to_thread(status, name) in (400, 403)
+
+
+async def test_connections_that_ask_for_nothing_are_ended(tmp_path: Path) -> None:
+    async with Service(tmp_path, SETTINGS) as service, contextlib.AsyncExitStack() as stack:
+        host, _, port = (await service.logged("metrics served"))["listen"].rpartition(":")
+        readers = []
+        for begun in (b"", b"GET /metrics HTTP/1.1\r\nHost: "):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            stack.callback(writer.close)
+            writer.write(begun)
+            readers.append(reader)
+        async with asyncio.timeout(CALL_S):
+            assert [await reader.read() for reader in readers] == [b"", b""]
 
 
 async def test_the_dashboard_asks_for_metrics_that_there_are(tmp_path: Path) -> None:

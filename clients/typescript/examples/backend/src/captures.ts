@@ -30,7 +30,7 @@ interface OfCapture {
 
 const REQUEST = { type: "object", nullable: true, properties: { requestId: { type: "string" } } };
 const MOST_LISTED = 100;
-const STALLED_MS = 30_000; // a browser that takes nothing of a picture for so long has left
+const STALLED_MS = 15_000; // a browser that takes nothing of a picture for so long has left
 const SHOWN_BY_BROWSERS = ["image/jpeg", "image/png"];
 // A capture's picture never changes.
 const KEPT = "private, max-age=31536000, immutable";
