@@ -34,7 +34,7 @@ SELECTS = "selects"
 class Table(BaseModel):
     """A table of the settings file: it does not change, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class DriverSettings(Table):

@@ -197,9 +197,13 @@ def test_tracebacks_have_no_locals(
     try:
         fail(f"rtsp://user:{password}@192.0.2.1/")
     except ValueError:
-        structlog.get_logger().exception("it failed", of={"url": URL}, more=[URL], by=(URL,))
+        structlog.get_logger().exception(
+            "it failed", of={"url": URL}, more=[URL], by=(URL,), name="\x1b[2J"
+        )
     said = end()
     assert "in fail" in said or '"name": "fail"' in said
     assert "cannot open rtsp://***@192.0.2.1/" in said
     assert said.count("***") >= 4
+    assert "\x1b" not in said
+    assert "\\x1b[2J" in said
     assert not holds(said)

@@ -144,6 +144,17 @@ def test_a_name_cannot_write_on_the_operators_terminal(data: Path) -> None:
     assert "\\x1b]0;gotcha\\x07\\nok" in said
 
 
+def test_files_that_the_file_system_gives_to_another_user_are_the_services_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by NFS with `root_squash`: whose a new file is counts, and not who made it."""
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY - 1)
+    data.chmod(0o777)
+    assert all(finding.ok for finding in findings(data))
+    secure(data)
+    assert mode(data) == 0o700
+
+
 @as_root
 @pytest.mark.parametrize("place", ["", *PLACES])
 def test_what_belongs_to_another_user_is_refused(data: Path, place: str) -> None:
