@@ -25,6 +25,9 @@ _PENDING_LINES = 4096
 _STDERR = 2
 """It is open, also where the process was started without (`open_standard_streams`)."""
 
+_MOST_CHARACTERS = 16 * 1024
+"""Of one value: a worker may write megabytes, and each is looked through on the event loop."""
+
 _LAST_LINES_S = 1.0
 """How long the end of the process waits for the last lines to be written."""
 
@@ -157,5 +160,12 @@ class _Cleaner:
             case list() | tuple() | set() | frozenset():
                 return [self._clean(member) for member in value]
             case str():
-                return self._shown(value)
-        return self._shown(repr(value))
+                return self._shown(_cut(value))
+        return self._shown(_cut(repr(value)))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    half = _MOST_CHARACTERS // 2
+    return f"{text[:half]} [...] {text[-half:]}"

@@ -21,13 +21,16 @@ _LEAST, _LONG = 4, 8
 """Characters of a secret that is found by itself, and of one that is found in a word, too. Shorter
 ones are a part of many a word and number."""
 
-_NAMES = r"pass|pwd|secret|token|credential|(?:api|private|access)[_.-]?key|auth|signature"
+_NAMES = (
+    r"(?<!com)(?<!by)pass(?!iv|thr|age)|pwd|secret|token|credential|auth(?!or)|signature"
+    r"|(?:api|private|access)[_.-]?key"
+)
 _NAMED = re.compile(_NAMES, re.IGNORECASE)
 # What repeats has a bound: else a hostile text would take the time of its length squared.
 _PARAMETER = re.compile(
     rf"([?&;][\w.-]{{0,30}}(?:{_NAMES})[\w.-]{{0,30}}=)([^&;#\s\"'<>]+)", re.IGNORECASE
 )
-_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://)([^\s\"'<>]{0,500})@")
+_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://)([^\s\"'<>/]{0,500})@")
 _SCHEME = "://"
 
 _known: set[str] = set()
@@ -93,7 +96,9 @@ def secrets_in(value: object, name: str = "") -> Iterator[str]:
 
 
 def _secrets_of(url: str) -> Iterator[str]:
-    for _, login in _LOGIN.findall(url):
+    # Of one that is not encoded, as it may be where FFmpeg alone reads it, all before the last @.
+    logins = [login for _, login in _LOGIN.findall(url)]
+    for login in logins or [url.partition(_SCHEME)[2].rpartition("@")[0]]:
         user, colon, password = login.partition(":")
         yield from (password, unquote(password))
         if colon:  # as HTTP sends it
