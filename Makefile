@@ -13,6 +13,8 @@ TS_TESTS := $(TS)/build/test/behaviour.test.js
 # tests/conftest.py says how many tests at a time; ARGS="-n 0 ..." runs them one after the other.
 SIDE_BY_SIDE := -n auto --dist worksteal
 WITH_NODE = PATH="$$(scripts/node.sh $(VENV)):$$PATH"
+# Tests start services and workers by the thousand: each would compile its modules anew without.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help install demo serve backend test test-ts rigs test-rigs test-endurance check lint lint-ts fmt gen gen-check breaking diagram behaviour bench bench-history bench-group bench-live bench-mjpeg bench-gphoto2 bench-picamera2 bench-v4l2 clean clean-rigs
 
