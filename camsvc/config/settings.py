@@ -5,6 +5,7 @@ that is a matter of tuning has its reason next to it.
 """
 
 import contextlib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,8 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     ValidationError,
-    create_model,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableVariable
 
 from camsvc.config.cameras import CameraSettings, Confinement, parse_camera
 from camsvc.config.errors import SettingsError, explain
@@ -221,14 +219,6 @@ def _lies_in(name: str, folder: Path) -> bool:
     return any(os.path.commonpath([root, way]) == root for way in ways)
 
 
-class _Environment(BaseSettings):
-    """The variables CAMSVC_SERVICE__LISTEN, CAMSVC_RETENTION__MAX_BYTES and so on."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=_ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
-    )
-
-
 _SHARED: dict[str, type[BaseModel]] = {"service": ServiceSettings, "retention": RetentionSettings}
 """The tables that the environment may set keys of."""
 
@@ -281,16 +271,26 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _variables(table: str, model: type[BaseModel]) -> dict[str, Any]:
-    """Return what the environment sets of a table."""
-    fields: Any = {table: (dict[str, Any], {})}
+    """Return what the environment sets of a table.
+
+    As one JSON object, CAMSVC_SERVICE, or key by key, CAMSVC_SERVICE__LISTEN; a key by itself wins.
+    """
+    name = f"{_ENV_PREFIX}{table.upper()}"
+    variables = {variable.upper(): value for variable, value in os.environ.items()}
     try:
-        given = getattr(create_model(table, __base__=_Environment, **fields)(), table)
-    except (UnreadableVariable, ValidationError):
-        name = f"{_ENV_PREFIX}{table.upper()}"
+        given = json.loads(variables.get(name, "{}"))
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
         raise SettingsError(
-            f"{name} (environment): {masked(os.environ.get(name))!r} is not a JSON object; set "
+            f"{name} (environment): {masked(variables[name])!r} is not a JSON object; set "
             f"single keys instead, such as {name}__{next(iter(model.model_fields)).upper()}"
-        ) from None
+        )
+    given |= {
+        variable.removeprefix(f"{name}__").lower(): value
+        for variable, value in variables.items()
+        if variable.startswith(f"{name}__")
+    }
     return {key: _typed(model, key, value) for key, value in given.items()}
 
 

@@ -241,6 +241,15 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     assert load(None).service.listen == "[::1]:7"
 
 
+def test_a_key_by_itself_wins_over_the_whole_table_and_case_does_not_matter(
+    rig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMSVC_SERVICE", '{"grace_s": 3, "log_level": "debug"}')
+    monkeypatch.setenv("camsvc_service__grace_s", "1.5")
+    service = read(rig, SIM).service
+    assert (service.grace_s, service.log_level) == (1.5, "debug")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
