@@ -166,10 +166,13 @@ class Service:
 
     async def logged(self, event: str, count: int = 1) -> dict[str, str]:
         """Wait until an event has been logged `count` times; the caller bounds the wait."""
+        read = -1
         while True:
-            found = [entry for entry in self.log() if entry.get("event") == event]
-            if len(found) >= count:
-                return found[count - 1]
+            if (size := self._log_path.stat().st_size) != read:
+                read = size
+                found = [entry for entry in self.log() if entry.get("event") == event]
+                if len(found) >= count:
+                    return found[count - 1]
             if self._process.returncode is not None:
                 raise AssertionError(f"the service ended\n{self.log_text()}")
             await asyncio.sleep(0.01)  # a file cannot be awaited

@@ -10,8 +10,9 @@ from tests.support.timing import Waits
 async def until(holds: Callable[[], Awaitable[bool]], what: str, *, within_s: float = 10.0) -> None:
     """Look again and again until something holds; fail when it does not within the limit.
 
-    On a busy machine, the limit is prolonged by how long processors were waited for, to six times
-    as much at most.
+    The longer it takes, the rarer are the looks, each of which may be a call to the service. On a
+    busy machine, the limit is prolonged by how long processors were waited for, to six times as
+    much at most.
     """
     begun, waits = time.monotonic(), None
     while not await holds():
@@ -22,7 +23,7 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, within_s: fl
             late_s = waited_s - Waits().since(waits)
             in_time = late_s <= within_s and waited_s <= 6 * within_s
             assert in_time, f"not within {within_s:g} s: {what}"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(min(max(0.005, waited_s / 20), 0.05))
 
 
 async def workers_gone(*, within_s: float = 2.0) -> None:
