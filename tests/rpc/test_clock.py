@@ -102,8 +102,8 @@ async def test_stills_during_which_the_clock_is_set_are_neither_old_nor_repeated
     start_service: StartService, clock: WallClock
 ) -> None:
     """And events come in their order, each once, and what was kept can be had."""
-    slow = camera(capture_duration_s=0.6)
-    service = await start_service(slow, entering=clock.entering)
+    clocked = camera("sim0", driver="plugins:ClockedCamera", env=plugins.ENV)
+    service = await start_service(clocked, entering=clock.entering)
     captures: list[pb.Capture] = []
     async with EventReader(service) as reader:
         for ahead_s in AHEAD_S:

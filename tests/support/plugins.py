@@ -14,6 +14,7 @@ from pathlib import Path
 from camsvc.drivers.base import Driver, DriverState
 from camsvc.drivers.simulated.test_picture import TestPicture
 from camsvc.images import codec
+from camsvc.model import clock
 from camsvc.model.errors import DeviceAway, DeviceInUse, DriverError, InvalidRequest
 from camsvc.model.values import Control, ControlValue, Device, DeviceInfo, File, Frame, Shot
 
@@ -24,6 +25,9 @@ PADDING = b"\0" * 3
 
 TIFF_HEAD = b"II*\0\x08\0\0\0" + b"\0" * 6
 """With one table, which is empty: a RAW file of the TIFF kind as far as the service looks."""
+
+_SET_NS = 500_000_000
+"""A wall clock that moves by less has not been set by a test."""
 
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 
@@ -259,6 +263,28 @@ class ListingCamera(EncodedCamera):
 
 class OtherListingCamera(ListingCamera):
     """The same of another name."""
+
+
+class ClockedCamera(EncodedCamera):
+    """Its shutter is open until the wall clock has been set.
+
+    A still's time is from before that, or, of each second one, from after.
+    """
+
+    name = "clocked"
+
+    def __init__(self, settings: Mapping[str, object], state: DriverState) -> None:
+        super().__init__(settings, state)
+        self._offset_ns = clock.now().offset_ns
+        self._stills = 0
+
+    def capture(self, shot: Shot) -> Frame:
+        self._stills += 1
+        before = super().capture(shot)
+        while abs((offset_ns := clock.now().offset_ns) - self._offset_ns) < _SET_NS:
+            time.sleep(0.001)
+        self._offset_ns = offset_ns
+        return before if self._stills % 2 else super().capture(shot)
 
 
 class WrongTimesCamera(EncodedCamera):
