@@ -3,9 +3,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type CameraClient, type ClientOptions, createCameraClient } from "../../src/index.js";
@@ -13,6 +12,14 @@ import { type CameraClient, type ClientOptions, createCameraClient } from "../..
 const ROOT = fileURLToPath(new URL("../../../../../", import.meta.url));
 const COMMAND = process.env["CAMSVC"] ?? join(ROOT, ".venv/bin/camsvc");
 const START_MS = 20_000;
+const HOLD = `
+import socket, sys
+held = socket.socket()
+held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+held.bind(("127.0.0.1", 0))
+print(held.getsockname()[1], flush=True)
+sys.stdin.read()
+`;
 
 /** Settings of a simulated camera, small and quick unless `keys` say otherwise. */
 export function camera(id: string, keys: Record<string, unknown> = {}, ...faults: Fault[]): string {
@@ -59,7 +66,7 @@ export class Service {
   /** Starts one for a test, at whose end it is gone. */
   static async start(t: TestContext, ...cameras: string[]): Promise<Service> {
     const folder = await mkdtemp(join(tmpdir(), "camsvc-client-"));
-    const service = new Service(folder, await freePort());
+    const service = new Service(folder, await heldPort(t));
     const head = '[service]\nmetrics_listen = ""\nlog_format = "json"\n';
     await writeFile(join(folder, "camsvc.toml"), `${head}${cameras.join("\n")}\n`);
     t.after(async () => {
@@ -117,10 +124,15 @@ export class Service {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
+/**
+ * A port that the kernel gives to nobody else until the test ends: held by a socket that does not
+ * listen. Node has none, so a little process of the service's Python holds it.
+ */
+async function heldPort(t: TestContext): Promise<number> {
+  const holder = spawn(join(dirname(COMMAND), "python"), ["-S", "-c", HOLD], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  t.after(() => holder.kill());
+  const [port] = await once(holder.stdout, "data");
+  return Number(port);
 }
