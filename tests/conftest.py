@@ -33,8 +33,8 @@ StartService = Callable[..., Awaitable[Service]]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run more tests at a time than there are cores: most wait for processes, or for a time-out."""
-    return max(2, (os.cpu_count() or 1) * 3 // 2)
+    """Run two tests at a time for each core: most wait for processes, or for a time-out."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure() -> None:
