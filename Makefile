@@ -70,7 +70,7 @@ rigs: install ## Fetch and make what test-rigs needs, once, in ~/.cache/camsvc-r
 test-rigs: rigs ## Run the tests on cameras' real libraries, which need no hardware (ARGS="-k name")
 	@$(PY) -m pytest -m rig -n 2 --dist loadgroup $(ARGS)
 
-test-endurance: rigs ## Run at full length what `make test` runs a fifth of (an hour)
+test-endurance: rigs ## Run at full length what `make test` runs a part of (an hour)
 	@ENDURANCE=full $(PY) -m pytest --timeout 3000 -s tests/unit/ipc/test_codec.py tests/process/test_{fuzz,handed_over,hostile,hostile_worker,kills,live_memory,log,many_readers,paused,scan,small_disk,soak,surroundings}.py tests/rpc/test_{away,event_stream,network_rates}.py tests/rigs/{gphoto2/test_{stills,faults},picamera2/test_{scan,faults}}.py $(ARGS)
 
 check: lint lint-ts gen-check ## All static checks: lint, types, imports, contract, generated code

@@ -21,7 +21,7 @@ from tests.support.service import CALL_S, Service
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
-EXAMPLES = endurance.times(10_000) // (1 if endurance.FULL else 4)
+EXAMPLES = endurance.times(10_000, part=20)
 OTHER_EVERY = 50
 ANSWERS = {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 INSIDES = re.compile(

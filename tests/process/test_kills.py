@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(endurance.TIMEOUT_S)
 
-KILLS = endurance.times(200)
+KILLS = endurance.times(200, part=10)
 CAMERAS = ("cam0", "cam1", "cam2")
 MAX_BYTES = 60_000
 """Some fifteen pictures: retention is always at work."""
@@ -107,7 +107,7 @@ async def test_whatever_was_acknowledged_survives_the_service(tmp_path: Path) ->
     print(f"{unfinished} captures were under way, {left_in_staging} files in staging")
 
 
-WORKER_KILLS = endurance.times(200)
+WORKER_KILLS = endurance.times(200, part=10)
 BETWEEN_S = 0.1
 """The longest time between two of them, once all cameras take pictures again."""
 IN_A_ROW = 0.2

@@ -188,7 +188,7 @@ async def test_a_deletion_makes_room_on_a_disk_without_a_byte_free(scene: Scene)
         await ledger.check(service)
 
 
-FILLED = endurance.times(200)
+FILLED = endurance.times(200, part=10)
 MAX_BYTES = 400_000
 """A hundred pictures: retention is always at work, too."""
 MOMENT_S = 0.3
@@ -239,8 +239,8 @@ async def test_a_disk_full_again_and_again_loses_nothing_that_was_acknowledged(
         ledger.check_events(await scene.events(service))
 
 
-POLLS = 20_000
-"""Twice as many as writes wait at most: some are dropped."""
+POLLS = 12_000
+"""More than writes wait at most: some are dropped."""
 AT_ONCE = 50
 
 

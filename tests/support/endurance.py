@@ -1,4 +1,4 @@
-"""How much an endurance test does: a fifth in a normal run, or all with ENDURANCE=full."""
+"""How much an endurance test does: a part in a normal run, or all with ENDURANCE=full."""
 
 import os
 import random
@@ -9,9 +9,12 @@ TIMEOUT_S = 3600 if FULL else 300
 """For `pytest.mark.timeout`."""
 
 
-def times(full: int) -> int:
-    """Return how often, or for how long, something is done; ENDURANCE_TIMES says it for a trial."""
-    return int(os.environ.get("ENDURANCE_TIMES", full if FULL else full // 5))
+def times(full: int, *, part: int = 5) -> int:
+    """Return how often, or for how long, something is done: in a normal run one `part` of it.
+
+    ENDURANCE_TIMES says it for a trial.
+    """
+    return int(os.environ.get("ENDURANCE_TIMES", full if FULL else full // part))
 
 
 def chance() -> random.Random:
