@@ -328,7 +328,7 @@ async function streams(scene: Scene): Promise<void> {
         if (failed && !seen.has(labels, since)) throw failed.error;
         return seen.has(labels, since);
       },
-      `${labels}`,
+      () => `${labels}, of ${seen.labels.map(({ label }) => label)}`,
       40_000,
     );
   if (wanted.includes("event")) await other.capture(CAMERA);

@@ -5,15 +5,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export { sleep };
 
-/** Waits until something holds. */
+/** Waits until something holds; `what` says at the end of the wait what did not. */
 export async function until(
   holds: () => boolean | Promise<boolean>,
-  what: string,
+  what: string | (() => string),
   withinMs = 10_000,
 ): Promise<void> {
   const end = performance.now() + withinMs;
   while (!(await holds())) {
-    assert.ok(performance.now() < end, `not within ${withinMs} ms: ${what}`);
+    if (performance.now() > end) {
+      assert.fail(`not within ${withinMs} ms: ${typeof what === "string" ? what : what()}`);
+    }
     await sleep(5);
   }
 }
