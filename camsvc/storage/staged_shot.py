@@ -140,7 +140,8 @@ class StagedShot:
                 place += info.size_bytes
             return TakenShot(files, data if inline else None, time.perf_counter() - begun)
         finally:
-            memory.trim()
+            if not self._is_discarded:  # else the memory may be the next shot's by now
+                memory.trim()
             memory.close()
             if self._is_discarded:
                 self._staging.store.discard(self.name)
