@@ -49,7 +49,8 @@ async def puppet() -> AsyncIterator[Puppet]:
     process = await asyncio.create_subprocess_exec("sleep", "1000", **posix.child_options())
     pipe, theirs = socket.socketpair()
     stderr, their_stderr = socket.socketpair()
-    with theirs, their_stderr:
+    their_stderr.close()  # it says nothing there
+    with theirs:
         theirs.setblocking(False)
         stream = await asyncio.open_connection(sock=pipe)
         spawned = Spawned(
@@ -64,5 +65,4 @@ async def puppet() -> AsyncIterator[Puppet]:
         finally:
             worker.kill("the test is over")
             theirs.close()
-            their_stderr.close()
             await worker.wait_ended()
