@@ -36,7 +36,7 @@ FUZZED = settings(
 
 @pytest.fixture(scope="module")
 def collected() -> Iterator[None]:
-    """Leave what the other tests have made out of the garbage collector's time."""
+    """Have the garbage collector leave alone what is there already, as the service does."""
     gc.collect()
     gc.freeze()
     yield
