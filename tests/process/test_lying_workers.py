@@ -103,6 +103,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
         options={"folder": str(told), "data": str(folder / "data")},
         attempts=1,
+        sandbox="off",  # which would refuse half of the deeds
     )
     async with Service(folder, liar + camera("honest", **QUICK)) as service:
         scene = Scene(service, told)

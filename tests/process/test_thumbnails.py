@@ -4,15 +4,17 @@ import io
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
 from camsvc.model.errors import Unsupported, WorkerLost
-from camsvc.model.options import Launch
+from camsvc.model.options import Launch, Sandbox
 from camsvc.model.registry import NO_CAMERA
-from camsvc.worker_pool.thumbnailer import Thumbnailer
+from camsvc.system import landlock
+from camsvc.worker_pool.thumbnailer import Thumbnailer, thumbnails_launch
 from tests.support.waiting import until
 
 MakeThumbnailer = Callable[..., Thumbnailer]
@@ -97,6 +99,24 @@ async def test_a_picture_that_ends_its_worker_costs_its_own_thumbnail(
         await maker.make(doing(deed), len(picture()))
     assert await make(maker, picture()) == (320, 240)
     assert not first.is_running()
+
+
+@pytest.mark.skipif(not landlock.version(), reason="what limits memory is Linux's")
+async def test_a_picture_that_takes_too_much_memory_has_none(
+    thumbnailer: MakeThumbnailer, tmp_path: Path
+) -> None:
+    """It has 100 KB as a file; decoded and turned, 200 MB."""
+    bomb = picture(5000, 5000, "RGBA")
+    for memory_bytes, made in ((1 << 30, (320, 320)), (150 << 20, None)):
+        confined = Sandbox("auto", str(tmp_path), memory_bytes=memory_bytes)
+        maker = thumbnailer(thumbnails_launch(confined))
+        if made:
+            assert await make(maker, bomb) == made
+        else:
+            with pytest.raises(Unsupported):
+                await make(maker, bomb)
+        assert await make(maker, picture()) == (320, 240)
+        await maker.close()
 
 
 async def test_what_is_no_picture_does_not_end_the_worker(thumbnailer: MakeThumbnailer) -> None:
