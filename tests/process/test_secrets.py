@@ -21,6 +21,7 @@ from camsvc.config import settings
 from camsvc.config.errors import SettingsError
 from camsvc.ipc import messages as m
 from camsvc.model import redaction
+from camsvc.model.options import Sandbox
 from camsvc.worker_pool.process import WorkerProcess
 from tests.conftest import StartService
 from tests.process.test_commands import camsvc
@@ -78,7 +79,7 @@ async def test_a_device_that_is_found_has_no_login_in_its_settings(tmp_path: Pat
     path = tmp_path / "camsvc.toml"
     path.write_text(INDISCREET)
     (found,) = settings.load(path).cameras
-    worker = await WorkerProcess.start(found.launch)
+    worker = await WorkerProcess.start(found.launch(Sandbox()))
     try:
         answer = await worker.call(m.Discover({"talks": found.driver_settings()}), CALL_S)
     finally:
