@@ -181,7 +181,13 @@ async def test_what_a_worker_has_started_ends_with_it(scene: Scene, tmp_path: Pa
                 process.kill()
 
 
+def goes_first(pid: int) -> bool:
+    """Whether the kernel ends a process before others where all memory is taken."""
+    return Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
+
+
 async def test_a_worker_that_eats_memory_is_replaced_and_its_capture_says_so(scene: Scene) -> None:
+    assert goes_first(await scene.worker_of("taken")) == (scene.mode == "auto")
     for deed in ("eat_memory", "eat_memory_in_a_library"):
         before = await scene.worker_of("taken")
         if scene.mode == "off":
