@@ -10,6 +10,11 @@ from camsvc.model.caller import Caller
 from camsvc.model.places import Places
 
 
+def caller_of(peer: str) -> Caller:
+    """Return who calls, from the name that gRPC has for a connection: "ipv4:127.0.0.1:50000"."""
+    return Caller(address=peer.rpartition(":")[0], connection=peer)
+
+
 class Admission:
     """Lets calls in."""
 
@@ -20,14 +25,13 @@ class Admission:
         self._calls = Places(max_calls, "calls are under way", "max_calls")
 
     @contextlib.asynccontextmanager
-    async def admitted(self, peer: str) -> AsyncIterator[Caller]:
-        """Give the caller of a call under way, from the name that gRPC has for its connection.
+    async def admitted(self, caller: Caller) -> AsyncIterator[None]:
+        """Let a call in while the body runs.
 
         Raises:
             RateLimited, QueueFull: it is one too many.
         """
-        caller = Caller(address=peer.rpartition(":")[0], connection=peer)
         self._rate_limit.take(caller.address, time.monotonic())
         self._connections.use(caller)
         async with self._calls.place(caller):
-            yield caller
+            yield

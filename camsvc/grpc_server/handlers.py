@@ -5,10 +5,10 @@ within a time and a size, and what is wrong with it is answered like everything 
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 
 from camsvc.api.errors import call_error
 from camsvc.api.service import Replies, Reply
-from camsvc.grpc_server.admission import Admission
+from camsvc.grpc_server.admission import Admission, caller_of
 from camsvc.grpc_server.untaken import Untaken
 from camsvc.grpc_server.write_limit import write_limit
 from camsvc.model.caller import Caller
@@ -86,13 +86,16 @@ def _unary(
     method: UnaryMethod, kind: type[Message], admission: Admission, untaken: Untaken
 ) -> Callable[[object, Context], Awaitable[bytes]]:
     async def handle(_: object, context: Context) -> bytes:
-        request = kind()
+        request, caller = kind(), caller_of(context.peer())
         try:
-            async with admission.admitted(context.peer()) as caller:
+            async with admission.admitted(caller):
                 await _receive(request, context)
                 reply = _serialized(await method(request, caller, context.time_remaining()))
-                sent = untaken.add(caller, len(reply))
-                context.add_done_callback(partial(untaken.taken, sent))  # type: ignore[arg-type]
+                with contextlib.ExitStack() as stack:
+                    untaken.add(stack.enter_context(untaken.sending(caller)), len(reply))
+                    # It is sent after the handler's end, and taken at the call's.
+                    sending = stack.pop_all()
+                context.add_done_callback(lambda _: sending.close())  # type: ignore[arg-type]
                 return reply
         except Exception as error:
             await _abort(error, request, context)
@@ -108,20 +111,21 @@ def _streaming(
     write_timeout_s: float | None,
 ) -> Callable[[object, Context], Awaitable[None]]:
     async def handle(_: object, context: Context) -> None:
-        request = kind()
+        request, caller = kind(), caller_of(context.peer())
         try:
-            async with admission.admitted(context.peer()) as caller:
-                await _receive(request, context, _MAX_STREAM_REQUEST_BYTES)
-                async with method(request, caller) as replies:
-                    # At once, so that the client knows that it misses nothing from here on.
-                    await context.send_initial_metadata(())
-                    async with write_limit(write_timeout_s) as writing:
-                        async for reply in replies:
-                            message = _serialized(reply)
-                            sent = untaken.add(caller, len(message))
-                            with writing:
-                                await context.write(message)
-                            untaken.taken(sent)
+            with untaken.sending(caller) as sending:
+                async with admission.admitted(caller):
+                    await _receive(request, context, _MAX_STREAM_REQUEST_BYTES)
+                    async with method(request, caller) as replies:
+                        # At once, so that the client knows that it misses nothing from here on.
+                        await context.send_initial_metadata(())
+                        async with write_limit(write_timeout_s) as writing:
+                            async for reply in replies:
+                                message = _serialized(reply)
+                                untaken.add(sending, len(message))
+                                with writing:
+                                    await context.write(message)
+                                untaken.taken(sending)
         except Exception as error:
             await _abort(error, request, context)
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import grpc
 
 from camsvc.api.service import DESCRIPTOR
-from camsvc.grpc_server.admission import Admission
+from camsvc.grpc_server.admission import Admission, caller_of
 from camsvc.model.errors import CameraServiceError
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -51,7 +51,7 @@ class OtherServices(grpc.aio.ServerInterceptor):
     def _unary(self, behaviour: Any) -> Any:
         async def handle(request: Any, context: Context) -> Any:
             try:
-                async with self._admission.admitted(context.peer()):
+                async with self._admission.admitted(caller_of(context.peer())):
                     return await behaviour(request, context)
             except CameraServiceError as error:
                 await _refuse(error, context)
@@ -66,7 +66,7 @@ class OtherServices(grpc.aio.ServerInterceptor):
                     f"the request has more than {_MAX_REQUEST_BYTES} bytes, which is the limit",
                 )
             try:
-                async with self._admission.admitted(context.peer()):
+                async with self._admission.admitted(caller_of(context.peer())):
                     async for reply in behaviour(request, context):
                         yield reply
             except CameraServiceError as error:

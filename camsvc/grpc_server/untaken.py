@@ -4,10 +4,11 @@ gRPC keeps that in memory until the client takes it or its connection ends, even
 ended. Invariant: nobody who takes what it is sent is refused or disconnected.
 """
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from camsvc.model.caller import Caller
 from camsvc.model.errors import QueueFull
@@ -24,10 +25,13 @@ _PATIENCE_S = 10.0
 
 
 @dataclass(eq=False, slots=True)
-class _Sent:
+class Sending:
+    """The message of one call that is on its way."""
+
     caller: Caller
-    size_bytes: int
-    since: float = field(default_factory=time.monotonic)
+    size_bytes: int = 0
+    """0: none is."""
+    since: float = 0.0
 
 
 class Untaken:
@@ -36,48 +40,61 @@ class Untaken:
     def __init__(self, limit_bytes: int = _LIMIT_BYTES, patience_s: float = _PATIENCE_S) -> None:
         self._limit_bytes = limit_bytes
         self._patience_s = patience_s
-        self._sent: dict[_Sent, None] = {}
-        self._bytes = Counter[Caller]()
+        self._all: dict[Sending, None] = {}
         self._total_bytes = 0
 
-    def add(self, caller: Caller, size_bytes: int) -> _Sent:
-        """Count a reply that is about to be sent.
+    @contextlib.contextmanager
+    def sending(self, caller: Caller) -> Iterator[Sending]:
+        """Give what counts a call's messages while the body runs.
+
+        What is on its way when the body ends by QueueFull stays: it was the service that has ended
+        the call. Else the client has left, and gRPC has let go of it.
+        """
+        sending = Sending(caller)
+        self._all[sending] = None
+        try:
+            yield sending
+        except QueueFull:
+            if not sending.size_bytes:
+                del self._all[sending]
+            raise
+        except BaseException:
+            self._end(sending)
+            raise
+        else:
+            self._end(sending)
+
+    def add(self, sending: Sending, size_bytes: int) -> None:
+        """Count a message that is about to be sent.
 
         Raises:
             QueueFull: too much is on its way, and this caller takes its part too slowly.
         """
-        if self._total_bytes + size_bytes > self._limit_bytes and self._is_slow(caller):
+        if self._total_bytes + size_bytes > self._limit_bytes and self._is_slow(sending.caller):
             raise QueueFull(
                 "the replies that clients have not taken yet use up the service's memory for them, "
                 "and many are yours; take them, or cancel their calls, and come back",
                 retry_after_s=PLACE_FREED_S,
                 metadata={"limit": str(self._limit_bytes)},
             )
-        sent = _Sent(caller, size_bytes)
-        self._sent[sent] = None
-        self._bytes[caller] += size_bytes
         self._total_bytes += size_bytes
-        return sent
+        sending.size_bytes, sending.since = size_bytes, time.monotonic()
 
-    def taken(self, sent: _Sent, _: object = None) -> None:
-        """Count it no longer: it was taken, or its call was cancelled."""
-        if sent in self._sent:
-            del self._sent[sent]
-            self._total_bytes -= sent.size_bytes
-            self._bytes[sent.caller] -= sent.size_bytes
-            if not self._bytes[sent.caller]:
-                del self._bytes[sent.caller]
+    def taken(self, sending: Sending) -> None:
+        """The message has arrived."""
+        self._total_bytes -= sending.size_bytes
+        sending.size_bytes = 0
 
     def keep(self, connected: Collection[Caller]) -> None:
         """Count nothing any more of whose connections have ended."""
-        for sent in [sent for sent in self._sent if sent.caller not in connected]:
-            self.taken(sent)
+        for sending in [each for each in self._all if each.caller not in connected]:
+            self._end(sending)
 
     def stuck(self) -> Iterator[Caller]:
         """Yield whose connections have to end, so that others are not kept from their replies."""
         old = Counter[Caller]()
-        for sent in self._old():
-            old[sent.caller] += sent.size_bytes
+        for sending in self._old():
+            old[sending.caller] += sending.size_bytes
         too_much = old.total() - self._limit_bytes // 2
         for caller, size_bytes in old.most_common():
             if too_much <= 0:
@@ -85,10 +102,15 @@ class Untaken:
             too_much -= size_bytes
             yield caller
 
-    def _is_slow(self, caller: Caller) -> bool:
-        large = self._bytes[caller] > self._limit_bytes // _SHARE
-        return large or any(sent.caller == caller for sent in self._old())
+    def _end(self, sending: Sending) -> None:
+        self.taken(sending)
+        self._all.pop(sending, None)
 
-    def _old(self) -> Iterator[_Sent]:
+    def _is_slow(self, caller: Caller) -> bool:
+        own_bytes = sum(each.size_bytes for each in self._all if each.caller == caller)
+        large = own_bytes > self._limit_bytes // _SHARE
+        return large or any(sending.caller == caller for sending in self._old())
+
+    def _old(self) -> Iterator[Sending]:
         since = time.monotonic() - self._patience_s
-        return (sent for sent in self._sent if sent.since < since)
+        return (each for each in self._all if each.size_bytes and each.since < since)

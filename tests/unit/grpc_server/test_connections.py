@@ -1,5 +1,6 @@
 """Connections that nobody uses end where there are many; real ones, of this process."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -36,6 +37,13 @@ class Pairs:
     def close(self) -> None:
         for each in (self._listening, *(end for ends in self.ends for end in ends)):
             each.close()
+
+
+def fill(untaken: Untaken, caller: Caller) -> None:
+    """Leave more on its way to a caller than there may be."""
+    with contextlib.suppress(QueueFull), untaken.sending(caller) as sending:
+        untaken.add(sending, 10_000)
+        raise QueueFull("the client takes nothing")
 
 
 def _family(host: str) -> socket.AddressFamily:
@@ -79,13 +87,13 @@ def test_who_takes_nothing_ends_and_is_counted_no_more(pairs: Pairs) -> None:
     untaken = Untaken(1000, patience_s=-1)
     connections = Connections(MOST, untaken)
     callers = [pairs.connect() for _ in range(2)]
-    untaken.add(callers[0], 10_000)
+    fill(untaken, callers[0])
     connections.look(pairs.port)
     assert pairs.ended() == [True, False]
     for end in pairs.ends.pop(0):
         end.close()
     connections.look(pairs.port)
-    untaken.add(callers[0], 10_000)
+    assert list(untaken.stuck()) == []
 
 
 def test_one_address_uses_half_of_them_at_most(pairs: Pairs) -> None:
