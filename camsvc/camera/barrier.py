@@ -35,6 +35,10 @@ class Barrier:
         if not self._missing:
             self._complete.set()
 
+    def waits_without(self, ticket: Ticket) -> bool:
+        """Whether others than this are still missing."""
+        return not self._missing <= {ticket}
+
     async def arrive(self, ticket: Ticket) -> None:
         """Arrive, and wait for the others."""
         self.withdraw(ticket)

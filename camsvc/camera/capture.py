@@ -107,7 +107,10 @@ class Capture(Call[CaptureResult]):
             if not self.ticket.has_client:  # nothing was released for those that have left
                 self.cancel()
                 await asyncio.sleep(0)  # where it ends
-            self._events.started()
+            # Whoever completes the barrier has it kept by its shot that it has started: now, the
+            # journal's thread would come between the triggers.
+            if barrier.waits_without(self.ticket):
+                self._events.started()
             await barrier.arrive(self.ticket)
         except asyncio.CancelledError:
             attempt.worker.send(m.Unprepare())
