@@ -86,8 +86,7 @@ class CaptureStore:
             return record
         if self.queue.overfull:
             raise storage_full(camera, "too much is still to be written of what has happened")
-        await self.disk.require()
-        self.space.check(camera, await asyncio.to_thread(self.space.free_bytes))
+        self.space.check(camera, await self.disk.require())
         return None
 
     async def _kept(self, camera: str, request_id: str) -> CaptureRecord | None:

@@ -58,11 +58,12 @@ class DiskCheck:
         self._doubtful = False
         self.fault = ""
         """Why no picture can be kept; empty while one can."""
+        self._free_bytes = 0
 
-    async def require(self, max_age_s: float = 0.0) -> None:
+    async def require(self, max_age_s: float = 0.0) -> int:
         """Look whether a picture can be kept, unless a look less old has found that it can.
 
-        A full disk is not reported here.
+        Return the bytes that the look has found free: a full disk is not reported here.
 
         Raises:
             StorageUnavailable: none can be now.
@@ -76,6 +77,7 @@ class DiskCheck:
             await self._look()
         if self.fault:
             raise StorageUnavailable(self.fault)
+        return self._free_bytes
 
     async def finish(self, work: "asyncio.Future[T]") -> T:
         """Return what the disk's work on a thread comes to.
@@ -113,7 +115,7 @@ class DiskCheck:
         if self._probe is None or self._probe.future.done():
             write = self._doubtful
             # In the writer's turn: the folders and the journal are there then, and not locked.
-            future = self._database.write(lambda db: self._store.probe(write=write))
+            future = self._database.write(lambda db: self._probe_disk(write=write))
             self._probe = _Probe(future, self._looked, write)
         probe = self._probe  # another may follow before this is resumed
         left_s = probe.begun + ANSWER_S - self._looked
@@ -125,10 +127,16 @@ class DiskCheck:
             self._well = max(self._well, probe.begun)
         elif not isinstance(error, DISK_ERRORS):
             raise error
-        elif not is_full(error):
+        elif is_full(error):
+            self._free_bytes = await asyncio.to_thread(self._store.free_bytes)
+        else:
             fault = unavailable(error).message
         if fault and not self.fault:
             _log.error("storage unavailable", why=fault)
         elif self.fault and not fault:
             _log.warning("storage available again")
         self.fault = fault
+
+    def _probe_disk(self, *, write: bool) -> None:
+        self._free_bytes = self._store.free_bytes()
+        self._store.probe(write=write)

@@ -179,7 +179,8 @@ async def test_a_capture_that_is_being_deleted_answers_for_its_request_id_no_mor
 ) -> None:
     """A client that was told of it now could not fetch it."""
     release = threading.Event()
-    monkeypatch.setattr(DiskCheck, "require", AsyncMock())  # which would wait for the writer, too
+    # Which would wait for the writer, too.
+    monkeypatch.setattr(DiskCheck, "require", AsyncMock(return_value=1 << 40))
     await keep(archive, capture("a", request_id="one"))
     archive.queue.post(lambda db: release.wait(BOUND_S))  # which holds the writer's thread up
     deleting = asyncio.create_task(archive.prune(excess_bytes=1))
