@@ -188,7 +188,7 @@ async def test_a_deletion_makes_room_on_a_disk_without_a_byte_free(scene: Scene)
         await ledger.check(service)
 
 
-FILLED = endurance.times(200, part=10)
+FILLED = endurance.times(200)
 MAX_BYTES = 400_000
 """A hundred pictures: retention is always at work, too."""
 MOMENT_S = 0.3
@@ -239,8 +239,7 @@ async def test_a_disk_full_again_and_again_loses_nothing_that_was_acknowledged(
         ledger.check_events(await scene.events(service))
 
 
-POLLS = 12_000
-"""More than writes wait at most: some are dropped."""
+POLLS = 2000
 AT_ONCE = 50
 
 
@@ -258,7 +257,7 @@ async def poll(service: Service, count: int) -> None:
 
 
 async def test_a_full_disk_that_is_polled_loses_no_end_of_a_capture(scene: Scene) -> None:
-    """Refusals are dropped: counted in the metrics and the log, and readers are told of the gap."""
+    """Refusals are counted, and wait for room in one event: they push nothing out."""
     settings = camera(**LARGE) + camera("slow", **LARGE, capture_duration_s=0.5)
     async with scene.service(settings) as service:
         call = asyncio.ensure_future(scene.ledger.capture(service, scene.ledger.request("slow")))
@@ -266,32 +265,18 @@ async def test_a_full_disk_that_is_polled_loses_no_end_of_a_capture(scene: Scene
         scene.disk.fill()
         capture_id = error_info(await refused(call)).metadata["capture_id"]
         await poll(service, POLLS)
-        await service.logged("events are dropped: too many writes wait")
+        assert await metric(service, "camsvc_refusals_total", reason="STORAGE_FULL") == POLLS
+        assert await metric(service, "camsvc_journal_backlog") <= 10
         scene.disk.make_room()
         async with asyncio.timeout(CALL_S):
             entry = await service.logged("journal written again")
+        assert int(entry["dropped_writes"]) == 0
         shown = await service.stub.GetCapture(
             api.GetCaptureRequest(capture_id=capture_id), timeout=CALL_S
         )
         assert shown.capture.state == pb.Capture.STATE_FAILED
         await scene.ledger.delete(service, capture_id)
-        dropped = int(entry["dropped_writes"])
-        assert dropped > 0
-        assert await metric(service, "camsvc_journal_writes_dropped_total") == dropped
-        last = await last_sequence(service)
-        events = service.stub.CaptureEvents(api.CaptureEventsRequest(after_sequence=0))
-        place = missing = 0
-        async for response in events:
-            if response.HasField("gap"):
-                missing += response.gap.first_available_sequence - place - 1
-                place = response.gap.first_available_sequence - 1
-            else:
-                assert response.event.sequence == place + 1
-                place += 1
-            if place == last:
-                break
-        events.cancel()
-        assert missing == dropped
+        assert await last_sequence(service) <= 10
 
 
 async def test_a_service_killed_on_a_full_disk_asks_for_room_when_it_starts(scene: Scene) -> None:
