@@ -65,13 +65,17 @@ def others_may_write(info: os.stat_result, owner: int) -> bool:
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file for this user alone, unless there is one.
+    """Make an empty file for this user alone, whatever the umask, unless there is one.
 
     That one is not opened: closing a database's file would let go of SQLite's locks on it. Where
     none can be made, whoever opens it next says why.
     """
     with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE)
+        try:
+            os.fchmod(fd, _FILE)
+        finally:
+            os.close(fd)
 
 
 def lock_file(path: str | os.PathLike[str]) -> int | None:
