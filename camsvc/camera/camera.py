@@ -114,13 +114,20 @@ class Camera:
         return self._statistics.captures_succeeded
 
     async def find_existing(self, order: Order, deadline: Deadline) -> CaptureResult | None:
-        """Return what an order's request id has led to; None: it has to be taken.
+        """Return what an order's request id has led to; None: it has to be taken, or joined.
 
-        Raises:
-            RequestIdReused, StorageFull, StorageUnavailable, CaptureTimeout.
+        Raises: as `capture`, what refuses it at once.
         """
         with self._refusing(order):
-            return await self._request_ids.find_kept(order, deadline)
+            if self._request_ids.find_under_way(order) is not None:
+                return None  # to join it needs no room on the disk
+            kept = await self._request_ids.find_kept(order, deadline)
+            if kept is None and self._request_ids.find_under_way(order) is None:
+                if not order.wait:  # at once, however long the disk takes to answer
+                    self._queue.require_free(order.caller)
+                async with deadline.of_disk(self._options.id):
+                    await self._archive.require_room(self._options.id)
+            return kept
 
     def enqueue(
         self, order: Order, deadline: Deadline, barrier: Barrier | None = None

@@ -4,8 +4,10 @@ A call has one deadline, set when it arrives. It is the client's, or, where that
 is none, the worst case that the camera publishes: every attempt in full, each after an opening.
 """
 
+import asyncio
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 from camsvc.model.errors import CaptureTimeout
@@ -76,6 +78,19 @@ class Deadline:
     def left_s(self) -> float:
         """The seconds that are left, at least 0."""
         return max(0.0, self.at - loop_time())
+
+    @contextlib.asynccontextmanager
+    async def of_disk(self, camera: str) -> AsyncIterator[None]:
+        """Bound what the body waits for of the service's disk.
+
+        Raises:
+            CaptureTimeout: it has not ended by the deadline.
+        """
+        try:
+            async with asyncio.timeout_at(self.at):
+                yield
+        except TimeoutError:
+            raise self.exceeded(camera, "had no answer from the service's disk") from None
 
     def exceeded(
         self, camera: str, what: str = "had not finished", **metadata: str

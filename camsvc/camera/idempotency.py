@@ -4,8 +4,6 @@ A client that repeats a request under its id joins the capture under way, or is 
 was kept. So a lost reply, a retry or a restart never presses the shutter twice.
 """
 
-import asyncio
-
 from camsvc.camera.call import Call
 from camsvc.camera.capture import CaptureResult, Order
 from camsvc.camera.deadline import Deadline
@@ -24,22 +22,15 @@ class RequestIds:
         self._executor = executor
 
     async def find_kept(self, order: Order, deadline: Deadline) -> CaptureResult | None:
-        """Return what an order's request id has led to; None: it has to be taken, or joined.
+        """Return what is kept under an order's request id, if anything is.
 
         Raises:
             RequestIdReused: the id stands for another request.
-            StorageFull, StorageUnavailable: it has to be taken, and no picture can be kept.
             CaptureTimeout: the disk did not answer by the deadline.
         """
-        if self._executor.find(order.request_id) is not None:
-            return None  # to join it needs no room on the disk
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                await self._archive.wait_for_backlog()
-                record = await self._archive.find_by_request_id(self._camera, order.request_id)
-        except TimeoutError:
-            what = "had no answer from the service's disk"
-            raise deadline.exceeded(self._camera, what) from None
+        async with deadline.of_disk(self._camera):
+            await self._archive.wait_for_backlog()
+            record = await self._archive.find_by_request_id(self._camera, order.request_id)
         if record is None:
             return None
         self._refuse_reuse(order, record.capture_id, record.fingerprint)

@@ -125,11 +125,9 @@ class CaptureQueue:
         holder = self.holder
         ticket.position = ticket.taken_before = sum(t.counts for t in self._tickets[:index])
         if ticket.is_capture and holder is not None:
-            if not (wait or self._was_promised(ticket.caller)):
-                why = f"is busy with capture {holder.id!r} (busy_policy WAIT would wait for it)"
-                busy = self._refusal(CameraBusy, holder, why)
-                self._promised.setdefault(ticket.caller, loop_time() + (busy.retry_after_s or 0.0))
-                raise busy
+            if not wait:
+                self.require_free(ticket.caller)
+                self._promised.pop(ticket.caller, None)
             if self._earliest_end_of(ticket, holder) > ticket.deadline:
                 raise self._too_late(holder)
             if self.captures > self._limit:
@@ -144,6 +142,20 @@ class CaptureQueue:
         for other in behind if ticket.counts else ():
             other.taken_before += 1
         return self._moved()
+
+    def require_free(self, caller: Caller) -> None:
+        """Refuse a capture that would not wait.
+
+        Raises:
+            CameraBusy: another capture is in the queue.
+        """
+        holder = self.holder
+        if holder is None or self._was_promised(caller):
+            return
+        why = f"is busy with capture {holder.id!r} (busy_policy WAIT would wait for it)"
+        busy = self._refusal(CameraBusy, holder, why)
+        self._promised.setdefault(caller, loop_time() + (busy.retry_after_s or 0.0))
+        raise busy
 
     async def wait_for_turn(self, ticket: Ticket) -> None:
         """Wait until every ticket before this one has ended.
@@ -190,10 +202,7 @@ class CaptureQueue:
         self._promised = {
             each: at for each, at in self._promised.items() if now <= at + _PROMISE_KEPT_S
         }
-        kept = bool(self.waiting) and self._promised.get(caller, math.inf) <= now
-        if kept:
-            del self._promised[caller]
-        return kept
+        return bool(self.waiting) and self._promised.get(caller, math.inf) <= now
 
     def _turn_of(self, ticket: Ticket) -> float:
         """Return the turn of a ticket that comes now: each caller has one in every round.

@@ -71,12 +71,7 @@ class CaptureStore:
         return await self.staging.shot(staged_name(capture_id, attempt), memory)
 
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
-        """Return the capture that a request id has led to, if it is kept, or can be by now.
-
-        Raises:
-            StorageFull: there is none, and no room for another picture.
-            StorageUnavailable: there is none, and no picture can be kept now.
-        """
+        """Return the capture that a request id has led to, if it is kept, or can be by now."""
         record = await self._kept(camera, request_id)
         while record is None and (picture := self.unkept.find(camera, request_id)) is not None:
             await self._retry(picture)
@@ -84,10 +79,18 @@ class CaptureStore:
         if record is not None and not self.deletion.is_under_way(record.capture_id):
             self.protected.acknowledge(record.capture_id)
             return record
+        return None
+
+    async def require_room(self, camera: str) -> None:
+        """Look whether another picture can be kept.
+
+        Raises:
+            StorageFull: there is no room for one.
+            StorageUnavailable: none can be kept now.
+        """
         if self.queue.overfull:
             raise storage_full(camera, "too much is still to be written of what has happened")
         self.space.check(camera, await self.disk.require())
-        return None
 
     async def _kept(self, camera: str, request_id: str) -> CaptureRecord | None:
         if not request_id:

@@ -43,7 +43,7 @@ class FakeArchive:
         self.records: dict[str, CaptureRecord] = {}
         self.events: list[EventRecord] = []
         self.discarded: list[str] = []
-        self.lookup_s, self.store_s, self.keep_s = 0.0, 0.0, KEEP_S
+        self.lookup_s, self.look_s, self.store_s, self.keep_s = 0.0, 0.0, 0.0, KEEP_S
         self.lies: list[Exception] = []
         """What the next pictures fail with, as they are not what their workers say."""
         self.full = False
@@ -62,9 +62,12 @@ class FakeArchive:
     async def find_by_request_id(self, camera: str, request_id: str) -> CaptureRecord | None:
         found = self._stored(camera, request_id)
         await asyncio.sleep(self.lookup_s)  # an answer is out of date when it comes
-        if found is None and self.full:
-            raise StorageFull(f"camera {camera!r}: no room")
         return found
+
+    async def require_room(self, camera: str) -> None:
+        await asyncio.sleep(self.look_s)
+        if self.full:
+            raise StorageFull(f"camera {camera!r}: no room")
 
     def _stored(self, camera: str, request_id: str) -> CaptureRecord | None:
         return next(

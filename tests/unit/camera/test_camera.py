@@ -349,6 +349,17 @@ def test_those_ahead_count_where_all_came_at_once_and_were_looked_up() -> None:
     rig.close()
 
 
+def test_busy_is_told_at_once_however_long_the_disk_takes_to_answer(rig: Rig) -> None:
+    rig.script = [WELL, "hang"]
+    rig.begin(rig.camera.capture(Order(Shot())), bound_s=worst_case_s(OPTIONS))
+    rig.wait(0.1)
+    rig.archive.look_s = 60.0
+    begun = rig.loop.time()
+    with pytest.raises(CameraBusy):
+        rig.run(rig.camera.capture(Order(Shot(), request_id="new")))
+    assert rig.loop.time() == pytest.approx(begun, abs=TICK_S)
+
+
 @pytest.mark.parametrize("deeds", list(itertools.product(["fault", "die", WELL], repeat=3)))
 @pytest.mark.parametrize("pause_s", [0.0, 0.05, 0.1])
 def test_resets_in_a_row_while_the_worker_fails_end_ready(

@@ -138,18 +138,16 @@ async def test_without_room_for_another_picture_it_is_refused_before_the_shutter
     kept = await keep(archive, capture("a", request_id="one"), b"x" * 1000)
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 1999)
     with pytest.raises(StorageFull, match="1,999 bytes are free and 2,000 are needed") as refusal:
-        await archive.captures.find_by_request_id("cam", "two")
+        await archive.captures.require_room("cam")
     assert refusal.value.metadata == {"camera": "cam"}
     assert refusal.value.retry_after_s is None
     assert await archive.captures.find_by_request_id("cam", "one") == kept, (
         "what is kept needs no room"
     )
     with pytest.raises(StorageFull, match="8,388,608 are needed"):
-        await archive.captures.find_by_request_id(
-            "new", ""
-        )  # whose pictures are of a size that is not known yet
+        await archive.captures.require_room("new")  # of whose pictures no size is known yet
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 2000)
-    assert await archive.captures.find_by_request_id("cam", "two") is None
+    await archive.captures.require_room("cam")
 
 
 async def test_what_the_settings_keep_free_stays_free(
@@ -159,7 +157,7 @@ async def test_what_the_settings_keep_free_stays_free(
     await keep(archive, capture("a"), b"x" * 1000)
     monkeypatch.setattr(FileStore, "free_bytes", lambda store: 11_999)
     with pytest.raises(StorageFull, match="12,000 are needed"):
-        await archive.captures.find_by_request_id("cam", "")
+        await archive.captures.require_room("cam")
     await archive.close()
 
 

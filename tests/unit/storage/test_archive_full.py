@@ -409,10 +409,10 @@ async def test_when_nothing_more_can_be_noted_no_shutter_is_pressed(
     archive = await Archive.open(folder.path, retry_s=RETRY_S, max_pending=5)
     with full_folder(disk):
         for number in range(10):
-            assert await archive.captures.find_by_request_id("cam", "") is None
+            await archive.captures.require_room("cam")
             archive.captures.begin(capture(str(number)), None)
         with pytest.raises(StorageFull, match="too much is still to be written"):
-            await archive.captures.find_by_request_id("cam", "")
+            await archive.captures.require_room("cam")
     await nothing_pending(archive)
-    assert await archive.captures.find_by_request_id("cam", "") is None
+    await archive.captures.require_room("cam")
     await archive.close()

@@ -47,6 +47,7 @@ class Camera:
         store = self.archive.captures
         if (found := await store.find_by_request_id("cam", request_id)) is not None:
             return found
+        await store.require_room("cam")
         record = capture(f"{request_id}-{self.presses[request_id]}", request_id=request_id)
         data = TINY_JPEG + request_id.encode()
         store.begin(record, None)
