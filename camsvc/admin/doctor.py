@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from camsvc.admin import discovery
 from camsvc.admin.report import Report
@@ -20,7 +21,7 @@ from camsvc.model.errors import (
     WorkerLost,
     WorkerTimeout,
 )
-from camsvc.model.options import Launch
+from camsvc.model.options import Launch, Sandbox
 from camsvc.model.values import DeviceInfo, Shot
 from camsvc.worker_pool.pool import WorkerPool
 from camsvc.worker_pool.process import WorkerProcess
@@ -94,19 +95,24 @@ class _Examination:
         try:
             await self._examine(worker)
         finally:
-            worker.kill("its examination is over")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await worker.wait_ended()
+            await _end(worker)
         return self._well
+
+    async def _diagnose(self) -> None:
+        """Look at the device from outside, without a sandbox: who holds it is hidden in one."""
+        worker = await WorkerProcess.start(replace(self._launch, sandbox=Sandbox()))
+        try:
+            asked = m.Diagnose(self._settings.driver_settings())
+            for finding in (await worker.call(asked, _DIAGNOSE_S)).findings:
+                (self._good if finding.ok else self._bad)(finding.text, finding.advice)
+        finally:
+            await _end(worker)
 
     async def _examine(self, worker: WorkerProcess) -> None:
         settings = self._settings
         driver_settings = settings.driver_settings()
         try:
-            found = await worker.call(m.Diagnose(driver_settings), _DIAGNOSE_S)
-            for finding in found.findings:
-                (self._good if finding.ok else self._bad)(finding.text, finding.advice)
+            await self._diagnose()
             started = time.monotonic()
             opened = await worker.call(
                 m.Open(driver_settings, dict(settings.controls), b""), settings.open_timeout_s
@@ -157,6 +163,13 @@ class _Examination:
         self._report.line("  [red]wrong[/] {}", text)
         if advice:
             self._report.line("        {}", advice)
+
+
+async def _end(worker: WorkerProcess) -> None:
+    worker.kill("its examination is over")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await worker.wait_ended()
 
 
 def _described(device: DeviceInfo) -> str:

@@ -26,6 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _POOLED_BYTES, _KEPT_BYTES = 16 << 20, 64 << 20
 
 _DESCRIPTORS = 65_536
+_OPEN_DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _STDERR = 2
 
 _MFD_NOEXEC_SEAL = 8
@@ -271,8 +272,12 @@ def disconnect(port: int, peers: Collection[tuple[str, int]]) -> None:
 
 
 def _accepted(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
-    """Yield the connections to a port and their peers; each is to be used before the next."""
-    for name in os.listdir("/dev/fd"):
+    """Yield the connections to a port and their peers; each is to be used before the next.
+
+    None where the system does not say what is open.
+    """
+    names = os.listdir(_OPEN_DESCRIPTORS) if os.path.isdir(_OPEN_DESCRIPTORS) else ()
+    for name in names:
         # Of a duplicate, nobody else closes the number meanwhile.
         with contextlib.suppress(OSError), _duplicate(int(name)) as connection:
             if connection.family in (socket.AF_INET, socket.AF_INET6):

@@ -24,7 +24,10 @@ class Program:
 
 
 def holders(path: str | Path, proc: Path = _PROC) -> list[Program]:
-    """Return the other programs that hold a device's node; none where the system has no /proc."""
+    """Return the other programs that hold a device's node, as far as they can be seen.
+
+    From within a sandbox none can.
+    """
     wanted = os.path.realpath(path)
     found = []
     entries = proc.iterdir() if proc.is_dir() else ()
@@ -42,8 +45,8 @@ def holders(path: str | Path, proc: Path = _PROC) -> list[Program]:
 def in_use(programs: Sequence[Program]) -> DeviceInUse:
     """Return the error of a device that other programs hold; who they are is known, or not."""
     names = ", ".join(sorted({program.name for program in programs}))
-    which = f": {names} has it" if names else ""
-    return DeviceInUse(f"another program uses the camera, and only one can{which}")
+    which = f"{names} has it" if names else "`camsvc doctor` says which"
+    return DeviceInUse(f"another program uses the camera, and only one can: {which}")
 
 
 def holding(path: str | Path) -> list[Finding]:

@@ -1,9 +1,10 @@
 """What Linux knows of its video devices: names, stable addresses, which of them can capture.
 
 Only the standard library is used, and no device is set up or streamed from: sysfs is read, and a
-node is asked for its capabilities.
+node is asked for its capabilities, or to give up the buffers that it does not have.
 """
 
+import errno
 import os
 import struct
 import sys
@@ -17,6 +18,10 @@ _DEV = Path("/dev")
 # From <linux/videodev2.h>: VIDIOC_QUERYCAP is _IOR('V', 0, struct v4l2_capability), whose end is
 # the version, the capabilities of the whole device, those of the node, and reserved words.
 _QUERYCAP = 0x80685600
+_REQBUFS = 0xC0145608
+"""VIDIOC_REQBUFS is _IOWR('V', 8, struct v4l2_requestbuffers): how many, of which kind, in which
+memory, and three words more. None are asked for, which is refused to all but who has some."""
+_NO_BUFFERS = struct.pack("5I", 0, 1, 1, 0, 0)  # VIDEO_CAPTURE, MMAP
 _CAPABILITY = struct.Struct("16s32s32sIII12x")
 _CAP_CAPTURE = 0x1 | 0x1000  # VIDEO_CAPTURE, VIDEO_CAPTURE_MPLANE
 _CAP_DEVICE_CAPS = 0x80000000
@@ -86,6 +91,23 @@ def can_capture(capability: bytes) -> bool:
     """
     *_, device, node = _CAPABILITY.unpack(capability)
     return bool((node if device & _CAP_DEVICE_CAPS else device) & _CAP_CAPTURE)
+
+
+def is_taken(path: Path) -> bool:
+    """Whether another program streams from a node."""
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415 - Unix only
+
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(fd, _REQBUFS, bytearray(_NO_BUFFERS))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
 
 
 def _can_capture(path: Path, known: Path) -> bool:

@@ -62,7 +62,7 @@ def closed(settings: Mapping[str, Any]) -> Exception:
                 "in a format that FFmpeg reads"
             )
     path = _node(settings)
-    if path and (held := holders.holders(path)):
+    if path and ((held := holders.holders(path)) or video_nodes.is_taken(path)):
         return holders.in_use(held)
     return DriverError(
         "the camera of the settings' `source` did not open: another program may hold it (only one "

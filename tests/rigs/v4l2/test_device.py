@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from camsvc.drivers.base import DriverState
+from camsvc.drivers.linux import video_nodes
 from camsvc.drivers.linux.video_nodes import find
 from camsvc.drivers.v4l2.camera import V4L2Camera
 from camsvc.model.errors import DeviceAway, DriverError
@@ -192,7 +193,9 @@ def test_a_device_that_delivers_nothing_is_given_up_in_time(webcam: Webcam, faul
 
 
 def test_another_program_that_has_it_is_named(webcam: Webcam) -> None:
+    assert not video_nodes.is_taken(Path(webcam.node))
     with held(webcam) as holder:
+        assert video_nodes.is_taken(Path(webcam.node)), "which a sandbox does not hide"
         with (
             pytest.raises(DeviceAway, match="another program uses the camera") as caught,
             camera(serial="A1"),
