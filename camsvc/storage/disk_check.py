@@ -86,7 +86,7 @@ class DiskCheck:
             StorageUnavailable: a look has found that the disk does not answer.
             Exception: whatever else the work does.
         """
-        while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
+        while not (await asyncio.wait([work], timeout=_LOOK_S / 10))[0]:
             if self.fault and self._is_silent:
                 raise StorageUnavailable(self.fault)
         return work.result()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -348,13 +349,15 @@ def run_by_hand(send: bytes) -> tuple[int, str]:
     ours, theirs = socket.socketpair()
     block = SharedBlock.create()
     with ours, theirs, contextlib.closing(block):
-        arguments = [str(theirs.fileno()), str(block.fd), str(os.getpid()), SIMULATED.driver]
+        descriptors = [str(theirs.fileno()), str(block.fd)]
+        arguments = [*descriptors, str(os.getpid()), SIMULATED.driver, json.dumps({})]
         process = subprocess.Popen(
             [sys.executable, "-m", "camsvc.worker", *arguments],
             pass_fds=(theirs.fileno(), block.fd),
             stderr=subprocess.PIPE,
             text=True,
         )
+        theirs.close()  # else nothing ends the wait where it does not start
         started = codec.FROM_WORKER.receive(ours.makefile("rb"))
         ours.sendall(send)
         ours.shutdown(socket.SHUT_WR)
@@ -389,6 +392,7 @@ async def test_another_interpreter_runs_the_worker_without_the_services_packages
         "python": str(python),
         "camsvc": str(Path(camsvc.__file__).parent),
         "service's packages": "",
+        "sandbox": "off",
     }
     # It has no Pillow either.
     assert answer.device.warnings == [exif.NO_PILLOW]

@@ -1,5 +1,6 @@
 """The look for a camera's password finds it wherever a test leaves it, and shows it nowhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def test_each_way_to_leave_a_password_is_found(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, *command, "--rootdir", str(tmp_path), str(tmp_path / "test_leaks.py")],
         cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
