@@ -42,8 +42,9 @@ MISDEEDS = Launch.of("misdeeds:Misdeeds", None, {"PYTHONPATH": str(SUPPORT)})
 DEAD_S = 0.2
 CALL_S = 60.0
 LONGEST_TURN_S = 0.05
-SHARE, SAVED_S, SLACK_S = 0.25, 0.25, 0.1
-"""Of the event loop's time, for what a worker sends, and what may come at once; for the rest."""
+SHARE, SAVED_S, SLACK_S = 0.35, 0.25, 0.1
+"""Of the event loop's time, for what a worker sends, a quarter, and what waiting for it costs; what
+may come at once; for the rest."""
 FLOODED_S = 1.0
 FUZZED = endurance.times(5_000) // (1 if endurance.FULL else 40)
 
