@@ -1,7 +1,6 @@
 """`camsvc discover` and `camsvc doctor`: what is attached, and what is wrong with it."""
 
 import asyncio
-import contextlib
 import shutil
 import time
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from camsvc.worker_pool.process import WorkerProcess
 _START_S = 20.0
 _DIAGNOSE_S = 10.0
 _CLOSE_S = 5.0
+_OVER = "its examination is over"
 
 
 async def discover(settings: Settings, report: Report) -> None:
@@ -80,33 +80,41 @@ class _Examination:
             )
             return False
         started = time.monotonic()
-        try:
-            async with asyncio.timeout(_START_S):
-                worker = await WorkerProcess.start(launch)
-        except (WorkerLost, TimeoutError) as error:
-            self._bad(
-                f"the driver's worker does not start: {error}",
-                "Is the driver's library installed for this camera's `python`? "
-                "Run again with CAMSVC_SERVICE__LOG_LEVEL=debug to see what it says.",
-            )
+        worker = await self._started(launch)
+        if worker is None:
             return False
         worker.attach(settings.id, WorkerObserver())
         self._good(f"worker started in {time.monotonic() - started:.2f} s")
         try:
             await self._examine(worker)
         finally:
-            await _end(worker)
+            await worker.end(_OVER, _CLOSE_S)
         return self._well
+
+    async def _started(self, launch: Launch) -> WorkerProcess | None:
+        """Return a worker; None, and said why: it does not start."""
+        try:
+            async with asyncio.timeout(_START_S):
+                return await WorkerProcess.start(launch)
+        except (WorkerLost, TimeoutError) as error:
+            self._bad(
+                f"the driver's worker does not start: {error}",
+                "Is the driver's library installed for this camera's `python`? "
+                "Run again with CAMSVC_SERVICE__LOG_LEVEL=debug to see what it says.",
+            )
+            return None
 
     async def _diagnose(self) -> None:
         """Look at the device from outside, without a sandbox: who holds it is hidden in one."""
-        worker = await WorkerProcess.start(replace(self._launch, sandbox=Sandbox()))
+        worker = await self._started(replace(self._launch, sandbox=Sandbox()))
+        if worker is None:
+            return
         try:
             asked = m.Diagnose(self._settings.driver_settings())
             for finding in (await worker.call(asked, _DIAGNOSE_S)).findings:
                 (self._good if finding.ok else self._bad)(finding.text, finding.advice)
         finally:
-            await _end(worker)
+            await worker.end(_OVER, _CLOSE_S)
 
     async def _examine(self, worker: WorkerProcess) -> None:
         settings = self._settings
@@ -163,13 +171,6 @@ class _Examination:
         self._report.line("  [red]wrong[/] {}", text)
         if advice:
             self._report.line("        {}", advice)
-
-
-async def _end(worker: WorkerProcess) -> None:
-    worker.kill("its examination is over")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSE_S):
-            await worker.wait_ended()
 
 
 def _described(device: DeviceInfo) -> str:

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from camsvc.model.caller import NOBODY, Caller, greediest
+from camsvc.model.caller import NOBODY, Caller, gives_way
 from camsvc.model.errors import CameraBusy, CameraServiceError, QueueFull
 from camsvc.model.retry_hint import CaptureTimes, RetryHints
 from camsvc.system.event_loop import loop_time
@@ -226,11 +226,10 @@ class CaptureQueue:
             QueueFull: the newcomer's has as many.
         """
         first, same = self._tickets[0], newcomer.is_capture
-        counted = [t for t in self._tickets if t.is_capture is same and t.has_client]
-        caller = greediest((ticket.caller for ticket in counted), newcomer.caller)
-        if caller is None:
+        counted = {t: t.caller for t in self._tickets if t.is_capture is same and t.has_client}
+        last = gives_way(counted, newcomer.caller)
+        if last is None:
             raise self._refusal(QueueFull, first, why, limit=str(limit))
-        last = [ticket for ticket in counted if ticket.caller == caller][-1]
         why += "; most were of one caller, whose last place was given to another"
         last.refused = self._refusal(QueueFull, first, why, limit=str(limit))
         self._tickets.remove(last)

@@ -10,11 +10,6 @@ from camsvc.model.caller import Caller
 from camsvc.model.places import Places
 
 
-def caller_of(peer: str) -> Caller:
-    """Return who calls, from the name that gRPC has for a connection: "ipv4:127.0.0.1:50000"."""
-    return Caller(address=peer.rpartition(":")[0], connection=peer)
-
-
 class Admission:
     """Lets calls in."""
 

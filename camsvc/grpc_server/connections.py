@@ -22,6 +22,11 @@ _LOOK_S = 5.0
 _log = structlog.get_logger()
 
 
+def caller_of(peer: str) -> Caller:
+    """Return who calls, from the name that gRPC has for a connection: "ipv4:127.0.0.1:50000"."""
+    return Caller(address=peer.rpartition(":")[0], connection=peer)
+
+
 class Connections:
     """Those of one listening port."""
 
@@ -79,4 +84,4 @@ def _caller(host: str, port: int) -> Caller:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     name = f"ipv4:{address}" if address.version == 4 else f"ipv6:%5B{address}%5D"
-    return Caller(name, f"{name}:{port}")
+    return caller_of(f"{name}:{port}")

@@ -19,7 +19,8 @@ from grpc_status import rpc_status
 
 from camsvc.api.errors import call_error
 from camsvc.api.service import Replies, Reply
-from camsvc.grpc_server.admission import Admission, caller_of
+from camsvc.grpc_server.admission import Admission
+from camsvc.grpc_server.connections import caller_of
 from camsvc.grpc_server.untaken import Untaken
 from camsvc.grpc_server.write_limit import write_limit
 from camsvc.model.caller import Caller

@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 import grpc
 
 from camsvc.api.service import DESCRIPTOR
-from camsvc.grpc_server.admission import Admission, caller_of
+from camsvc.grpc_server.admission import Admission
+from camsvc.grpc_server.connections import caller_of
 from camsvc.model.errors import CameraServiceError
 
 Context = grpc.aio.ServicerContext[Any, Any]

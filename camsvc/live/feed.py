@@ -22,7 +22,7 @@ from camsvc.live.stall import StallDetector
 from camsvc.live.statistics import LiveStatistics
 from camsvc.live.variants import Variants
 from camsvc.live.viewer import LiveFrame, LiveState, LiveStatus, Viewer
-from camsvc.model.caller import NOBODY, Caller, greediest
+from camsvc.model.caller import NOBODY, Caller, gives_way
 from camsvc.model.errors import (
     CameraServiceError,
     CameraUnavailable,
@@ -114,11 +114,10 @@ class LiveFeed:
         Raises:
             QueueFull: the newcomer has as many.
         """
-        counted = [viewer for viewer in self._viewers if viewer.counted]
-        caller = greediest((viewer.caller for viewer in counted), newcomer)
-        if caller is None:
+        counted = {viewer: viewer.caller for viewer in self._viewers if viewer.counted}
+        newest = gives_way(counted, newcomer)
+        if newest is None:
             raise self._full("come back when one has left")
-        newest = [viewer for viewer in counted if viewer.caller == caller][-1]
         newest.counted = False
         self.statistics.viewers -= 1
         newest.end(self._full("most were of one caller, whose newest was given to another"))

@@ -1,8 +1,11 @@
 """Who calls, and which of several callers gives way when there is not enough for all."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+_PlaceT = TypeVar("_PlaceT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,14 @@ NOBODY = Caller("", "")
 """Who calls from within the service."""
 
 
-def greediest(holders: Iterable[Caller], newcomer: Caller) -> Caller | None:
-    """Return who gives up one of its places to a newcomer; None: nobody has that many more.
+def gives_way(places: Mapping[_PlaceT, Caller], newcomer: Caller) -> _PlaceT | None:
+    """Return the place that a newcomer is given; None: nobody has that many more than it.
 
-    `holders` names each caller once for each place that it has. So all places are one caller's
-    until others want some, and shared evenly then.
+    It is the newest one of whoever has most; `places` are in the order in which they were taken. So
+    all are one caller's until others want some, and shared evenly then.
     """
-    counts = Counter(holders)
+    counts = Counter(places.values())
     most = max(counts, key=counts.__getitem__, default=newcomer)
-    return most if counts[most] > counts[newcomer] + 1 else None
+    if counts[most] <= counts[newcomer] + 1:
+        return None
+    return [place for place, caller in places.items() if caller == most][-1]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from camsvc.model.caller import Caller, greediest
+from camsvc.model.caller import Caller, gives_way
 from camsvc.model.errors import QueueFull
 from camsvc.model.retry_hint import PLACE_FREED_S
 
@@ -45,10 +45,9 @@ class Places:
     def _make_room(self, newcomer: Caller) -> None:
         if len(self._held) < self._limit:
             return
-        caller = greediest(self._held.values(), newcomer)
-        if caller is None:
+        newest = gives_way(self._held, newcomer)
+        if newest is None:
             raise self._full("come back when one has ended")
-        newest = next(held for held in reversed(self._held) if self._held[held] == caller)
         del self._held[newest]
         newest.reschedule(0)  # which is over: it ends in the next step of the event loop
 

@@ -227,7 +227,7 @@ def prepare(db: Connection) -> None:
 
 
 def _allow_vacuum(db: Connection) -> None:
-    """Write an old database anew, so that it can give free pages back; where there is room."""
+    """Rewrite an old database, so that it can give free pages back; where there is room."""
     try:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("VACUUM")

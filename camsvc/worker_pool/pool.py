@@ -112,9 +112,5 @@ class WorkerPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         workers = [worker for warm in self._warm.values() for worker in warm]
-        for worker in workers:
-            worker.kill("the service ends")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await asyncio.gather(*(worker.wait_ended() for worker in workers))
+        await asyncio.gather(*(worker.end("the service ends", _END_S) for worker in workers))
         self._warm.clear()

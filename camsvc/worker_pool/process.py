@@ -180,6 +180,13 @@ class WorkerProcess:
         """Wait until the process has gone, and nothing of it is left."""
         await asyncio.shield(self._supervision)
 
+    async def end(self, why: str, within_s: float) -> None:
+        """Kill it and wait until nothing of it is left, for so long at most."""
+        self.kill(why)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.wait_ended()
+
     async def _supervise(self) -> None:
         """Own the process until it has gone: receive what it sends, then clean up after it."""
         try:

@@ -6,7 +6,6 @@ nothing else.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -89,7 +88,4 @@ class Thumbnailer:
         if self._idle is not None:
             self._idle.cancel()
         if self._worker is not None:
-            self._worker.kill("the service ends")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_END_S):
-                    await self._worker.wait_ended()
+            await self._worker.end("the service ends", _END_S)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camsvc.model.caller import Caller, greediest
+from camsvc.model.caller import Caller, gives_way
 from camsvc.model.errors import QueueFull
 from camsvc.model.places import Places
 
@@ -21,8 +21,10 @@ def test_nobody_gives_up_a_place_to_who_would_then_have_more(
     holders: list[Caller], newcomer: Caller
 ) -> None:
     counts = Counter(holders)
-    caller = greediest(holders, newcomer)
-    if caller is not None:
+    place = gives_way(dict(enumerate(holders)), newcomer)
+    if place is not None:
+        caller = holders[place]
+        assert caller not in holders[place + 1 :], "the newest"
         assert counts[caller] == max(counts.values())
         assert counts[caller] - 1 >= counts[newcomer] + 1
     else:
